@@ -1,0 +1,135 @@
+#include "base/buf.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "base/utf8.h"
+
+void buf_deinit(struct buf *b) {
+    mem_free(b->base);
+    *b = (struct buf)BUF_MAX(b->max);
+}
+
+void buf_reset(struct buf *b) {
+    b->p = b->base;
+    b->n = 0;
+    b->failed = false;
+}
+
+void buf_trim(struct buf *b) {
+    if (b->n == 0)
+        buf_deinit(b);
+}
+
+char *buf_reserve(struct buf *b, size_t n) {
+    if (n > b->max || b->n > b->max - n) {
+        b->failed = true;
+        return NULL;
+    }
+    if (n <= buf_room(b))
+        return b->p + b->n;
+    size_t front = b->base ? (size_t)(b->p - b->base) : 0;
+    if (b->base && b->n + n <= b->cap && front >= b->cap / 2) { /* slide: at most one move per half block consumed */
+        memmove(b->base, b->p, b->n);
+        b->p = b->base;
+        return b->p + b->n;
+    }
+    size_t cap = b->cap ? b->cap : 256;
+    while (cap < b->n + n)
+        cap = cap > SIZE_MAX / 2 ? b->n + n : cap * 2;
+    char *base = mem_alloc(cap);
+    if (!base) {
+        b->failed = true;
+        return NULL;
+    }
+    if (b->n)
+        memcpy(base, b->p, b->n);
+    mem_free(b->base);
+    b->base = b->p = base;
+    b->cap = cap;
+    return b->p + b->n;
+}
+
+bool buf_add_slow(struct buf *b, struct sv v) {
+    char *at = buf_reserve(b, v.n);
+    if (!at)
+        return false;
+    if (v.n)
+        memcpy(at, v.p, v.n);
+    b->n += v.n;
+    return true;
+}
+
+bool buf_add_char(struct buf *b, char c) {
+    return buf_add(b, (struct sv){ &c, 1 });
+}
+
+bool buf_vprintf(struct buf *b, const char *fmt, va_list ap) {
+    va_list again;
+    va_copy(again, ap);
+    size_t room = buf_room(b);
+    int n = vsnprintf(room ? b->p + b->n : NULL, room, fmt, ap);
+    bool ok = n >= 0;
+    if (ok && (size_t)n >= room) { /* needs the NUL's place too */
+        char *at = buf_reserve(b, (size_t)n + 1);
+        ok = at != NULL;
+        if (ok)
+            vsnprintf(at, (size_t)n + 1, fmt, again);
+    } else if (ok && b->n + (size_t)n > b->max) {
+        b->failed = true;
+        ok = false;
+    }
+    va_end(again);
+    if (ok)
+        b->n += (size_t)n;
+    return ok;
+}
+
+bool buf_printf(struct buf *b, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    bool ok = buf_vprintf(b, fmt, ap);
+    va_end(ap);
+    return ok;
+}
+
+bool buf_add_json(struct buf *b, struct sv v) {
+    static const char hex[] = "0123456789abcdef";
+    size_t was = b->n;
+    bool ok = buf_add_char(b, '"');
+    for (size_t i = 0; ok && i < v.n;) {
+        unsigned char c = (unsigned char)v.p[i];
+        if (c == '"' || c == '\\') {
+            ok = buf_add(b, (struct sv){ (char[]){ '\\', (char)c }, 2 });
+            i++;
+        } else if (c < 0x20 || c == 0x7f) {
+            char esc[6] = { '\\', 'u', '0', '0', hex[c >> 4], hex[c & 15] };
+            ok = buf_add(b, (struct sv){ esc, sizeof esc });
+            i++;
+        } else if (c < 0x80) {
+            size_t run = i + 1;
+            while (run < v.n && (unsigned char)v.p[run] >= 0x20 && (unsigned char)v.p[run] < 0x7f && v.p[run] != '"' &&
+                   v.p[run] != '\\')
+                run++;
+            ok = buf_add(b, (struct sv){ v.p + i, run - i });
+            i = run;
+        } else {
+            size_t len = utf8_len(sv_from(v, i));
+            ok = len ? buf_add(b, (struct sv){ v.p + i, len }) : buf_add(b, SV("\xef\xbf\xbd"));
+            i += len ? len : 1;
+        }
+    }
+    ok = ok && buf_add_char(b, '"');
+    if (!ok)
+        b->n = was;
+    return ok;
+}
+
+void buf_consume(struct buf *b, size_t n) {
+    assert(n <= b->n);
+    b->p += n;
+    b->n -= n;
+    if (b->n == 0)
+        b->p = b->base;
+}

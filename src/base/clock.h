@@ -1,0 +1,14 @@
+/* base/clock.h - the two clocks. Engines take time as an argument; only loops and edges read a clock. Any thread. */
+#ifndef DROVER_BASE_CLOCK_H
+#define DROVER_BASE_CLOCK_H
+
+#include <stdint.h>
+
+/* Never goes back; its zero has no meaning. */
+uint64_t clock_mono_us(void);
+/* Since 1970-01-01 UTC. */
+uint64_t clock_wall_ms(void);
+/* "2026-11-21T05:06:07.089Z" into 25 bytes; returns text. */
+char *clock_iso8601(uint64_t wall_ms, char text[static 25]);
+
+#endif

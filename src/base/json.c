@@ -1,0 +1,76 @@
+#include "base/json.h"
+
+#include <math.h>
+
+#include "base/mem.h"
+
+static void *alloc(void *ctx, size_t n) {
+    (void)ctx;
+    return mem_alloc(n);
+}
+
+static void *resize(void *ctx, void *p, size_t was, size_t n) {
+    (void)ctx;
+    (void)was;
+    return mem_resize(p, n);
+}
+
+static void drop(void *ctx, void *p) {
+    (void)ctx;
+    mem_free(p);
+}
+
+static const yyjson_alc heap = { alloc, resize, drop, NULL };
+
+yyjson_doc *json_parse(struct sv text) {
+    /* Without YYJSON_READ_INSITU the input is only read, whatever the signature says. */
+    return text.n ? yyjson_read_opts((char *)(uintptr_t)text.p, text.n, YYJSON_READ_NOFLAG, &heap, NULL) : NULL;
+}
+
+void json_doc_freep(yyjson_doc **doc) {
+    yyjson_doc_free(*doc);
+    *doc = NULL;
+}
+
+yyjson_val *json_get(yyjson_val *obj, const char *key) {
+    return yyjson_is_obj(obj) ? yyjson_obj_get(obj, key) : NULL;
+}
+
+struct sv json_sv(yyjson_val *v) {
+    return yyjson_is_str(v) ? (struct sv){ yyjson_get_str(v), yyjson_get_len(v) } : SV_NULL;
+}
+
+struct sv json_str(yyjson_val *obj, const char *key) {
+    return json_sv(json_get(obj, key));
+}
+
+int64_t json_i64(yyjson_val *obj, const char *key, int64_t otherwise) {
+    yyjson_val *v = json_get(obj, key);
+    if (yyjson_is_uint(v))
+        return yyjson_get_uint(v) <= INT64_MAX ? (int64_t)yyjson_get_uint(v) : otherwise;
+    if (yyjson_is_sint(v))
+        return yyjson_get_sint(v);
+    if (yyjson_is_real(v)) {
+        double d = yyjson_get_real(v);
+        if (d == floor(d) && fabs(d) < 9007199254740992.0)
+            return (int64_t)d;
+    }
+    return otherwise;
+}
+
+double json_f64(yyjson_val *obj, const char *key, double otherwise) {
+    yyjson_val *v = json_get(obj, key);
+    return yyjson_is_num(v) ? yyjson_get_num(v) : otherwise;
+}
+
+bool json_bool(yyjson_val *obj, const char *key, bool otherwise) {
+    yyjson_val *v = json_get(obj, key);
+    return yyjson_is_bool(v) ? yyjson_get_bool(v) : otherwise;
+}
+
+yyjson_val *json_at(yyjson_val *obj, const char *path) {
+    struct sv rest = sv_of(path), name;
+    while (obj && sv_next(&rest, '.', &name))
+        obj = yyjson_is_obj(obj) ? yyjson_obj_getn(obj, name.p, name.n) : NULL;
+    return obj;
+}

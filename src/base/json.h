@@ -1,0 +1,28 @@
+/* base/json.h - a few words over yyjson for control messages and small events.
+ *
+ * Reading is strict (RFC 8259, depth and size bounded by the caller's slice of bytes). Getters answer a default when a
+ * member is missing, null or of another type, because that is what every caller wants of a foreign server's answer.
+ * Never for a large pass-through body: llm/scan.h reads those. */
+#ifndef DROVER_BASE_JSON_H
+#define DROVER_BASE_JSON_H
+
+#include <yyjson.h>
+
+#include "base/buf.h"
+#include "base/sv.h"
+
+/* NULL when the bytes are no JSON or memory is out. Copies. Free with yyjson_doc_free. */
+yyjson_doc *json_parse(struct sv text);
+void json_doc_freep(yyjson_doc **doc);
+
+/* obj may be NULL or no object. The view is borrowed from the document. */
+struct sv json_str(yyjson_val *obj, const char *key);
+int64_t json_i64(yyjson_val *obj, const char *key, int64_t otherwise); /* accepts integral doubles such as 100.0 */
+double json_f64(yyjson_val *obj, const char *key, double otherwise);
+bool json_bool(yyjson_val *obj, const char *key, bool otherwise);
+yyjson_val *json_get(yyjson_val *obj, const char *key);
+struct sv json_sv(yyjson_val *string); /* empty when it is no string */
+/* Follows a path of members, "a.b.c"; NULL when a step is missing. */
+yyjson_val *json_at(yyjson_val *obj, const char *path);
+
+#endif

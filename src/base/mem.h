@@ -1,0 +1,28 @@
+/* base/mem.h - the one door to the heap.
+ *
+ * Thin names over malloc and friends, so that a test can make the n-th allocation of a thread fail and see that the
+ * caller copes. libuv, OpenSSL and yyjson are routed through it where they offer a hook. Memory is thread-agnostic. */
+#ifndef DROVER_BASE_MEM_H
+#define DROVER_BASE_MEM_H
+
+#include <stddef.h>
+
+#define MUST_CHECK __attribute__((warn_unused_result))
+#define CLEANUP(fn) __attribute__((cleanup(fn)))
+#define CONTAINER(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+
+/* All return NULL when memory is out. mem_new gives zeroed bytes. */
+void *mem_new(size_t bytes) MUST_CHECK;
+void *mem_alloc(size_t bytes) MUST_CHECK;
+void *mem_resize(void *p, size_t bytes) MUST_CHECK;
+void *mem_copy(const void *from, size_t bytes) MUST_CHECK;
+/* A NUL-terminated copy of n bytes. */
+char *mem_str(const char *from, size_t n) MUST_CHECK;
+void mem_free(void *p);
+
+/* Tests only: the n-th allocation of this thread from now on fails (1 = the next), and with sticky every later one too;
+ * 0 switches it off. mem_fail_hit tells whether it struck since it was armed. */
+void mem_fail_at(long n, int sticky);
+int mem_fail_hit(void);
+
+#endif

@@ -1,0 +1,36 @@
+#include "base/utf8.h"
+
+static bool tail(struct sv v, size_t at) {
+    return at < v.n && ((unsigned char)v.p[at] & 0xc0) == 0x80;
+}
+
+size_t utf8_len(struct sv v) {
+    if (v.n == 0)
+        return 0;
+    unsigned char c = (unsigned char)v.p[0], d = v.n > 1 ? (unsigned char)v.p[1] : 0;
+    if (c < 0x80)
+        return 1;
+    if (c >= 0xc2 && c <= 0xdf)
+        return tail(v, 1) ? 2 : 0;
+    if (c >= 0xe0 && c <= 0xef) {
+        if (!tail(v, 1) || !tail(v, 2) || (c == 0xe0 && d < 0xa0) || (c == 0xed && d > 0x9f))
+            return 0;
+        return 3;
+    }
+    if (c >= 0xf0 && c <= 0xf4) {
+        if (!tail(v, 1) || !tail(v, 2) || !tail(v, 3) || (c == 0xf0 && d < 0x90) || (c == 0xf4 && d > 0x8f))
+            return 0;
+        return 4;
+    }
+    return 0;
+}
+
+bool utf8_valid(struct sv v) {
+    while (v.n) {
+        size_t len = utf8_len(v);
+        if (len == 0)
+            return false;
+        v = sv_from(v, len);
+    }
+    return true;
+}
