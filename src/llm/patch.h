@@ -1,0 +1,44 @@
+/* llm/patch.h - the few changes a body passes with, as splices: everything else stays byte for byte what it was. */
+#ifndef DROVER_LLM_PATCH_H
+#define DROVER_LLM_PATCH_H
+
+#include "base/sv.h"
+
+struct scan;
+
+enum {
+    PATCH_SPLICES = 4,
+    PATCH_PIECES = 2 * PATCH_SPLICES + 1,
+    PATCH_MODEL_MAX = 512,                     /* bytes of a new model id */
+    PATCH_SCRATCH = 6 * PATCH_MODEL_MAX + 128, /* bytes: every byte of it may need \u00xx */
+};
+
+struct splice {
+    uint64_t at;     /* offset in the body as it came */
+    uint64_t remove; /* bytes there that go */
+    struct sv insert;
+};
+
+struct patch {
+    struct sv model;    /* the runtime's own id; .p NULL = leave it */
+    bool include_usage; /* ask for the usage chunk: stream_options.include_usage becomes true */
+};
+
+/* Finds the splices, ordered and apart from each other; 0 when nothing is to be done. A body without model gets one.
+ * Borrows want->model and scratch (PATCH_SCRATCH bytes) until the patched body is sent. s must be complete (SCAN_OK). A
+ * model id longer than PATCH_MODEL_MAX is left as it was. */
+unsigned patch_body(const struct scan *s, const struct patch *want, struct splice out[static PATCH_SPLICES],
+                    char *scratch);
+/* Bytes of the patched body. */
+uint64_t patch_length(uint64_t total, const struct splice *splices, unsigned n);
+/* The patched body in order: views on body and on the inserts, none empty. Returns how many. */
+unsigned patch_iov(struct sv body, const struct splice *splices, unsigned n, struct sv pieces[static PATCH_PIECES]);
+/* The same for a part of a body that starts at offset `from` of the whole and is `body` (a buffer of a chain): splices
+ * that begin inside it, or at its end when it is the last, are applied; a removal may run on into the next part. */
+unsigned patch_part(struct sv body, uint64_t from, bool last, const struct splice *splices, unsigned n,
+                    struct sv pieces[static PATCH_PIECES]);
+
+/* Takes one member out of the top level of a small JSON object (an event's data), with its comma. False: not there. */
+bool patch_without(struct sv object, struct sv name, struct splice *ret_splice);
+
+#endif
