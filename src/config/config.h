@@ -1,0 +1,289 @@
+/* config/config.h - the settings: one YAML file, DROVER_ variables and flags become one immutable struct config.
+ *
+ * Life: config_load -> config_ref, config_unref on any thread; the last unref frees and wipes the secrets. Nothing in
+ * a struct config changes after config_load returned it, so readers need no lock; a reload makes a new one. Every key
+ * is one row of the table in schema.c: its place here, type, default, range, reload rule and sentence in the manual.
+ * Precedence: override > environment > file > default.
+ *
+ * Units: durations end in _ms; sizes are bytes; views end in a NUL that their length does not count, so .p can be
+ * handed to the C library. An empty view means "not set". Paths are absolute. */
+#ifndef DROVER_CONFIG_CONFIG_H
+#define DROVER_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/sv.h"
+
+enum {
+    CONFIG_FILE_MAX = 1 << 20,  /* bytes of a document: far above any real one, small enough to read at once */
+    CONFIG_DEPTH_MAX = 32,      /* nesting of a document */
+    CONFIG_NODES_MAX = 50000,   /* keys and values of a document */
+    CONFIG_COMPLAINTS_MAX = 20, /* kept in a report; the rest are counted */
+    CONFIG_WARNINGS_MAX = 8,
+    CONFIG_LISTEN_MAX = 16,
+    CONFIG_ENDPOINTS_MAX = 1024,
+    CONFIG_MODELS_MAX = 4096,
+    CONFIG_RUN_DIR_MAX = 90, /* bytes: the admin socket's path must fit sockaddr_un */
+};
+
+/* clang-format off */
+/* The words a setting may take: X(constant, word in the file, what it means). */
+#define CONFIG_TAKEOVERS(X)                                     \
+    X(TAKEOVER_OLLAMA, "ollama", "127.0.0.1:11434")             \
+    X(TAKEOVER_LMSTUDIO, "lmstudio", "127.0.0.1:1234")
+
+#define CONFIG_KINDS(X)                                         \
+    X(KIND_AUTO, "auto", "asks the server what it is")          \
+    X(KIND_OLLAMA, "ollama", "Ollama")                          \
+    X(KIND_LMSTUDIO, "lmstudio", "LM Studio")                   \
+    X(KIND_LLAMACPP, "llamacpp", "llama.cpp server")            \
+    X(KIND_VLLM, "vllm", "vLLM")                                \
+    X(KIND_SGLANG, "sglang", "SGLang")                          \
+    X(KIND_MISTRALRS, "mistralrs", "mistral.rs")                \
+    X(KIND_TGI, "tgi", "Text Generation Inference")             \
+    X(KIND_LOCALAI, "localai", "LocalAI")                       \
+    X(KIND_KOBOLDCPP, "koboldcpp", "KoboldCpp")                 \
+    X(KIND_TABBYAPI, "tabbyapi", "TabbyAPI")                    \
+    X(KIND_JAN, "jan", "Jan")                                   \
+    X(KIND_LEMONADE, "lemonade", "Lemonade")                    \
+    X(KIND_MLX, "mlx", "MLX-LM")                                \
+    X(KIND_DMR, "dmr", "Docker Model Runner")                   \
+    X(KIND_TRITON, "triton", "Triton Inference Server")         \
+    X(KIND_TRTLLM, "trtllm", "TensorRT-LLM")                    \
+    X(KIND_TEI, "tei", "Text Embeddings Inference")             \
+    X(KIND_INFINITY, "infinity", "Infinity")                    \
+    X(KIND_OPENAI, "openai", "any other OpenAI-compatible server")
+
+#define CONFIG_DIALECTS(X)                                      \
+    X(DIALECT_OPENAI_CHAT, "openai-chat", "")                   \
+    X(DIALECT_OPENAI_COMPLETIONS, "openai-completions", "")     \
+    X(DIALECT_OPENAI_RESPONSES, "openai-responses", "")         \
+    X(DIALECT_OPENAI_EMBEDDINGS, "openai-embeddings", "")       \
+    X(DIALECT_ANTHROPIC, "anthropic", "")                       \
+    X(DIALECT_OLLAMA, "ollama", "")                             \
+    X(DIALECT_LMSTUDIO, "lmstudio", "")
+
+#define CONFIG_MEDIA(X)                                         \
+    X(MEDIA_PUBLIC, "public", "public hosts only")              \
+    X(MEDIA_PASS, "pass", "any host")                           \
+    X(MEDIA_REFUSE, "refuse", "none")
+
+#define CONFIG_SLUGS(X)                                         \
+    X(SLUGS_NAMES, "names", "the models' own names")            \
+    X(SLUGS_OPAQUE, "opaque", "a stable random id per model")
+
+#define CONFIG_POLICIES(X) X(POLICY_AUTO, "auto", "least outstanding work, weighted by measured speed")
+
+#define CONFIG_LEVELS(X) /* values are those of enum log_level */ \
+    X(LEVEL_ERROR, "error", "")                                 \
+    X(LEVEL_WARN, "warn", "")                                   \
+    X(LEVEL_INFO, "info", "")                                   \
+    X(LEVEL_DEBUG, "debug", "")
+
+#define CONFIG_FORMATS(X) /* values are those of enum log_format */ \
+    X(FORMAT_AUTO, "auto", "text on a terminal, JSON elsewhere") \
+    X(FORMAT_TEXT, "text", "")                                  \
+    X(FORMAT_JSON, "json", "")
+
+#define X(id, word, means) CONFIG_##id,
+enum config_takeover { CONFIG_TAKEOVERS(X) };
+enum config_kind { CONFIG_KINDS(X) CONFIG_KIND_COUNT };
+enum config_dialect { CONFIG_DIALECTS(X) CONFIG_DIALECT_COUNT };
+enum config_media { CONFIG_MEDIA(X) };
+enum config_slugs { CONFIG_SLUGS(X) };
+enum config_policy { CONFIG_POLICIES(X) };
+enum config_level { CONFIG_LEVELS(X) };
+enum config_format { CONFIG_FORMATS(X) };
+#undef X
+
+/* clang-format on */
+
+struct config_list {
+    const struct sv *v;
+    size_t n;
+};
+
+/* A secret or its place; at most one of the two was given. Never log, print or copy value. */
+struct config_secret {
+    const char *value; /* in sodium_malloc memory, ends in a NUL; NULL when there is none or files were not read */
+    size_t n;
+    struct sv file;
+};
+
+struct config_listen {
+    struct sv address; /* as it was written */
+    struct sockaddr_storage addr;
+    socklen_t addr_len;       /* of AF_INET, AF_INET6 or AF_UNIX; port 0 lets the kernel choose */
+    struct config_list names; /* accepted in Host besides the address itself */
+    bool tls;
+    struct sv tls_cert, tls_key;
+};
+
+struct config_endpoint {
+    struct sv name, url;
+    int kind; /* enum config_kind */
+    struct config_secret key;
+    int max_concurrent; /* 0: none set */
+    int weight, priority;
+    unsigned dialects; /* bits 1 << enum config_dialect; 0: whatever the runtime offers */
+    struct {
+        struct config_list include, exclude;
+    } models; /* patterns of sv_glob */
+    struct {
+        struct sv ca;
+        bool insecure;
+    } tls;
+    int media_urls; /* enum config_media */
+};
+
+struct config_model {
+    struct sv slug; /* may hold one '*' */
+    struct config_list targets, fallback, aliases;
+    bool strict;
+};
+
+struct config_limits {
+    struct {
+        int max;
+        int per_address, per_loopback;
+        int new_per_address_per_s, new_per_address_burst, new_per_loopback_per_s, new_per_loopback_burst;
+        uint64_t tls_handshake_ms, keepalive_idle_ms, lifetime_ms;
+        int requests_per_connection;
+    } conn;
+    struct {
+        int backlog;
+    } listen;
+    struct {
+        uint64_t deadline_ms;
+        size_t request_line, field, total;
+        int fields;
+    } head;
+    struct {
+        size_t admin;
+        size_t min_rate; /* bytes per second, after the first 5 s */
+        uint64_t idle_ms;
+        size_t chunk_line;
+        int buffered_percent;  /* of memory, as it was set ... */
+        size_t buffered_total; /* ... and in bytes */
+    } body;
+    struct {
+        size_t ahead;
+    } pipeline;
+    struct {
+        uint64_t connect_ms, first_byte_ms, total_ms;
+        size_t head, event;
+    } upstream;
+    struct {
+        uint64_t heartbeat_ms, client_stall_ms;
+        size_t memory;
+        int max;
+    } stream;
+    struct {
+        int depth, members;
+    } json;
+    struct {
+        int series_per_name;
+    } metrics;
+    struct {
+        uint64_t drain_ms;
+    } stop;
+};
+
+struct config {
+    struct sv file; /* the file that was read; empty when there was none */
+    struct sv name;
+    struct sv data_dir, run_dir;
+    int workers;
+    unsigned takeover; /* bits 1 << enum config_takeover */
+    const struct config_listen *listen;
+    size_t n_listen;
+    struct {
+        bool local, mdns, containers;
+        struct config_list lan; /* addresses and CIDR ranges */
+        uint64_t interval_ms;
+    } discovery;
+    const struct config_endpoint *endpoints;
+    size_t n_endpoints;
+    const struct config_model *models;
+    size_t n_models;
+    int slugs; /* enum config_slugs */
+    struct {
+        size_t body_max;
+        int park_max;
+        uint64_t park_timeout_ms, stall_timeout_ms, deadline_ms;
+        int retry_max;
+        int policy; /* enum config_policy */
+    } gateway;
+    struct config_limits limits;
+    struct {
+        int level, format;
+    } log; /* enum log_level, enum log_format */
+    struct {
+        bool enabled;
+    } demo;
+
+    /* Not for readers. */
+    struct arena arena__;
+    _Atomic unsigned refs__;
+};
+
+struct err;
+
+/* Where settings come from. All members are borrowed during config_load; a zeroed struct is the usual daemon. */
+struct config_source {
+    const char *path; /* NULL: the first of $XDG_CONFIG_HOME/drover/drover.yaml, ~/.config/drover/drover.yaml,
+                                     * /etc/drover/drover.yaml that exists; none is fine */
+    const char *const *overrides;   /* "path=value", NULL-terminated; may be NULL */
+    const char *const *environment; /* "NAME=value", NULL-terminated; NULL: this process's */
+    struct sv text;                 /* with .p set: the document itself, path is then only its name in complaints */
+    bool no_files; /* leave the files that settings name alone: no key is read, none need exist. For verbs
+                                     * that only look for the admin socket, and for fuzzing */
+    /* A stricter judge of endpoint URLs than this room's own (app/ puts url_parse here). May be NULL. */
+    bool (*check_url)(struct sv url, struct err *e);
+    size_t memory_bytes; /* 0: ask the system (cgroup, then RAM) */
+    int cores;           /* 0: ask the system */
+};
+
+struct config_complaint {
+    char source[256];      /* a file, "environment variable X" or "--set" */
+    unsigned line, column; /* from 1; 0 when there is no line */
+    char key[160];         /* "endpoints[2].url"; may be empty */
+    char text[480];        /* what is wrong, what was expected, what to do; never holds a secret */
+};
+
+struct config_report {
+    struct config_complaint complaints[CONFIG_COMPLAINTS_MAX]; /* by line */
+    size_t n;
+    size_t n_more;                                         /* complaints that found no place */
+    struct config_complaint warnings[CONFIG_WARNINGS_MAX]; /* the settings are good, but look at this */
+    size_t n_warnings;
+    bool no_memory; /* the only complaint is that memory was out */
+};
+
+/* Returns owned (config_unref), or NULL on any complaint. Overwrites *ret_report either way. Reads files; any
+ * thread. */
+struct config *config_load(const struct config_source *src, struct config_report *ret_report) MUST_CHECK;
+/* One "source:line:column: key: text" per line; warnings say so. */
+bool config_report_print(const struct config_report *r, struct buf *out);
+
+struct config *config_ref(struct config *c);
+struct config *config_unref(struct config *c); /* NULL is fine; returns NULL */
+
+/* The effective settings, every key, without secrets; YAML that config_load accepts again (less the secrets), or
+ * JSON. */
+enum config_style { CONFIG_YAML, CONFIG_JSON };
+bool config_show(const struct config *c, struct buf *out, enum config_style style);
+/* True when a setting differs that only a restart applies; their paths go to names ("listen, workers"). */
+bool config_needs_restart(const struct config *old, const struct config *new_, struct buf *names);
+
+/* The generated parts of docs/config.md and docs/limits.md. */
+bool config_manual(struct buf *out);
+bool config_limits_manual(struct buf *out);
+
+#endif

@@ -1,0 +1,398 @@
+/* config/schema.c - the one table of settings, and the judges of text it names.
+ *
+ * To add a setting: a field in config.h, a row here next to its group, then refresh the manual (docs/config.md says
+ * how). Where product.md and the threat model both name a limit, product.md's name is the only one; the other is a
+ * T_MOVED row, so whoever read the other page is told. A row whose .over is set is a limit and stands in
+ * docs/limits.md. */
+#include "config/schema.h"
+
+#include <arpa/inet.h>
+
+#include "base/log.h"
+
+/* clang-format off */
+#define X(id, word, means) { word, means, CONFIG_##id },
+static const struct choice takeovers[] = { CONFIG_TAKEOVERS(X) { NULL, NULL, 0 } };
+static const struct choice kinds[] = { CONFIG_KINDS(X) { NULL, NULL, 0 } };
+static const struct choice dialects[] = { CONFIG_DIALECTS(X) { NULL, NULL, 0 } };
+static const struct choice media[] = { CONFIG_MEDIA(X) { NULL, NULL, 0 } };
+static const struct choice slug_styles[] = { CONFIG_SLUGS(X) { NULL, NULL, 0 } };
+static const struct choice policies[] = { CONFIG_POLICIES(X) { NULL, NULL, 0 } };
+static const struct choice levels[] = { CONFIG_LEVELS(X) { NULL, NULL, 0 } };
+static const struct choice formats[] = { CONFIG_FORMATS(X) { NULL, NULL, 0 } };
+#undef X
+static const struct choice auths[] = {
+    { "none", "no credentials, so loopback only", 0 }, { "key", "", -1 }, { NULL, NULL, 0 }
+};
+
+/* clang-format on */
+
+_Static_assert((int)CONFIG_LEVEL_DEBUG == (int)LOG_DEBUG && (int)CONFIG_FORMAT_JSON == (int)LOG_JSON,
+               "base/log.h's order");
+
+/* ---- judges ---- */
+
+static bool is_alnum(char c) {
+    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+}
+
+static bool only(struct sv v, const char *also) {
+    for (size_t i = 0; i < v.n; i++)
+        if (!is_alnum(v.p[i]) && (v.p[i] == '\0' || !strchr(also, v.p[i])))
+            return false;
+    return true;
+}
+
+static bool check_name(struct sv v, struct err *e) {
+    return (v.n >= 1 && v.n <= 64 && only(v, "._-")) ||
+           err_set(e, ERR_CONFIG, "expected 1 to 64 letters, digits, '.', '_' or '-'");
+}
+
+static bool check_host(struct sv v, struct err *e) {
+    return (v.n >= 1 && v.n <= 253 && only(v, ".-") && v.p[0] != '.' && v.p[0] != '-') ||
+           err_set(e, ERR_CONFIG, "expected a host name without a port");
+}
+
+/* C-15 of the threat model, less '@', which picks a node. */
+static bool check_slug(struct sv v, struct err *e) {
+    bool ok = v.n >= 1 && v.n <= 255 && only(v, "._:/-*") && v.p[0] != '/' && v.p[v.n - 1] != '/' &&
+              sv_find(v, SV("..")) < 0 && sv_find(v, SV("//")) < 0;
+    ptrdiff_t star = sv_find_char(v, '*');
+    ok = ok && (star < 0 || sv_find_char(sv_from(v, (size_t)star + 1), '*') < 0);
+    return ok || err_set(e, ERR_CONFIG,
+                         "expected 1 to 255 letters, digits, '.', '_', ':', '/' or '-' without an empty part or "
+                         "\"..\", with at most one '*'");
+}
+
+static bool check_plain_slug(struct sv v, struct err *e) {
+    if (sv_find_char(v, '*') >= 0)
+        return err_set(e, ERR_CONFIG, "expected one name, without '*'");
+    return check_slug(v, e);
+}
+
+static bool no_control(struct sv v) {
+    for (size_t i = 0; i < v.n; i++)
+        if ((unsigned char)v.p[i] < 0x20 || v.p[i] == 0x7f)
+            return false;
+    return true;
+}
+
+/* A runtime's own id is opaque (C-15): it may be a file path with blanks. */
+static bool check_target(struct sv v, struct err *e) {
+    return (v.n >= 1 && v.n <= 512 && no_control(v)) ||
+           err_set(e, ERR_CONFIG,
+                   "expected \"endpoint/model\" or \"model\", 1 to 512 bytes without control characters");
+}
+
+static bool check_glob(struct sv v, struct err *e) {
+    return (v.n >= 1 && v.n <= 255 && no_control(v)) ||
+           err_set(e, ERR_CONFIG, "expected a pattern of 1 to 255 bytes, such as \"*-draft\"");
+}
+
+/* Few addresses, and none outside what was listed: discovery is polite. */
+static bool check_lan(struct sv v, struct err *e) {
+    struct sv address = v, bits = v;
+    unsigned char bytes[16];
+    char text[64];
+    uint64_t n = 32;
+    bool range = sv_cut(&bits, '/', &address);
+    if (!sv_to_cstr(address, text, sizeof text))
+        text[0] = '\0';
+    if (!range && inet_pton(AF_INET6, text, bytes) == 1)
+        return true;
+    if (inet_pton(AF_INET, text, bytes) != 1 || (range && (!sv_to_u64(bits, &n) || n > 32)))
+        return err_set(e, ERR_CONFIG, "expected an IP address or an IPv4 range such as 192.168.1.0/24");
+    if (n < 22)
+        return err_set(e, ERR_CONFIG, "/%u is more than 1024 addresses: list the part that is yours, /22 at most",
+                       (unsigned)n);
+    return true;
+}
+
+static bool check_port(struct sv v) {
+    uint64_t port;
+    return v.n <= 5 && sv_to_u64(v, &port) && port >= 1 && port <= 65535;
+}
+
+/* What every endpoint URL must be, whatever speaks to it later: config_source.check_url may judge more strictly. Never
+ * puts the text into the complaint, for it may hold a password. */
+bool check_url(struct sv v, struct err *e) {
+    struct sv rest = sv_starts_nocase(v, SV("http://"))    ? sv_from(v, 7)
+                     : sv_starts_nocase(v, SV("https://")) ? sv_from(v, 8)
+                                                           : SV_NULL;
+    if (!rest.p || rest.n == 0)
+        return err_set(e, ERR_CONFIG, "expected a URL such as http://127.0.0.1:8000 or https://host/prefix");
+    for (size_t i = 0; i < v.n; i++)
+        if ((unsigned char)v.p[i] <= 0x20 || (unsigned char)v.p[i] >= 0x7f || v.p[i] == '\\' || v.p[i] == '"')
+            return err_set(e, ERR_CONFIG,
+                           "expected a URL without blanks, control characters or characters beyond ASCII");
+    if (v.n > 2048)
+        return err_set(e, ERR_CONFIG, "expected a URL of at most 2048 bytes");
+    if (sv_find_char(v, '?') >= 0 || sv_find_char(v, '#') >= 0)
+        return err_set(e, ERR_CONFIG, "expected a URL without query or fragment");
+    ptrdiff_t slash = sv_find_char(rest, '/');
+    struct sv host = slash < 0 ? rest : sv_first(rest, (size_t)slash);
+    if (sv_find_char(host, '@') >= 0)
+        return err_set(e, ERR_CONFIG, "expected a URL without user and password: credentials belong into key_file");
+    ptrdiff_t end = sv_find_char(host, ']');
+    struct sv port = sv_from(host, end < 0 ? 0 : (size_t)end + 1);
+    struct sv name = host;
+    if (sv_rfind_char(port, ':') >= 0) {
+        name = sv_first(host, (size_t)sv_rfind_char(host, ':'));
+        if (!check_port(sv_from(host, name.n + 1)))
+            return err_set(e, ERR_CONFIG, "expected a port from 1 to 65535");
+    }
+    char text[64];
+    unsigned char bytes[16];
+    if (name.n && name.p[0] == '[') {
+        if (name.p[name.n - 1] != ']' || !sv_to_cstr((struct sv){ name.p + 1, name.n - 2 }, text, sizeof text) ||
+            inet_pton(AF_INET6, text, bytes) != 1)
+            return err_set(e, ERR_CONFIG, "expected an IPv6 address within the brackets");
+        return true;
+    }
+    if (!name.n || name.n > 253 || !only(name, ".-_"))
+        return err_set(e, ERR_CONFIG, "expected a host name or an IP address after the scheme");
+    return true;
+}
+
+/* ---- the table ---- */
+
+static const struct items listens = { "listen[].", sizeof(struct config_listen), CONFIG_LISTEN_MAX,
+                                      offsetof(struct config, n_listen), listen_finish };
+static const struct items endpoints = { "endpoints[].", sizeof(struct config_endpoint), CONFIG_ENDPOINTS_MAX,
+                                        offsetof(struct config, n_endpoints), endpoint_finish };
+static const struct items models = { "models[].", sizeof(struct config_model), CONFIG_MODELS_MAX,
+                                     offsetof(struct config, n_models), model_finish };
+
+#define K (1ll << 10)
+#define M (1ll << 20)
+#define G (1ll << 30)
+#define SEC 1000ll
+#define MIN (60 * SEC)
+#define HOUR (60 * MIN)
+
+#define TOP(field) offsetof(struct config, field)
+#define LSN(field) offsetof(struct config_listen, field)
+#define END(field) offsetof(struct config_endpoint, field)
+#define MOD(field) offsetof(struct config_model, field)
+#define LIM(field) offsetof(struct config, limits.field)
+
+/* path, type, reload rule, place, default, least, most, and what else the row needs by name */
+#define ROW(path_, type_, reload_, at_, dflt_, min_, max_, ...)                                                        \
+    { .path = path_, .type = type_, .reload = reload_, .at = at_, .dflt = dflt_, .min = min_, .max = max_, __VA_ARGS__ }
+#define LIMIT(path_, type_, field_, dflt_, min_, max_, over_, text_)                                                   \
+    ROW("limits." path_, type_, LIVE, LIM(field_), dflt_, min_, max_, .over = over_, .text = text_)
+#define FIXED(path_, dflt_, over_, text_)                                                                              \
+    { .path = path_, .type = T_FIXED, .reload = RESTART, .dflt = dflt_, .over = over_, .text = text_ }
+#define MOVED(path_, to_)                                                                                              \
+    { .path = path_, .type = T_MOVED, .text = to_ }
+#define LATER(path_)                                                                                                   \
+    { .path = path_, .type = T_LATER }
+
+/* clang-format off */
+const struct setting settings[] = {
+    ROW("name", T_STRING, RESTART, TOP(name), "(the host's name)", 1, 64, .check = check_name,
+        .text = "this node's name, as it appears in `slug@node`, headers and logs"),
+    ROW("data_dir", T_PATH, RESTART, TOP(data_dir), "(see Places)", 1, 4000,
+        .text = "where state is kept; created with mode 0700"),
+    ROW("run_dir", T_PATH, RESTART, TOP(run_dir), "(see Places)", 1, CONFIG_RUN_DIR_MAX,
+        .text = "where the admin socket and the status file are"),
+    ROW("workers", T_INT, RESTART, TOP(workers), "(one for each core)", 1, 64, .text = "threads that carry requests"),
+
+    ROW("listen", T_ITEMS, RESTART, TOP(listen), "[{address: \"127.0.0.1:11430\"}]", 1, CONFIG_LISTEN_MAX,
+        .items = &listens, .text = "addresses to accept requests on"),
+    ROW("listen[].address", T_STRING, RESTART, LSN(address), NULL, 1, 255, .required = true,
+
+        .text = "`127.0.0.1:11430`, `[::1]:11430` or `unix:/path`; loopback only in this version; port 0: any free one"),
+    ROW("listen[].auth", T_ENUM, RESTART, NO_FIELD, "none", 0, 0, .choices = auths,
+        .text = "who is let in; this version knows no keys yet"),
+    ROW("listen[].tls.cert", T_FILE, RESTART, LSN(tls_cert), NULL, 1, 4000,
+        .text = "PEM file with the certificate chain; `tls: off` for none"),
+    ROW("listen[].tls.key", T_KEY_FILE, RESTART, LSN(tls_key), NULL, 1, 4000,
+        .text = "PEM file with its key, mode 0600"),
+    ROW("listen[].names", T_LIST, RESTART, LSN(names), NULL, 0, 64, .check = check_host,
+        .text = "host names accepted in `Host` besides the address itself and `localhost`"),
+    LATER("listen[].client_cert"),
+    LATER("listen[].roles"),
+
+    ROW("takeover", T_ENUMS, RESTART, TOP(takeover), NULL, 0, 0, .choices = takeovers,
+        .text = "also answer on the usual port of these programs while it is free"),
+
+    ROW("discovery.local", T_BOOL, LIVE, TOP(discovery.local), "true", 0, 1,
+        .text = "look for runtimes on this machine's known ports"),
+    ROW("discovery.containers", T_BOOL, LIVE, TOP(discovery.containers), "true", 0, 1,
+        .text = "look for labelled containers through the Docker or Podman socket"),
+    ROW("discovery.lan", T_LIST, LIVE, TOP(discovery.lan), NULL, 0, 64, .check = check_lan,
+        .text = "addresses and IPv4 ranges (`192.168.1.0/24`, /22 at most) to look at; nothing else is ever probed"),
+    ROW("discovery.mdns", T_BOOL, LIVE, TOP(discovery.mdns), "false", 0, 0,
+        .text = "listen for runtimes that announce themselves"),
+    ROW("discovery.interval", T_DURATION, LIVE, TOP(discovery.interval_ms), "30s", 5 * SEC, HOUR,
+        .text = "time between two looks"),
+
+    ROW("endpoints", T_ITEMS, LIVE, TOP(endpoints), NULL, 0, CONFIG_ENDPOINTS_MAX, .items = &endpoints,
+        .text = "runtimes that are known without looking"),
+    ROW("endpoints[].name", T_STRING, LIVE, END(name), NULL, 1, 64, .check = check_name, .required = true,
+        .text = "how the endpoint is called; no two the same"),
+    ROW("endpoints[].url", T_STRING, LIVE, END(url), NULL, 1, 2048, .required = true,
+        .text = "base URL, `http://` or `https://`, with a path prefix if there is one; no user, query or fragment"),
+    ROW("endpoints[].kind", T_ENUM, LIVE, END(kind), "auto", 0, 0, .choices = kinds, .text = "which runtime it is"),
+    ROW("endpoints[].key", T_SECRET, LIVE, END(key), NULL, 1, 4096, .text = "API key sent to the endpoint"),
+    ROW("endpoints[].max_concurrent", T_INT, LIVE, END(max_concurrent), NULL, 1, 4096,
+        .text = "requests sent to it at one time; without it the runtime's own figure, or no bound"),
+    ROW("endpoints[].weight", T_INT, LIVE, END(weight), "100", 1, 10000,
+        .text = "its share of the work against others of the same model; 100 is usual"),
+    ROW("endpoints[].priority", T_INT, LIVE, END(priority), "0", -100, 100,
+        .text = "higher is tried first; among equals local comes before remote"),
+    ROW("endpoints[].dialects", T_ENUMS, LIVE, END(dialects), NULL, 0, 0, .choices = dialects,
+        .text = "use only these of the dialects it offers; none listed means all"),
+    ROW("endpoints[].models.include", T_LIST, LIVE, END(models.include), NULL, 0, 256, .check = check_glob,
+        .text = "patterns of the model ids to offer; none listed means all"),
+    ROW("endpoints[].models.exclude", T_LIST, LIVE, END(models.exclude), NULL, 0, 256, .check = check_glob,
+        .text = "patterns of the model ids to leave out; wins over include"),
+    ROW("endpoints[].tls.ca", T_FILE, LIVE, END(tls.ca), NULL, 1, 4000,
+        .text = "PEM file with the CA to trust instead of the system's"),
+    ROW("endpoints[].tls.insecure", T_BOOL, LIVE, END(tls.insecure), "false", 0, 1,
+        .text = "do not check its certificate; a warning stays in the log for as long as this is true"),
+    ROW("endpoints[].media_urls", T_ENUM, LIVE, END(media_urls), "public", 0, 0, .choices = media,
+        .text = "which hosts a remote image or file URL in a request may name, since the runtime will fetch it"),
+
+    ROW("models", T_ITEMS, LIVE, TOP(models), NULL, 0, CONFIG_MODELS_MAX, .items = &models,
+        .text = "names to offer models under"),
+    ROW("models[].slug", T_STRING, LIVE, MOD(slug), NULL, 1, 255, .check = check_slug, .required = true,
+        .text = "the name clients ask for; one `*` makes it a pattern"),
+    ROW("models[].targets", T_LIST, LIVE, MOD(targets), NULL, 1, 64, .check = check_target, .required = true,
+        .text = "`endpoint/model` or `model`; a `*` takes what the slug's `*` stood for"),
+    ROW("models[].fallback", T_LIST, LIVE, MOD(fallback), NULL, 0, 16, .check = check_plain_slug,
+        .text = "slugs to try, in this order, when no target can serve"),
+    ROW("models[].strict", T_BOOL, LIVE, MOD(strict), "false", 0, 1,
+        .text = "refuse a request rather than leave out a field that its target cannot take"),
+    ROW("models[].aliases", T_LIST, LIVE, MOD(aliases), NULL, 0, 64, .check = check_plain_slug,
+        .text = "other names of the same"),
+
+    ROW("slugs", T_ENUM, LIVE, TOP(slugs), "names", 0, 0, .choices = slug_styles,
+        .text = "what models without an entry above are called"),
+
+    ROW("gateway.body_max", T_SIZE, LIVE, TOP(gateway.body_max), "64MiB", K, G, .over = "413",
+        .text = "request body of an inference call"),
+    ROW("gateway.park_max", T_INT, LIVE, TOP(gateway.park_max), "64", 1, 4096, .over = "503 with the reason",
+        .text = "requests that wait for one busy or loading target"),
+    ROW("gateway.park_timeout", T_DURATION, LIVE, TOP(gateway.park_timeout_ms), "10m", SEC, HOUR,
+        .over = "503 with the reason", .text = "longest wait for a busy or loading target"),
+    ROW("gateway.stall_timeout", T_DURATION, LIVE, TOP(gateway.stall_timeout_ms), "5m", SEC, HOUR,
+        .over = "in-stream error, upstream cancelled",
+        .text = "longest silence of a runtime between two bytes of an answer"),
+    ROW("gateway.deadline", T_DURATION, LIVE, TOP(gateway.deadline_ms), "15m", SEC, 24 * HOUR, .over = "504",
+        .text = "from the request to the first byte of its answer: waiting, retries and fallbacks together"),
+    ROW("gateway.retry_max", T_INT, LIVE, TOP(gateway.retry_max), "2", 0, 10, .over = "the last fault is the answer",
+        .text = "further targets tried before the first byte of an answer; 0 tries one target only"),
+    ROW("gateway.policy", T_ENUM, LIVE, TOP(gateway.policy), "auto", 0, 0, .choices = policies,
+        .text = "how a target is picked among equals"),
+    MOVED("gateway.connect_timeout", "limits.upstream.connect"),
+    MOVED("gateway.first_byte_timeout", "limits.upstream.first_byte"),
+    MOVED("gateway.total_timeout", "limits.upstream.total"),
+
+    LIMIT("conn.max", T_INT, conn.max, "4096", 16, 65536, "not accepted, counted", "client connections"),
+    LIMIT("conn.per_address", T_INT, conn.per_address, "128", 1, 8192, "closed",
+          "connections from one address (IPv6: one /64)"),
+    LIMIT("conn.per_loopback", T_INT, conn.per_loopback, "1024", 1, 65536, "closed", "connections from this machine"),
+    LIMIT("conn.new_per_address_per_s", T_INT, conn.new_per_address_per_s, "50", 1, 5000, "closed",
+          "new connections per second from one address"),
+    LIMIT("conn.new_per_address_burst", T_INT, conn.new_per_address_burst, "100", 1, 10000, "closed",
+          "new connections at once from one address"),
+    LIMIT("conn.new_per_loopback_per_s", T_INT, conn.new_per_loopback_per_s, "1000", 1, 100000, "closed",
+          "new connections per second from this machine"),
+    LIMIT("conn.new_per_loopback_burst", T_INT, conn.new_per_loopback_burst, "2000", 1, 100000, "closed",
+          "new connections at once from this machine"),
+    LIMIT("conn.tls_handshake", T_DURATION, conn.tls_handshake_ms, "10s", SEC, MIN, "closed",
+          "time for a TLS handshake"),
+    LIMIT("conn.keepalive_idle", T_DURATION, conn.keepalive_idle_ms, "75s", SEC, 10 * MIN, "closed",
+          "silence between two requests"),
+    LIMIT("conn.requests_per_connection", T_INT, conn.requests_per_connection, "10000", 1, 1000000,
+          "`Connection: close`", "requests on one connection"),
+    LIMIT("conn.lifetime", T_DURATION, conn.lifetime_ms, "1d", MIN, 7 * 24 * HOUR, "closed after the answer",
+          "age of a connection"),
+
+    ROW("limits.listen.backlog", T_INT, RESTART, LIM(listen.backlog), "1024", 1, 65535, .over = "the kernel drops",
+        .text = "connections the kernel holds before they are accepted"),
+
+    LIMIT("head.deadline", T_DURATION, head.deadline_ms, "10s", SEC, MIN, "408, closed",
+          "from the first byte of a request to its blank line"),
+    LIMIT("head.request_line", T_SIZE, head.request_line, "8KiB", 256, 64 * K, "414", "request line"),
+    LIMIT("head.field", T_SIZE, head.field, "8KiB", 256, 64 * K, "431", "one header field"),
+    LIMIT("head.total", T_SIZE, head.total, "32KiB", K, 128 * K, "431", "whole request head"),
+    LIMIT("head.fields", T_INT, head.fields, "100", 8, 500, "431", "header fields"),
+
+    LIMIT("body.admin", T_SIZE, body.admin, "1MiB", K, 16 * M, "413", "body of a call to the admin API"),
+    LIMIT("body.min_rate", T_RATE, body.min_rate, "2KiB/s", 1, M, "408",
+          "least speed of a request body after its first 5 s"),
+    LIMIT("body.idle", T_DURATION, body.idle_ms, "15s", SEC, 2 * MIN, "408", "silence within a request body"),
+    LIMIT("body.chunk_line", T_SIZE, body.chunk_line, "256B", 16, 4 * K, "400",
+          "one line of chunked framing, with its extension"),
+    LIMIT("body.buffered_total", T_PERCENT, body.buffered_percent, "25%", 1, 50, "503 with `Retry-After`",
+          "memory for all request bodies together, as a share of the machine's or container's"),
+    MOVED("limits.body.inference", "gateway.body_max"),
+
+    LIMIT("pipeline.ahead", T_SIZE, pipeline.ahead, "64KiB", K, M, "reading stops",
+          "bytes read beyond the request being answered"),
+
+    LIMIT("upstream.connect", T_DURATION, upstream.connect_ms, "5s", 100, MIN, "next candidate, then 502",
+          "time to connect to a runtime"),
+    LIMIT("upstream.first_byte", T_DURATION, upstream.first_byte_ms, "5m", SEC, HOUR, "next candidate, then 504",
+          "from the request to the first byte of a runtime's answer"),
+    LIMIT("upstream.total", T_DURATION, upstream.total_ms, "1h", SEC, 24 * HOUR, "in-stream error",
+          "one answer of a runtime, to its last byte"),
+    LIMIT("upstream.head", T_SIZE, upstream.head, "64KiB", K, 256 * K, "502", "head of a runtime's answer"),
+    LIMIT("upstream.event", T_SIZE, upstream.event, "1MiB", K, 16 * M, "in-stream error",
+          "one event of a runtime's stream"),
+    MOVED("limits.upstream.idle", "gateway.stall_timeout"),
+
+    LIMIT("stream.heartbeat", T_DURATION, stream.heartbeat_ms, "15s", SEC, MIN, "a keep-alive comment is sent",
+          "silence towards a streaming client"),
+    LIMIT("stream.memory", T_SIZE, stream.memory, "256KiB", 32 * K, 16 * M, "the faster side is not read",
+          "memory of one exchange, both directions"),
+    LIMIT("stream.client_stall", T_DURATION, stream.client_stall_ms, "60s", SEC, 10 * MIN, "closed, upstream cancelled",
+          "time a client leaves data untaken"),
+    LIMIT("stream.max", T_INT, stream.max, "4096", 1, 32768, "503", "requests being answered"),
+    MOVED("limits.park.per_target", "gateway.park_max"),
+    MOVED("limits.park.wait", "gateway.park_timeout"),
+
+    LIMIT("json.depth", T_INT, json.depth, "64", 4, 256, "400", "nesting of a JSON request"),
+    LIMIT("json.members", T_INT, json.members, "10000", 64, 100000, "400", "members of one JSON object"),
+
+    LIMIT("metrics.series_per_name", T_INT, metrics.series_per_name, "1000", 10, 10000, "folded into `other`",
+          "label sets of one metric"),
+
+    FIXED("limits.log.line", "8KiB", "cut, with a mark", "one line of the log"),
+    FIXED("limits.log.ring_lines", "4096", "the oldest gives way, and how many did is told",
+        "lines kept for `drover logs`"),
+
+    LIMIT("stop.drain", T_DURATION, stop.drain_ms, "30s", SEC, 10 * MIN, "cancelled, with the reason",
+          "time for running requests after SIGTERM"),
+
+    ROW("log.level", T_ENUM, LIVE, TOP(log.level), "info", 0, 0, .choices = levels,
+        .text = "least important line to write"),
+    ROW("log.format", T_ENUM, RESTART, TOP(log.format), "auto", 0, 0, .choices = formats,
+        .text = "`auto` is text on a terminal and JSON elsewhere"),
+
+    ROW("demo.enabled", T_BOOL, LIVE, TOP(demo.enabled), "false", 0, 1,
+        .text = "offer the built-in demonstration endpoint, whose answers are plainly labelled sample text"),
+
+    LATER("hub"),
+    LATER("join"),
+    LATER("access"),
+    LATER("store"),
+    LATER("telemetry"),
+    LATER("tunnel"),
+    LATER("power"),
+    LATER("mcp"),
+    LATER("jobs"),
+    LATER("delegation"),
+};
+/* clang-format on */
+const size_t n_settings = sizeof settings / sizeof *settings;
+
+bool setting_in(const struct setting *s, const char *prefix) {
+    struct sv path = sv_of(s->path);
+    if (*prefix)
+        return sv_starts(path, sv_of(prefix));
+    return sv_find(path, SV("[]")) < 0;
+}

@@ -1,0 +1,265 @@
+/* config/show.c - the effective settings in print, and what differs between two of them. Both walk the table. */
+#include "config/schema.h"
+
+struct printer {
+    struct buf *out;
+    enum config_style style;
+    bool ok;
+};
+
+static void put(struct printer *p, struct sv v) {
+    p->ok = p->ok && buf_add(p->out, v);
+}
+
+/* A word that YAML reads back as the same string without quotes. */
+static bool is_plain(struct sv v) {
+    static const char also[] = "._/-";
+    if (v.n == 0 || !(v.p[0] == '/' || ((v.p[0] | 0x20) >= 'a' && (v.p[0] | 0x20) <= 'z')))
+        return false;
+    for (size_t i = 0; i < v.n; i++)
+        if (!(v.p[i] >= '0' && v.p[i] <= '9') && !((v.p[i] | 0x20) >= 'a' && (v.p[i] | 0x20) <= 'z') &&
+            !memchr(also, v.p[i], 4))
+            return false;
+    return !sv_eq_nocase(v, SV("null")) && !sv_eq_nocase(v, SV("true")) && !sv_eq_nocase(v, SV("false"));
+}
+
+static void put_string(struct printer *p, struct sv v) {
+    if (p->style == CONFIG_YAML && is_plain(v)) {
+        put(p, v);
+        return;
+    }
+    if (p->style == CONFIG_JSON || sv_find(v, SV("${")) < 0) {
+        p->ok = p->ok && buf_add_json(p->out, v);
+        return;
+    }
+    struct buf escaped = BUF_MAX(2 * v.n + 1); /* $${, or reading it back would expand it */
+    for (size_t i = 0; i < v.n; i++) {
+        if (sv_starts(sv_from(v, i), SV("${")))
+            p->ok = buf_add_char(&escaped, '$') && p->ok;
+        p->ok = buf_add_char(&escaped, v.p[i]) && p->ok;
+    }
+    p->ok = p->ok && buf_add_json(p->out, buf_sv(&escaped));
+    buf_deinit(&escaped);
+}
+
+static void put_or_null(struct printer *p, struct sv v) {
+    if (v.n)
+        put_string(p, v);
+    else
+        put(p, SV("null"));
+}
+
+static const char *word(const struct choice *c, int value) {
+    while (c->word && c->value != value)
+        c++;
+    return c->word;
+}
+
+static void put_number(struct printer *p, const struct setting *s, int64_t value) {
+    char text[VALUE_TEXT];
+    bool quotes = p->style == CONFIG_JSON && s->type != T_INT;
+    if (value == 0 && !s->dflt) {
+        put(p, SV("null"));
+        return;
+    }
+    number_text(s->type, value, text);
+    put(p, quotes ? SV("\"") : SV_NULL);
+    put(p, sv_of(text));
+    put(p, quotes ? SV("\"") : SV_NULL);
+}
+
+static void put_value(struct printer *p, const struct setting *s, const void *base) {
+    const void *field = s->at == NO_FIELD ? NULL : (const char *)base + s->at;
+    bool first = true;
+    switch (s->type) {
+    case T_BOOL:
+        put(p, *(const bool *)field ? SV("true") : SV("false"));
+        break;
+    case T_INT:
+    case T_PERCENT:
+        put_number(p, s, *(const int *)field);
+        break;
+    case T_SIZE:
+    case T_RATE:
+        put_number(p, s, (int64_t) * (const size_t *)field);
+        break;
+    case T_DURATION:
+        put_number(p, s, (int64_t) * (const uint64_t *)field);
+        break;
+    case T_STRING:
+    case T_PATH:
+    case T_FILE:
+    case T_KEY_FILE:
+        put_or_null(p, *(const struct sv *)field);
+        break;
+    case T_ENUM:
+        put_string(p, sv_of(field ? word(s->choices, *(const int *)field) : s->dflt));
+        break;
+    case T_ENUMS:
+        put(p, SV("["));
+        for (const struct choice *c = s->choices; c->word; c++)
+            if (c->value >= 0 && *(const unsigned *)field & 1u << c->value) {
+                put(p, first ? SV_NULL : SV(", "));
+                put_string(p, sv_of(c->word));
+                first = false;
+            }
+        put(p, SV("]"));
+        break;
+    case T_LIST:
+        put(p, SV("["));
+        for (size_t i = 0; i < ((const struct config_list *)field)->n; i++) {
+            put(p, i ? SV(", ") : SV_NULL);
+            put_string(p, ((const struct config_list *)field)->v[i]);
+        }
+        put(p, SV("]"));
+        break;
+    case T_SECRET: /* with blanks inside, which no key may have: reading it back is refused */
+        put_or_null(p, ((const struct config_secret *)field)->value ? SV("(set, not shown)") : SV_NULL);
+        break;
+    case T_ITEMS:
+    case T_MOVED:
+    case T_FIXED:
+    case T_LATER:
+        break;
+    }
+}
+
+static void indent(struct printer *p, unsigned depth) {
+    while (depth--)
+        put(p, SV("  "));
+}
+
+/* Before a key: the comma that JSON wants, a new line, the indentation. first_in_item: the "- " stands there
+ * already. */
+static void put_key(struct printer *p, struct sv key, unsigned depth, bool first_in_item) {
+    bool json = p->style == CONFIG_JSON;
+    char last = p->out->n ? p->out->p[p->out->n - 1] : '\0';
+    if (!first_in_item || json) {
+        if (json && last != '{')
+            put(p, SV(","));
+        if (json || p->out->n)
+            put(p, SV("\n"));
+        indent(p, depth);
+    }
+    if (json)
+        put(p, SV("\""));
+    put(p, key);
+    put(p, json ? SV("\": ") : SV(":"));
+}
+
+static void put_rows(struct printer *p, const char *prefix, const void *base, unsigned depth, bool in_item);
+
+static void put_items(struct printer *p, const struct setting *s, const struct config *c, unsigned depth) {
+    const char *all = *(const char *const *)(const void *)((const char *)c + s->at);
+    size_t n = *(const size_t *)(const void *)((const char *)c + s->items->count_at);
+    bool json = p->style == CONFIG_JSON;
+    if (n == 0 || json)
+        put(p, n == 0 && !json ? SV(" [") : SV("["));
+    for (size_t i = 0; i < n; i++) {
+        put(p, json && i ? SV(",\n") : SV("\n"));
+        indent(p, depth + 1);
+        put(p, json ? SV("{") : SV("- "));
+        put_rows(p, s->items->prefix, all + i * s->items->size, depth + 2, true);
+        if (json) {
+            put(p, SV("\n"));
+            indent(p, depth + 1);
+            put(p, SV("}"));
+        }
+    }
+    if (n && json) {
+        put(p, SV("\n"));
+        indent(p, depth);
+    }
+    if (n == 0 || json)
+        put(p, SV("]"));
+}
+
+static void close_groups(struct printer *p, unsigned n, unsigned depth) {
+    while (p->style == CONFIG_JSON && n--) {
+        put(p, SV("\n"));
+        indent(p, --depth);
+        put(p, SV("}"));
+    }
+}
+
+/* Every row of one scope; groups are opened and closed as the paths go along. */
+static void put_rows(struct printer *p, const char *prefix, const void *base, unsigned depth, bool in_item) {
+    struct sv open[8]; /* names of the groups we are in */
+    unsigned n_open = 0;
+    bool first = in_item;
+    for (size_t i = 0; i < n_settings; i++) {
+        const struct setting *s = &settings[i];
+        if (s->type >= T_MOVED || !setting_in(s, prefix))
+            continue;
+        struct sv rest = sv_of(s->path + strlen(prefix)), name;
+        unsigned at = 0;
+        for (struct sv v = rest; sv_cut(&v, '.', &name) && at < n_open && sv_eq(open[at], name); rest = v)
+            at++;
+        close_groups(p, n_open - at, depth + n_open);
+        for (n_open = at; sv_cut(&rest, '.', &name); n_open++) {
+            put_key(p, name, depth + n_open, first);
+            if (p->style == CONFIG_JSON)
+                put(p, SV("{"));
+            first = false;
+            open[n_open] = name;
+        }
+        put_key(p, rest, depth + n_open, first);
+        first = false;
+        if (s->type == T_ITEMS) {
+            put_items(p, s, base, depth + n_open);
+            continue;
+        }
+        put(p, p->style == CONFIG_YAML ? SV(" ") : SV_NULL);
+        put_value(p, s, base);
+        if (s->type == T_SECRET) {
+            char twin[64];
+            struct sv file = ((const struct config_secret *)(const void *)((const char *)base + s->at))->file;
+            memcpy(twin, rest.p, rest.n);
+            memcpy(twin + rest.n, "_file", 5);
+            put_key(p, (struct sv){ twin, rest.n + 5 }, depth + n_open, false);
+            put(p, p->style == CONFIG_YAML ? SV(" ") : SV_NULL);
+            put_or_null(p, file);
+        }
+    }
+    close_groups(p, n_open, depth + n_open);
+}
+
+bool config_show(const struct config *c, struct buf *out, enum config_style style) {
+    struct buf text = BUF_MAX(out->max);
+    struct printer p = { &text, style, true };
+    if (style == CONFIG_JSON)
+        put(&p, SV("{"));
+    put_rows(&p, "", c, style == CONFIG_JSON ? 1 : 0, false);
+    put(&p, style == CONFIG_JSON ? SV("\n}\n") : SV("\n"));
+    bool ok = p.ok && buf_add(out, buf_sv(&text));
+    buf_deinit(&text);
+    return ok;
+}
+
+static bool differs(const struct setting *s, const struct config *a, const struct config *b) {
+    struct buf x = BUF_MAX(1 << 20), y = BUF_MAX(1 << 20);
+    struct printer px = { &x, CONFIG_JSON, true }, py = { &y, CONFIG_JSON, true };
+    if (s->type == T_ITEMS) {
+        put_items(&px, s, a, 0);
+        put_items(&py, s, b, 0);
+    } else {
+        put_value(&px, s, a);
+        put_value(&py, s, b);
+    }
+    bool same = px.ok && py.ok && sv_eq(buf_sv(&x), buf_sv(&y)); /* out of memory: rather say so once too often */
+    buf_deinit(&x);
+    buf_deinit(&y);
+    return !same;
+}
+
+bool config_needs_restart(const struct config *old, const struct config *new_, struct buf *names) {
+    bool any = false;
+    for (size_t i = 0; i < n_settings; i++) {
+        const struct setting *s = &settings[i];
+        if (s->reload != RESTART || s->type >= T_MOVED || !setting_in(s, "") || !differs(s, old, new_))
+            continue;
+        buf_printf(names, "%s%s", any ? ", " : "", s->path);
+        any = true;
+    }
+    return any;
+}
