@@ -54,6 +54,7 @@ struct http_client {
 };
 
 static void call_fail(struct http_call *c, const struct err *e, bool stale);
+static void on_call_timer(void *arg);
 
 /* --- pools -------------------------------------------------------------------------------------------------------- */
 
@@ -176,6 +177,7 @@ static void reply_head(struct http_call *c, struct up *u) {
         return;
     }
     *kept = *head;
+    timer_set(c->client->loop, &c->timer, c->stall_ms, on_call_timer, c);
     c->on->on_head(c->x, kept);
 }
 

@@ -50,7 +50,8 @@ bool path_is_clean(struct sv path) {
         return false;
     for (size_t i = 0; i < path.n;) {
         int value = escape(sv_from(path, i));
-        if (value < 0 ? !is_pchar(path.p[i]) && path.p[i] != '/' : value < 0x20 || value == 0x7f || value == '/' || value == '\\')
+        if (value < 0 ? !is_pchar(path.p[i]) && path.p[i] != '/'
+                      : value < 0x20 || value == 0x7f || value == '/' || value == '\\')
             return false;
         i += value < 0 ? 1 : 3;
     }
@@ -122,7 +123,8 @@ static bool parse_host(struct sv host, struct url *u, struct err *e) {
         return true;
     u->host_kind = URL_IPV4;
     if (!sv_to_cstr(host, text, sizeof text) || inet_pton(AF_INET, text, bytes) != 1)
-        return err_set(e, ERR_BAD_REQUEST, "a host that ends in a number must be four decimal numbers, such as 127.0.0.1");
+        return err_set(e, ERR_BAD_REQUEST,
+                       "a host that ends in a number must be four decimal numbers, such as 127.0.0.1");
     return true;
 }
 
@@ -169,7 +171,8 @@ bool url_parse(struct sv text, struct url *ret_url, struct err *e) {
         return err_set(e, ERR_BAD_REQUEST, "expected a URL of at most %d bytes, got %zu", URL_MAX, text.n);
     for (size_t i = 0; i < text.n; i++)
         if ((unsigned char)text.p[i] <= 0x20 || (unsigned char)text.p[i] >= 0x7f || text.p[i] == '\\')
-            return err_set(e, ERR_BAD_REQUEST, "byte %zu of the URL is a blank, a control or non-ASCII character or a backslash", i + 1);
+            return err_set(e, ERR_BAD_REQUEST,
+                           "byte %zu of the URL is a blank, a control or non-ASCII character or a backslash", i + 1);
     if (sv_starts_nocase(text, SV("unix:"))) {
         u.scheme = URL_UNIX;
         if (!parse_socket(sv_from(text, 5), &u, e))
@@ -193,8 +196,9 @@ bool url_parse(struct sv text, struct url *ret_url, struct err *e) {
     if (!parse_authority(slash < 0 ? rest : sv_first(rest, (size_t)slash), &u, e))
         return false;
     if (u.prefix.n && !path_is_clean(u.prefix))
-        return err_set(e, ERR_BAD_REQUEST, "expected a path prefix without empty or dot segments, encoded slashes or characters "
-                                           "that must be escaped");
+        return err_set(e, ERR_BAD_REQUEST,
+                       "expected a path prefix without empty or dot segments, encoded slashes or characters "
+                       "that must be escaped");
     if (sv_ends(u.prefix, SV("/")))
         u.prefix.n--;
     *ret_url = u;

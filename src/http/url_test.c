@@ -16,6 +16,7 @@ static char *exact(struct sv v) {
 }
 
 static void urls_are_taken_apart(void **state) {
+    /* clang-format off */
     static const struct {
         const char *text;
         enum url_scheme scheme;
@@ -35,6 +36,7 @@ static void urls_are_taken_apart(void **state) {
         { "http://1a.2b", URL_HTTP, URL_NAME, "1a.2b", "1a.2b", "", 80 },
         { "http://1.2.3.4x", URL_HTTP, URL_NAME, "1.2.3.4x", "1.2.3.4x", "", 80 },
     };
+    /* clang-format on */
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct err e = { 0 };
@@ -69,6 +71,7 @@ static void sockets_have_a_path_only(void **state) {
 }
 
 static void what_could_be_read_two_ways_is_refused(void **state) {
+    /* clang-format off */
     static const struct {
         const char *text, *why;
     } cases[] = {
@@ -94,6 +97,7 @@ static void what_could_be_read_two_ways_is_refused(void **state) {
         { "http://a/\"", "path prefix" }, { "http://a/{b}", "path prefix" },
         { "unix:", "socket" }, { "unix:x", "socket" }, { "unix:/", "socket" }, { "unix://host/x", "socket" }, { "unix:/a/../b", "socket" }, { "unix:/a%20b", "socket" },
     };
+    /* clang-format on */
     (void)state;
     int n_wrong = 0;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -134,11 +138,29 @@ static void lengths_are_bounded(void **state) {
 }
 
 static void a_clean_path_means_one_thing(void **state) {
-    static const char *const good[] = { "/", "/v1/models", "/v1/", "/a.b", "/...", "/..a", "/a..", "/.a", "/a%20b", "/%C3%A4", "/a:b@c!$&'()*+,;=-._~",
-                                        "/api/tags", "/%2e%2e%2e", "/a;x/b", "/;", "/%25" };
-    static const char *const bad[] = { "", "a", "*", "http://x/", "//", "//a", "/a//b", "/a//", "/.", "/..", "/./", "/a/./b", "/a/../b", "/a/..", "/%2e", "/%2E%2e/a",
-                                       "/.%2e", "/..;x/a", "/.;", "/a%2fb", "/a%2Fb", "/a%5cb", "/a\\b", "/a%00", "/a%0a", "/a%0D", "/a%7f", "/a%1f", "/%", "/%4", "/%g0",
-                                       "/%0g", "/a b", "/a?b", "/a#b", "/a\"b", "/<", "/a|b", "/a[0]", "/^", "/`", "/{x}", "/\xc3\xa4", "/\x7f", "/\x01" };
+    static const char *const good[] = { "/",
+                                        "/v1/models",
+                                        "/v1/",
+                                        "/a.b",
+                                        "/...",
+                                        "/..a",
+                                        "/a..",
+                                        "/.a",
+                                        "/a%20b",
+                                        "/%C3%A4",
+                                        "/a:b@c!$&'()*+,;=-._~",
+                                        "/api/tags",
+                                        "/%2e%2e%2e",
+                                        "/a;x/b",
+                                        "/;",
+                                        "/%25" };
+    static const char *const bad[] = { "",          "a",         "*",     "http://x/", "//",     "//a",     "/a//b",
+                                       "/a//",      "/.",        "/..",   "/./",       "/a/./b", "/a/../b", "/a/..",
+                                       "/%2e",      "/%2E%2e/a", "/.%2e", "/..;x/a",   "/.;",    "/a%2fb",  "/a%2Fb",
+                                       "/a%5cb",    "/a\\b",     "/a%00", "/a%0a",     "/a%0D",  "/a%7f",   "/a%1f",
+                                       "/%",        "/%4",       "/%g0",  "/%0g",      "/a b",   "/a?b",    "/a#b",
+                                       "/a\"b",     "/<",        "/a|b",  "/a[0]",     "/^",     "/`",      "/{x}",
+                                       "/\xc3\xa4", "/\x7f",     "/\x01" };
     (void)state;
     int n_wrong = 0;
     for (size_t i = 0; i < sizeof good / sizeof *good + sizeof bad / sizeof *bad; i++) {
@@ -159,8 +181,10 @@ static void a_clean_path_means_one_thing(void **state) {
 static void escapes_are_decoded_once(void **state) {
     static const struct {
         const char *text, *want;
-    } cases[] = { { "", "" }, { "abc", "abc" }, { "a%20b", "a b" }, { "a+b", "a+b" }, { "%41%42", "AB" }, { "%2525", "%25" }, { "%c3%A4", "\xc3\xa4" },
-                  { "%", NULL }, { "a%4", NULL }, { "%zz", NULL }, { "%00", NULL }, { "%-1", NULL }, { "% 1", NULL } };
+    } cases[] = { { "", "" },         { "abc", "abc" },   { "a%20b", "a b" },       { "a+b", "a+b" },
+                  { "%41%42", "AB" }, { "%2525", "%25" }, { "%c3%A4", "\xc3\xa4" }, { "%", NULL },
+                  { "a%4", NULL },    { "%zz", NULL },    { "%00", NULL },          { "%-1", NULL },
+                  { "% 1", NULL } };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct sv text = sv_of(cases[i].text);
