@@ -1,0 +1,57 @@
+/* gateway/account.c - a finished exchange becomes one record: metrics, measured speed. */
+#include "gateway/exchange.h"
+
+static enum token_source source_of(enum meter_source s) {
+    static const enum token_source map[] = { TOKENS_NONE, TOKENS_REPORTED, TOKENS_COUNTED, TOKENS_ESTIMATED, TOKENS_PARTIAL };
+    return map[s];
+}
+
+void account__finish(struct exchange *x, enum request_result result) {
+    const struct fleet_target *t = x->sched.taken;
+    struct meter *m = &x->meter;
+    uint64_t now = loop_now_us(x->g->loop);
+    bool metered = x->reply != NULL && x->route->api != LLM_NONE;
+    if (metered && m->input_source == METER_NONE && m->output_source == METER_NONE && result != RESULT_OK) {
+        struct meter_request rq = { .input_estimate = x->is_json ? meter_estimate_input(&x->scan, 0) : -1 };
+        meter_end(m, &rq, now);
+    }
+    struct request_record r = {
+        .slug = x->sched.slug ? x->sched.slug->name : SV("other"),
+        .model = t ? t->model->id : SV_NULL,
+        .endpoint = t ? t->endpoint->name : SV_NULL,
+        .runtime = t ? t->endpoint->kind : SV_NULL,
+        .result = result,
+        .status = x->status ? x->status : result == RESULT_CANCELLED ? 499 : 0,
+        .stream = x->is_stream,
+        .attempts = x->attempts,
+        .received_us = x->in->received_us,
+        .sent_us = x->sent_us,
+        .body_us = x->body_us,
+        .queue_us = x->queue_us,
+        .done_us = now,
+        .input = -1,
+        .cached = -1,
+        .output = -1,
+        .reasoning = -1,
+        .bytes_in = x->body_n,
+        .bytes_out = x->bytes_out,
+    };
+    static const char *const dialects[] = { "plain", "openai", "anthropic", "ollama", "lmstudio" };
+    r.dialect = sv_of(dialects[llm_dialect(x->route->api)]);
+    if (metered) {
+        r.input = m->input;
+        r.cached = m->cached;
+        r.output = m->output;
+        r.reasoning = m->reasoning;
+        r.input_source = source_of(m->input_source);
+        r.output_source = source_of(m->output_source);
+        r.first_us = m->has_first ? m->t_first_us : 0;
+        r.last_us = m->has_first ? m->t_last_us : 0;
+        r.burst = m->burst || m->whole;
+        r.anomalies = m->anomalies;
+        if (t && result == RESULT_OK && x->has_events && m->has_first && !m->burst)
+            cell_speed(t->cell, m->t_first_us - x->sent_us, m->t_last_us - m->t_first_us, m->output);
+        meter_deinit(m);
+    }
+    metrics_request(x->g->metrics, &r);
+}

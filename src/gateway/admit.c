@@ -1,0 +1,101 @@
+/* gateway/admit.c - the checks before anything is read or decided.
+ *
+ * A listener without credentials is safe only while no web page can use it: the Host must be a name of this machine (else
+ * a rebinding name got here), and a request that a browser sends from another origin is refused (threat model C-40, C-122). */
+#include "gateway/exchange.h"
+
+#include "http/url.h"
+
+static struct sv host_name(struct sv host) {
+    ptrdiff_t colon = sv_rfind_char(host, ':');
+    if (host.n && host.p[0] == '[') {
+        ptrdiff_t end = sv_find_char(host, ']');
+        return end > 0 ? sv_first(host, (size_t)end + 1) : host;
+    }
+    struct sv name = colon >= 0 ? sv_first(host, (size_t)colon) : host;
+    if (name.n && name.p[name.n - 1] == '.')
+        name.n--;
+    return name;
+}
+
+static bool is_loopback_name(struct sv name) {
+    if (sv_eq_nocase(name, SV("localhost")) || sv_eq(name, SV("[::1]")))
+        return true;
+    if (!sv_starts(name, SV("127.")))
+        return false;
+    struct sv rest = name, part;
+    unsigned parts = 0;
+    for (; sv_next(&rest, '.', &part); parts++) {
+        uint64_t v;
+        if (part.n > 3 || !sv_to_u64(part, &v) || v > 255)
+            return false;
+    }
+    return parts == 4;
+}
+
+static bool host_is_ours(const struct gateway_listener *l, struct sv name) {
+    if (is_loopback_name(name) || sv_eq_nocase(name, l->address))
+        return true;
+    for (size_t i = 0; i < l->names.n; i++)
+        if (sv_eq_nocase(name, l->names.v[i]))
+            return true;
+    return false;
+}
+
+/* "scheme://host[:port]" of one of our names. "null" and foreign schemes are not. */
+static bool origin_is_ours(const struct gateway_listener *l, struct sv origin) {
+    if (sv_starts_nocase(origin, SV("http://")))
+        origin = sv_from(origin, 7);
+    else if (sv_starts_nocase(origin, SV("https://")))
+        origin = sv_from(origin, 8);
+    else
+        return false;
+    return host_is_ours(l, host_name(origin));
+}
+
+static bool check_sender(const struct gateway_listener *l, const struct http_head *head, struct err *e) {
+    if (!l->is_unix && head->host.n && !host_is_ours(l, host_name(head->host)))
+        return err_set(e, ERR_MISDIRECTED, "this service does not answer to the host name \"%.*s\" (add it to listen.names)",
+                       SV_FMT(sv_first(head->host, 120)));
+    struct sv origin = http_get(head, SV("origin")), site = http_get(head, SV("sec-fetch-site"));
+    if (origin.p && !origin_is_ours(l, origin))
+        return err_set(e, ERR_DENIED, "requests from pages of another origin (%.*s) are refused", SV_FMT(sv_first(origin, 120)));
+    if (!origin.p && site.p && sv_eq_nocase(site, SV("cross-site")))
+        return err_set(e, ERR_DENIED, "requests from pages of another site are refused");
+    return true;
+}
+
+static bool check_coding(const struct http_head *head, struct err *e) {
+    struct sv coding = http_get(head, SV("content-encoding"));
+    if (coding.n && !sv_eq_nocase(coding, SV("identity")))
+        return err_set(e, ERR_MEDIA, "request bodies must not be compressed (content-encoding: %.*s)",
+                       SV_FMT(sv_first(coding, 40)));
+    return true;
+}
+
+bool admit__check(struct gateway *g, struct http_in *in, const struct llm_route **ret_route) {
+    const struct http_head *head = in->head;
+    struct err e = { 0 };
+    *ret_route = llm_route(head->method, head->path, http_get(head, SV("anthropic-version")).p != NULL, &e);
+    struct err route_fault = e;
+    if (!check_sender(in->tag, head, &e)) {
+        answer__error(in, *ret_route, &e, NULL);
+        return false;
+    }
+    if (!path_is_clean(head->path)) {
+        err_set(&e, ERR_BAD_REQUEST, "the path has empty or dot segments, or escapes that hide a slash");
+        answer__error(in, NULL, &e, NULL);
+        return false;
+    }
+    if (local__page(g, in))
+        return false;
+    if (!*ret_route) {
+        answer__error(in, NULL, &route_fault, NULL);
+        return false;
+    }
+    if (!check_coding(head, &e)) {
+        answer__error(in, *ret_route, &e, "send it without content-encoding");
+        return false;
+    }
+    return true;
+}

@@ -1,0 +1,79 @@
+/* gateway/answer.c - errors, in the words of whoever was spoken to. */
+#include "gateway/exchange.h"
+
+#include <sodium.h>
+#include <stdio.h>
+
+/* Unpredictable from one another, and cheap: a keyed hash of a counter. */
+void answer__request_id(const struct http_in *in, char text[static 33]) {
+    static const char hex[] = "0123456789abcdef";
+    struct {
+        uint64_t id;
+        const void *loop;
+    } seed = { in->id, in->stream->loop };
+    uint64_t h[2];
+    h[0] = hash_sv((struct sv){ (const char *)&seed, sizeof seed });
+    seed.id = ~seed.id;
+    h[1] = hash_sv((struct sv){ (const char *)&seed, sizeof seed });
+    for (int i = 0; i < 32; i++)
+        text[i] = hex[h[i / 16] >> (i % 16 * 4) & 15];
+    text[32] = '\0';
+}
+
+static int status_of(const struct err *e, enum llm_dialect d) {
+    if (d == LLM_ANTHROPIC && e->code == ERR_TOO_LARGE)
+        return 413;
+    return err_http(e->code);
+}
+
+void answer__error(struct http_in *in, const struct llm_route *route, const struct err *e, const char *hint) {
+    enum llm_dialect d = route ? llm_dialect(route->api)
+                               : llm_path_dialect(in->head->path, http_get(in->head, SV("anthropic-version")).p != NULL);
+    struct buf body = BUF_MAX(16 << 10);
+    char id[33];
+    answer__request_id(in, id);
+    llm_error_body(&body, d, e, sv_of(hint), sv_of(id));
+    struct http_header h[4] = { { SV("x-request-id"), sv_of(id) } };
+    unsigned n = 1;
+    int status = status_of(e, d);
+    if (status == 429 || status == 503)
+        h[n++] = (struct http_header){ SV("retry-after"), SV("1") };
+    if (status == 501 || status == 404)
+        h[n++] = (struct http_header){ SV("x-should-retry"), SV("false") };
+    http_in_reply(in, status, h, n, SV("application/json"), buf_sv(&body));
+    buf_deinit(&body);
+}
+
+void answer__fail(struct exchange *x, const struct err *e, enum request_result result) {
+    struct http_in *in = x->in;
+    if (x->state == EX_DONE)
+        return;
+    http_call_cancel(x->call);
+    x->call = NULL;
+    if (!x->started) {
+        const struct llm_route *route = x->route;
+        struct err copy = *e;
+        x->status = err_http(copy.code);
+        exchange__end(x, result);
+        answer__error(in, route, &copy, NULL);
+        return;
+    }
+    if (!x->is_events) { /* half a body is out: the cut connection is the only honest sign left */
+        exchange__end(x, result);
+        http_in_abort(in);
+        return;
+    }
+    struct buf out = BUF_MAX(16 << 10);
+    if (x->has_events && !x->strip && events_held(&x->events).n)
+        buf_add(&out, x->events.kind == EVENTS_SSE ? SV("\n\n") : SV("\n")); /* end the half event first */
+    llm_error_event(&out, x->route->api, e, SV_NULL);
+    http_in_send(in, buf_sv(&out));
+    buf_deinit(&out);
+    exchange__end(x, result);
+    http_in_finish(in);
+}
+
+void gateway_bad(struct sv path, const struct err *e, struct buf *out, struct sv *ret_type) {
+    llm_error_body(out, llm_path_dialect(path, false), e, SV_NULL, SV_NULL);
+    *ret_type = SV("application/json");
+}

@@ -1,0 +1,135 @@
+/* gateway/exchange.h - private to gateway: one request on its way through.
+ *
+ * read      the body arrives and is scanned once; nothing was decided yet
+ * parked    no target can take it now; it waits in the gateway's queue with a deadline
+ * forward   a target is reserved (sched.taken) and a call is under way; not a byte of its reply has gone to the client
+ * relay     the first byte is out: no way back to another target
+ * done      nothing is held any more; the arena goes with the request */
+#ifndef DROVER_GATEWAY_EXCHANGE_H
+#define DROVER_GATEWAY_EXCHANGE_H
+
+#include "gateway/gateway.h"
+#include "http/client.h"
+#include "http/events.h"
+#include "llm/llm.h"
+#include "llm/meter.h"
+#include "llm/patch.h"
+#include "llm/scan.h"
+
+#define TO(s) (1u << (s))
+#define EXCHANGE_STATES(X)                                                                  \
+    X(EX_READ,    "read",    TO(EX_PARKED) | TO(EX_FORWARD) | TO(EX_DONE))                  \
+    X(EX_PARKED,  "parked",  TO(EX_FORWARD) | TO(EX_DONE))                                  \
+    X(EX_FORWARD, "forward", TO(EX_FORWARD) | TO(EX_PARKED) | TO(EX_RELAY) | TO(EX_DONE))   \
+    X(EX_RELAY,   "relay",   TO(EX_DONE))                                                   \
+    X(EX_DONE,    "done",    0)
+#define X(id, text, next) id,
+enum exchange_state { EXCHANGE_STATES(X) };
+#undef X
+
+struct gateway {
+    struct loop *loop;
+    struct gateway_shared *shared;
+    struct metrics_shard *metrics;
+    struct config *config;
+    struct snapshot *snapshot;
+    struct http_client *client;
+    struct list parked;         /* of struct exchange, by parked, oldest first */
+    unsigned n_parked;
+    struct timer park_timer;
+    struct loop_flush look;     /* at those that wait, at the end of this turn */
+    struct list all;            /* exchanges under way */
+};
+
+struct exchange {
+    struct gateway *g;
+    struct http_in *in;
+    enum exchange_state state;
+    struct list all, parked;
+    struct config *config;      /* shared, given back with the arena */
+    struct snapshot *snapshot;
+    const struct llm_route *route;
+    struct sv upstream_path;    /* path and query for the runtime, without its base path */
+
+    /* the request */
+    struct scan scan;
+    char *body;
+    size_t body_n, body_cap;
+    uint64_t body_charged;      /* bytes counted in shared->buffered: those that came, not those announced */
+    struct err bad;             /* what the scan found */
+    bool is_json, is_form, is_stream;
+
+    /* the choice */
+    struct schedule sched;
+    struct schedule_want want;
+    struct sv asked, node;      /* model as asked for */
+    unsigned attempts, fallbacks;
+    uint64_t body_us, deadline_us, park_until_us, parked_us, queue_us;
+    struct err last;            /* why the last attempt failed */
+
+    /* the attempt */
+    struct http_call *call;
+    struct sv pieces[PATCH_PIECES];
+    unsigned n_pieces, at_piece;
+    char *patch_scratch;
+    bool sending, asked_usage;  /* the usage switch was added by us */
+    bool fresh;                 /* no pooled connection: one was stale */
+    uint64_t sent_us;
+
+    /* the reply */
+    const struct http_head *reply;
+    bool started, client_paused, strip, is_events, saw_end;
+    struct events events;
+    bool has_events;
+    struct meter meter;
+    struct metrics_itl *itl;
+    struct buf kept;            /* events of one read that go on, when some are left out */
+    uint64_t last_out_us;       /* when the client last got a byte */
+    struct timer heartbeat;
+    uint64_t bytes_out;
+    int status;
+};
+
+void exchange__goto(struct exchange *x, enum exchange_state to);
+/* Every path leads here; may be called again without harm. The answer must be finished or the client gone. */
+void exchange__end(struct exchange *x, enum request_result result);
+
+/* admit.c: is this request welcome at all? Answers itself and returns false when not. */
+bool admit__check(struct gateway *g, struct http_in *in, const struct llm_route **ret_route);
+
+/* local.c: what Drover answers itself: model lists, health, version. False: not one of those. */
+bool local__answer(struct gateway *g, struct http_in *in, const struct llm_route *route);
+bool local__page(struct gateway *g, struct http_in *in); /* health, metrics, version: the path alone decides */
+bool local__show(struct exchange *x);                    /* Ollama's show, once its body is known */
+
+/* resolve.c: who serves it; parks, forwards or fails. */
+void resolve__start(struct exchange *x);
+void resolve__retry(struct exchange *x);         /* the next candidate, after x->last */
+void resolve__parked(struct gateway *g);         /* something may have become free: looks at all that wait */
+void resolve__look_later(struct gateway *g);     /* the same at the end of the turn */
+
+/* forward.c */
+void forward__start(struct exchange *x);
+/* relay.c */
+void relay__head(struct exchange *x, const struct http_head *head);
+void relay__body(struct exchange *x, struct sv bytes);
+void relay__end(struct exchange *x);
+void relay__fail(struct exchange *x, const struct err *e);
+void relay__drain(struct exchange *x);
+void relay__heartbeat_start(struct exchange *x);
+/* Begins the answer with status 200 and no reply yet: a keep-alive is due. */
+void relay__start_stream(struct exchange *x);
+
+/* answer.c: errors in the envelope of the dialect, and the headers every answer has. */
+void answer__error(struct http_in *in, const struct llm_route *route, const struct err *e, const char *hint);
+/* The exchange fails: before the first byte a real status, after it the dialect's in-stream error. */
+void answer__fail(struct exchange *x, const struct err *e, enum request_result result);
+void answer__request_id(const struct http_in *in, char text[static 33]);
+/* account.c: the record of a finished exchange. */
+void account__finish(struct exchange *x, enum request_result result);
+
+/* multipart.c: just enough of RFC 7578 to find one field. Views on the argument; NULL when it is not there. */
+struct sv multipart__boundary(struct sv content_type);
+struct sv multipart__field(struct sv body, struct sv boundary, struct sv name);
+
+#endif

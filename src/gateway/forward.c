@@ -1,0 +1,236 @@
+/* gateway/forward.c - one attempt at one target: head, patched body, reply.
+ *
+ * The upstream head is made anew from parsed fields: nothing that frames a message, names a client or carries its
+ * credentials goes on. The body goes as it came, in the memory it was read into, with the splices of patch.h. */
+#include "gateway/exchange.h"
+
+#include <stdio.h>
+
+enum {
+    SMALL_BODY = 16 << 10,  /* copied behind the head and sent with it in one call */
+    HEADERS_MAX = 128,
+};
+
+/* Fields of the client that stay here (lower case). Others travel on. */
+static bool stays_here(struct sv n) {
+    if (n.n < 2)
+        return true;
+    switch (n.p[0]) {
+    case 'a':
+        return sv_eq(n, SV("authorization")) || sv_eq(n, SV("accept-encoding")) || sv_eq(n, SV("api-key")) ||
+               sv_eq(n, SV("accept-charset"));
+    case 'c':
+        return sv_eq(n, SV("connection")) || sv_eq(n, SV("content-length")) || sv_eq(n, SV("cookie")) ||
+               sv_eq(n, SV("content-encoding")) || sv_starts(n, SV("cf-"));
+    case 'd':
+        return sv_starts(n, SV("drover-"));
+    case 'e':
+        return sv_eq(n, SV("expect"));
+    case 'f':
+        return sv_eq(n, SV("forwarded"));
+    case 'h':
+        return sv_eq(n, SV("host")) || sv_eq(n, SV("http2-settings"));
+    case 'k':
+        return sv_eq(n, SV("keep-alive"));
+    case 'o':
+        return sv_eq(n, SV("origin"));
+    case 'p':
+        return sv_starts(n, SV("proxy-"));
+    case 'r':
+        return sv_eq(n, SV("referer")) || sv_eq(n, SV("range"));
+    case 's':
+        return sv_starts(n, SV("sec-"));
+    case 't':
+        return sv_eq(n, SV("te")) || sv_eq(n, SV("trailer")) || sv_eq(n, SV("transfer-encoding"));
+    case 'u':
+        return sv_eq(n, SV("upgrade"));
+    case 'v':
+        return sv_eq(n, SV("via"));
+    case 'x':
+        return sv_eq(n, SV("x-api-key")) || sv_starts(n, SV("x-forwarded-")) || sv_eq(n, SV("x-real-ip")) ||
+               sv_eq(n, SV("xi-api-key")) || sv_eq(n, SV("x-request-id"));
+    default:
+        return sv_find_char(n, '_') >= 0;
+    }
+}
+
+static unsigned make_headers(struct exchange *x, struct http_header *out, unsigned max, char id[static 33]) {
+    const struct http_head *head = x->in->head;
+    const struct fleet_endpoint *p = x->sched.taken->endpoint;
+    struct sv connection = http_get(head, SV("connection"));
+    bool named = connection.n && !sv_eq_nocase(connection, SV("keep-alive")) && !sv_eq_nocase(connection, SV("close"));
+    unsigned n = 0;
+    out[n++] = (struct http_header){ SV("host"), p->host };
+    for (unsigned i = 0; i < head->n_headers && n < max - 4; i++) {
+        struct http_header h = head->headers[i];
+        if (stays_here(h.name) || sv_find_char(h.name, '_') >= 0 || (named && http_has_token(connection, h.name)))
+            continue;
+        out[n++] = h;
+    }
+    out[n++] = (struct http_header){ SV("accept-encoding"), SV("identity") };
+    answer__request_id(x->in, id);
+    out[n++] = (struct http_header){ SV("x-request-id"), sv_of(id) };
+    if (p->auth.n)
+        out[n++] = (struct http_header){ SV("authorization"), p->auth };
+    return n;
+}
+
+/* --- the body ----------------------------------------------------------------------------------------------------- */
+
+/* The pieces of the patched body. False when memory is out. */
+static bool make_body(struct exchange *x, int64_t *ret_length) {
+    struct sv body = { x->body, x->body_n };
+    const struct fleet_target *t = x->sched.taken;
+    struct splice splices[PATCH_SPLICES];
+    unsigned n = 0;
+    x->asked_usage = false;
+    if (x->is_json && body.n) {
+        bool wants_usage = x->is_stream && (x->route->flags & LLM_R_USAGE_OPTION) && t->endpoint->usage_switch &&
+                           x->scan.include_usage != SCAN_TRUE;
+        struct patch want = { .include_usage = wants_usage };
+        if (!sv_eq(t->model->id, x->asked))
+            want.model = t->model->id;
+        if (!x->patch_scratch)
+            x->patch_scratch = arena_alloc(&x->in->arena, PATCH_SCRATCH);
+        if (!x->patch_scratch)
+            return false;
+        n = want.model.p || want.include_usage ? patch_body(&x->scan, &want, splices, x->patch_scratch) : 0;
+        x->asked_usage = wants_usage;
+    } else if (x->is_form && !sv_eq(t->model->id, x->asked)) {
+        splices[0] = (struct splice){ (uint64_t)(x->asked.p - x->body), x->asked.n, t->model->id };
+        n = 1;
+    }
+    *ret_length = (int64_t)patch_length(body.n, splices, n);
+    x->n_pieces = body.n ? patch_iov(body, splices, n, x->pieces) : 0;
+    x->at_piece = 0;
+    return true;
+}
+
+/* Sends what the transport takes of the body; the rest goes on_drain. */
+static void send_body(struct exchange *x) {
+    while (x->at_piece < x->n_pieces) {
+        struct sv *v = &x->pieces[x->at_piece];
+        unsigned n = x->n_pieces - x->at_piece;
+        size_t total = 0;
+        for (unsigned i = 0; i < n; i++)
+            total += v[i].n;
+        if (total <= SMALL_BODY) {
+            http_call_send(x->call, v, n);
+            x->at_piece = x->n_pieces;
+            break;
+        }
+        size_t went = http_call_offer(x->call, v, n);
+        while (x->at_piece < x->n_pieces && went >= x->pieces[x->at_piece].n)
+            went -= x->pieces[x->at_piece++].n;
+        if (x->at_piece < x->n_pieces) {
+            x->pieces[x->at_piece] = sv_from(x->pieces[x->at_piece], went);
+            http_call_want_drain(x->call);
+            return;
+        }
+    }
+    x->sending = false;
+    x->sent_us = loop_now_us(x->g->loop);
+    http_call_sent(x->call);
+}
+
+/* --- events of the call ------------------------------------------------------------------------------------------- */
+
+static void on_ready(void *arg) {
+    send_body(arg);
+}
+
+static void on_head(void *arg, const struct http_head *head) {
+    relay__head(arg, head);
+}
+
+static void on_body(void *arg, struct sv bytes) {
+    relay__body(arg, bytes);
+}
+
+static void on_end(void *arg) {
+    struct exchange *x = arg;
+    x->call = NULL;
+    relay__end(x);
+}
+
+static void on_drain(void *arg) {
+    struct exchange *x = arg;
+    if (x->sending && x->call)
+        send_body(x);
+}
+
+static void attempt_failed(struct exchange *x, const struct err *e, const char *reason) {
+    const struct fleet_target *t = x->sched.taken;
+    metrics_attempt(x->g->metrics, t->endpoint->name, reason);
+    cell_outcome(t->endpoint->cell, OUTCOME_FAILED, loop_now_us(x->g->loop));
+    x->last = *e;
+    err_ctx(&x->last, "%.*s", SV_FMT(t->endpoint->name));
+}
+
+static void on_fail(void *arg, const struct err *e, bool stale) {
+    struct exchange *x = arg;
+    x->call = NULL;
+    if (x->state == EX_FORWARD && stale && !x->fresh) { /* not the target's fault: an idle connection had ended */
+        x->fresh = true;
+        x->attempts--;
+        forward__start(x);
+        return;
+    }
+    attempt_failed(x, e, e->code == ERR_TIMEOUT ? "timeout" : e->code == ERR_BAD_REPLY ? "reply" : "connect");
+    if (x->state == EX_FORWARD) /* keep-alives may be out, but nothing of an answer */
+        resolve__retry(x);
+    else
+        relay__fail(x, &x->last);
+}
+
+static const struct http_call_events call_events = { on_ready, on_head, on_body, on_end, on_fail, on_drain };
+
+static uint32_t ms32(uint64_t ms) {
+    return ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
+}
+
+void forward__start(struct exchange *x) {
+    const struct fleet_target *t = x->sched.taken;
+    const struct config_limits *m = &x->config->limits;
+    struct http_header headers[HEADERS_MAX];
+    char id[33];
+    struct err e;
+    int64_t length;
+    exchange__goto(x, EX_FORWARD);
+    x->attempts++;
+    char *target = NULL;
+    struct sv path = x->upstream_path;
+    if (t->endpoint->base_path.n) {
+        target = arena_printf(&x->in->arena, "%.*s%.*s", SV_FMT(t->endpoint->base_path), SV_FMT(x->upstream_path));
+        path = sv_of(target);
+    }
+    if (!make_body(x, &length) || path.n == 0) {
+        err_no_memory(&e);
+        answer__fail(x, &e, RESULT_REJECTED);
+        return;
+    }
+    struct http_call_spec spec = {
+        .dialer = t->endpoint->dialer,
+        .method = x->in->head->method,
+        .target = path,
+        .headers = headers,
+        .n_headers = make_headers(x, headers, HEADERS_MAX, id),
+        .length = length,
+        .connect_ms = ms32(m->upstream.connect_ms),
+        .first_byte_ms = ms32(m->upstream.first_byte_ms),
+        .stall_ms = ms32(x->config->gateway.stall_timeout_ms),
+        .pool_idle_ms = t->endpoint->pool_idle_ms,
+        .fresh = x->fresh,
+    };
+    x->sending = true;
+    x->reply = NULL;
+    x->sent_us = loop_now_us(x->g->loop);
+    x->call = http_call_start(x->g->client, &x->in->arena, &spec, &call_events, x, &e);
+    if (!x->call) {
+        attempt_failed(x, &e, "start");
+        resolve__retry(x);
+        return;
+    }
+    if (http_call_is_ready(x->call))
+        send_body(x);
+}

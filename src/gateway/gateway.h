@@ -1,0 +1,44 @@
+/* gateway/gateway.h - the data plane: one per worker, fed with requests by the worker's HTTP server.
+ *
+ * A request's life is a struct exchange (exchange.h): admit -> read -> resolve -> (park) -> forward -> relay -> account.
+ * Settings and fleet reach a gateway as immutable snapshots; nothing here locks, queries or formats logs on the way. Life:
+ * gateway_new -> gateway_config, gateway_snapshot -> gateway_request... -> gateway_free. Worker's thread only. */
+#ifndef DROVER_GATEWAY_GATEWAY_H
+#define DROVER_GATEWAY_GATEWAY_H
+
+#include "config/config.h"
+#include "fleet/fleet.h"
+#include "http/server.h"
+#include "telemetry/metrics.h"
+
+struct gateway;
+
+/* The few numbers all gateways of the process share. */
+struct gateway_shared {
+    _Atomic uint64_t buffered;  /* bytes of request bodies held */
+    _Atomic unsigned streams;   /* exchanges under way */
+    struct metrics *metrics;
+    uint64_t started_ms;        /* wall clock */
+    struct snapshot *(*snapshot)(void *owner); /* unused by workers; for tests */
+};
+
+/* What a listener allows; the tag of its connections. */
+struct gateway_listener {
+    struct config_list names;   /* accepted in Host besides loopback names and the address itself */
+    struct sv address;          /* host part of the bound address, "127.0.0.1" or "[::1]" */
+    bool is_unix;
+};
+
+struct gateway *gateway_new(struct loop *l, struct gateway_shared *shared, struct metrics_shard *metrics, struct config *c,
+                            struct err *e) MUST_CHECK;
+/* Shares. New exchanges use it; those under way finish with what they began with. */
+void gateway_config(struct gateway *g, struct config *c);
+void gateway_snapshot(struct gateway *g, struct snapshot *s);
+/* Handles one request; in->tag is a struct gateway_listener. */
+void gateway_request(struct gateway *g, struct http_in *in);
+/* The body for a request that could not even be read, in the envelope its path suggests. */
+void gateway_bad(struct sv path, const struct err *e, struct buf *out, struct sv *ret_type);
+/* After the HTTP server is gone: every exchange has ended. */
+void gateway_free(struct gateway *g);
+
+#endif

@@ -1,0 +1,318 @@
+/* gateway/relay.c - the reply on its way to the client, as it comes.
+ *
+ * Each piece read is written on at once; the meter reads along. The answer's head goes out with the first piece, so that a
+ * runtime that fails before it has said anything can still be replaced by another. Only when Drover itself asked for the
+ * usage event are events looked at before they go on, and then nothing is held but an unfinished event.
+ * A stream counts as complete only when its final event was seen: several runtimes simply close when they fail. */
+#include "gateway/exchange.h"
+
+#include <stdio.h>
+
+enum { HEADERS_MAX = 64, BEAT_SLACK_MS = 1 };
+
+/* Fields of the runtime's reply that stay here (lower case). */
+static bool stays_here(struct sv n) {
+    return sv_eq(n, SV("connection")) || sv_eq(n, SV("keep-alive")) || sv_eq(n, SV("transfer-encoding")) ||
+           sv_eq(n, SV("content-length")) || sv_eq(n, SV("upgrade")) || sv_eq(n, SV("trailer")) ||
+           sv_starts(n, SV("proxy-")) || sv_eq(n, SV("set-cookie")) || sv_eq(n, SV("x-request-id")) ||
+           sv_eq(n, SV("www-authenticate")) || sv_starts(n, SV("access-control-")) || sv_starts(n, SV("drover-")) ||
+           sv_eq(n, SV("alt-svc")) || sv_eq(n, SV("strict-transport-security"));
+}
+
+static struct sv clean_label(struct exchange *x, struct sv v) {
+    if (http_value_is_clean(v))
+        return v;
+    char *p = arena_alloc(&x->in->arena, v.n);
+    for (size_t i = 0; p && i < v.n; i++)
+        p[i] = (unsigned char)v.p[i] < 0x20 || (unsigned char)v.p[i] == 0x7f ? '?' : v.p[i];
+    return (struct sv){ p, p ? v.n : 0 };
+}
+
+static struct sv target_label(struct exchange *x) {
+    const struct fleet_target *t = x->sched.taken;
+    if (x->config->slugs == CONFIG_SLUGS_OPAQUE)
+        return x->sched.slug->name;
+    char *text = arena_printf(&x->in->arena, "%.*s/%.*s", SV_FMT(t->endpoint->name), SV_FMT(t->model->id));
+    return clean_label(x, sv_of(text));
+}
+
+static void start(struct exchange *x, int status, struct sv type, int64_t length) {
+    struct http_header out[HEADERS_MAX];
+    char id[33], queue[24];
+    unsigned n = 0;
+    const struct http_head *reply = x->reply;
+    for (unsigned i = 0; reply && i < reply->n_headers && n < HEADERS_MAX - 6; i++)
+        if (!stays_here(reply->headers[i].name))
+            out[n++] = reply->headers[i];
+    if (!reply && type.n)
+        out[n++] = (struct http_header){ SV("content-type"), type };
+    answer__request_id(x->in, id);
+    out[n++] = (struct http_header){ SV("x-request-id"), sv_of(id) };
+    if (x->sched.taken)
+        out[n++] = (struct http_header){ SV("drover-target"), target_label(x) };
+    int q = snprintf(queue, sizeof queue, "%llu", (unsigned long long)x->queue_us / 1000);
+    out[n++] = (struct http_header){ SV("drover-queue-ms"), { queue, (size_t)q } };
+    if (length < 0)
+        out[n++] = (struct http_header){ SV("x-accel-buffering"), SV("no") };
+    x->started = true;
+    x->status = status;
+    http_in_start(x->in, status, out, n, length);
+}
+
+static void pass_on(struct exchange *x, struct sv bytes) {
+    if (bytes.n == 0)
+        return;
+    http_in_send(x->in, bytes);
+    x->bytes_out += bytes.n;
+    x->last_out_us = loop_now_us(x->g->loop);
+    if (!x->client_paused && http_in_queued(x->in) > x->config->limits.stream.memory / 2) {
+        x->client_paused = true;
+        if (x->call)
+            http_call_read(x->call, false);
+        http_in_want_drain(x->in);
+    }
+}
+
+void relay__drain(struct exchange *x) {
+    if (!x->client_paused)
+        return;
+    x->client_paused = false;
+    if (x->call)
+        http_call_read(x->call, true);
+}
+
+/* --- keep-alive --------------------------------------------------------------------------------------------------- */
+
+static void on_heartbeat(void *arg) {
+    struct exchange *x = arg;
+    uint64_t every_us = x->config->limits.stream.heartbeat_ms * 1000, now = loop_now_us(x->g->loop);
+    uint64_t quiet = now - x->last_out_us;
+    if (quiet + BEAT_SLACK_MS * 1000 >= every_us) {
+        struct sv beat = llm_keepalive(x->route->api);
+        bool between = !x->has_events || events_held(&x->events).n == 0; /* never inside an event */
+        if (!x->started)
+            relay__start_stream(x);
+        if (between && !x->client_paused)
+            pass_on(x, beat);
+        x->last_out_us = now;
+        quiet = 0;
+    }
+    timer_set(x->g->loop, &x->heartbeat, (every_us - quiet) / 1000, on_heartbeat, x);
+}
+
+void relay__heartbeat_start(struct exchange *x) {
+    if (!x->is_stream || timer_is_set(&x->heartbeat) || llm_keepalive(x->route->api).n == 0)
+        return;
+    x->last_out_us = loop_now_us(x->g->loop);
+    timer_set(x->g->loop, &x->heartbeat, x->config->limits.stream.heartbeat_ms, on_heartbeat, x);
+}
+
+void relay__start_stream(struct exchange *x) {
+    x->is_events = true;
+    start(x, 200, x->route->flags & LLM_R_NDJSON ? SV("application/x-ndjson") : SV("text/event-stream; charset=utf-8"), -1);
+}
+
+/* --- the reply ---------------------------------------------------------------------------------------------------- */
+
+static bool another_may_help(int status) {
+    return status == 429 || status == 502 || status == 503 || status == 504;
+}
+
+/* Seconds, or 0; dates are not worth their parsing here. */
+static uint64_t retry_after_us(const struct http_head *head) {
+    uint64_t s;
+    struct sv v = http_get(head, SV("retry-after"));
+    return v.n && sv_to_u64(v, &s) ? (s < 3600 ? s : 3600) * 1000000u : 0;
+}
+
+static bool has_other_candidate(struct exchange *x) {
+    struct schedule peek = x->sched;
+    bool more = x->attempts <= (unsigned)x->config->gateway.retry_max && !(x->route->flags & LLM_R_MANAGE);
+    return more && (schedule_explain(&peek, &x->want) || x->fallbacks < x->sched.slug->n_fallback);
+}
+
+void relay__head(struct exchange *x, const struct http_head *head) {
+    const struct fleet_target *t = x->sched.taken;
+    uint64_t now = loop_now_us(x->g->loop);
+    struct cell *cell = t->endpoint->cell;
+    if (another_may_help(head->status)) {
+        uint64_t wait = retry_after_us(head);
+        if (head->status == 429 || wait)
+            atomic_store_explicit(&cell->retry_after_us, now + (wait ? wait : 1000000u), memory_order_relaxed);
+        cell_outcome(cell, head->status == 429 ? OUTCOME_NEUTRAL : OUTCOME_FAILED, now);
+        metrics_attempt(x->g->metrics, t->endpoint->name, "status");
+        err_set(&x->last, head->status == 429 ? ERR_LIMIT : ERR_UNAVAILABLE, "%.*s answered %d", SV_FMT(t->endpoint->name),
+                head->status);
+        if (has_other_candidate(x)) {
+            http_call_cancel(x->call);
+            x->call = NULL;
+            resolve__retry(x);
+            return;
+        }
+    } else {
+        if (head->status >= 500) {
+            cell_outcome(cell, OUTCOME_FAILED, now);
+            metrics_attempt(x->g->metrics, t->endpoint->name, "status");
+        } else {
+            metrics_attempt(x->g->metrics, t->endpoint->name, "ok");
+        }
+    }
+    x->reply = head;
+    struct sv type = http_get(head, SV("content-type"));
+    bool sse = sv_starts_nocase(type, SV("text/event-stream"));
+    bool ndjson = sv_starts_nocase(type, SV("application/x-ndjson")) || sv_starts_nocase(type, SV("application/jsonl"));
+    x->is_events = (sse || ndjson) && head->status < 400;
+    if (x->started && !x->is_events) { /* keep-alives went out already: this can only be told in the stream */
+        struct err e;
+        err_set(&e, ERR_BAD_REPLY, "%.*s answered %d instead of a stream", SV_FMT(t->endpoint->name), head->status);
+        x->is_events = true;
+        answer__fail(x, &e, RESULT_UPSTREAM_ERROR);
+        return;
+    }
+    exchange__goto(x, EX_RELAY);
+    meter_init(&x->meter, x->route->api);
+    if (x->is_events) {
+        events_init(&x->events, sse ? EVENTS_SSE : EVENTS_NDJSON, x->config->limits.upstream.event);
+        x->has_events = true;
+        x->strip = x->asked_usage;
+        x->itl = metrics_itl(x->g->metrics, x->sched.slug->name, t->endpoint->kind);
+    } else {
+        timer_stop(x->g->loop, &x->heartbeat);
+    }
+    if (!x->started && !x->is_events)
+        start(x, head->status, type, head->chunked || head->until_eof ? -1 : head->length);
+}
+
+/* --- pieces ------------------------------------------------------------------------------------------------------- */
+
+struct reading { /* one read's events while some of them may be left out */
+    struct exchange *x;
+    uint64_t now_us;
+    const char *from, *to; /* raw bytes that go on, as long as they stand side by side */
+};
+
+static void go_on(struct reading *r, struct sv raw) {
+    if (r->from && r->to == raw.p) {
+        r->to += raw.n;
+        return;
+    }
+    if (r->from)
+        buf_add(&r->x->kept, (struct sv){ r->from, (size_t)(r->to - r->from) });
+    r->from = raw.p;
+    r->to = raw.p + raw.n;
+}
+
+static void on_event(void *arg, const struct event *ev) {
+    struct reading *r = arg;
+    struct exchange *x = r->x;
+    unsigned flags = 0;
+    if (!ev->comment && !ev->piece && (ev->data.n || ev->name.n)) {
+        flags = meter_event(&x->meter, ev->name, ev->data, r->now_us);
+        if ((flags & METER_OUTPUT) && x->meter.gap_us && x->itl)
+            metrics_gap(x->itl, x->meter.gap_us);
+    }
+    if (x->strip && !(flags & METER_USAGE_ONLY)) {
+        struct splice cut;
+        if ((flags & METER_USAGE) && patch_without(ev->data, SV("usage"), &cut) && ev->raw.n && ev->data.p >= ev->raw.p &&
+            ev->data.p + ev->data.n <= ev->raw.p + ev->raw.n) { /* usage rides on another event: only that member goes */
+            size_t at = (size_t)(ev->data.p - ev->raw.p) + (size_t)cut.at;
+            go_on(r, sv_first(ev->raw, at));
+            go_on(r, sv_from(ev->raw, at + (size_t)cut.remove));
+            return;
+        }
+        /* an event put together from several reads lies in the framer's buffer, which is used again: copy it now */
+        go_on(r, ev->raw);
+        struct sv held = { x->events.held.base, x->events.held.cap };
+        if (held.p && ev->raw.p >= held.p && ev->raw.p < held.p + held.n) {
+            buf_add(&x->kept, (struct sv){ r->from, (size_t)(r->to - r->from) });
+            r->from = r->to = NULL;
+        }
+    }
+}
+
+static void feed_events(struct exchange *x, struct sv bytes, bool end) {
+    struct reading r = { .x = x, .now_us = loop_now_us(x->g->loop) };
+    if (!x->strip)
+        pass_on(x, bytes);
+    if (end)
+        events_end(&x->events, on_event, &r);
+    else
+        events_feed(&x->events, bytes, on_event, &r);
+    if (!x->strip)
+        return;
+    struct sv rest = { r.from, r.from ? (size_t)(r.to - r.from) : 0 };
+    if (x->kept.n) {
+        buf_add(&x->kept, rest);
+        rest = buf_sv(&x->kept);
+    }
+    pass_on(x, rest);
+    buf_reset(&x->kept);
+}
+
+void relay__body(struct exchange *x, struct sv bytes) {
+    if (!x->started)
+        start(x, x->reply->status, SV_NULL, -1);
+    if (x->has_events) {
+        feed_events(x, bytes, false);
+        return;
+    }
+    pass_on(x, bytes);
+    meter_body(&x->meter, bytes, loop_now_us(x->g->loop));
+}
+
+/* --- the end ------------------------------------------------------------------------------------------------------ */
+
+static void settle(struct exchange *x) {
+    struct meter_request rq = { .input_estimate = x->is_json ? meter_estimate_input(&x->scan, 0) : -1,
+                                .refused = x->reply && x->reply->status >= 400,
+                                .has_images = x->scan.has_image,
+                                .quirks = x->sched.taken ? x->sched.taken->endpoint->quirks : 0 };
+    meter_end(&x->meter, &rq, loop_now_us(x->g->loop));
+}
+
+static bool ends_with_final_event(const struct exchange *x) {
+    switch (x->route->api) {
+    case LLM_CHAT:
+    case LLM_COMPLETIONS:
+    case LLM_RESPONSES:
+    case LLM_MESSAGES:
+    case LLM_OLLAMA_CHAT:
+    case LLM_OLLAMA_GENERATE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+void relay__end(struct exchange *x) {
+    if (x->state != EX_RELAY)
+        return;
+    if (!x->started)
+        start(x, x->reply->status, SV_NULL, x->is_events ? -1 : 0);
+    if (x->has_events)
+        feed_events(x, SV_NULL, true);
+    const struct fleet_endpoint *p = x->sched.taken->endpoint;
+    if (x->has_events && ends_with_final_event(x) && !x->meter.saw_final && !x->meter.saw_done && !x->meter.saw_error) {
+        struct err e;
+        err_set(&e, ERR_BAD_REPLY, "%.*s ended its stream without a final event", SV_FMT(p->name));
+        cell_outcome(p->cell, OUTCOME_FAILED, loop_now_us(x->g->loop));
+        answer__fail(x, &e, RESULT_UPSTREAM_ERROR);
+        return;
+    }
+    if (x->has_events && x->events.kind == EVENTS_SSE && (x->route->api == LLM_CHAT || x->route->api == LLM_COMPLETIONS) &&
+        x->meter.saw_final && !x->meter.saw_done)
+        pass_on(x, SV("data: [DONE]\n\n")); /* the runtime finished and forgot to say so */
+    settle(x);
+    int status = x->reply->status;
+    enum request_result result = status >= 500 || x->meter.saw_error ? RESULT_UPSTREAM_ERROR
+                               : status >= 400                       ? RESULT_CLIENT_ERROR
+                                                                     : RESULT_OK;
+    if (status < 500)
+        cell_outcome(p->cell, x->meter.saw_error ? OUTCOME_FAILED : OUTCOME_OK, loop_now_us(x->g->loop));
+    exchange__end(x, result);
+    http_in_finish(x->in);
+}
+
+void relay__fail(struct exchange *x, const struct err *e) {
+    answer__fail(x, e, RESULT_UPSTREAM_ERROR);
+}

@@ -1,0 +1,227 @@
+/* gateway/resolve.c - which target gets the request; what happens when none can take it.
+ *
+ * name -> slug -> candidates (fleet) -> the best one is reserved -> forward. Candidates that fail before the first byte
+ * are followed by the next one, then by the slug's fallbacks. When all that stands in the way is room or loading, the
+ * request waits: bounded in number and time, looked at again whenever something ended here or a snapshot came, and every
+ * PARK_LOOK_MS for what ended on other workers. */
+#include "gateway/exchange.h"
+
+enum {
+    PARK_LOOK_MS = 50,
+    FALLBACK_DEPTH_MAX = 4,
+};
+
+static struct sv first_json_model(struct exchange *x) {
+    return (struct sv){ x->scan.model, x->scan.model_len };
+}
+
+/* The model a request asks for: from its body, its path, or a multipart field. */
+static bool read_model(struct exchange *x, struct err *e) {
+    if ((x->route->flags & LLM_R_BODY_MODEL) && x->is_json) {
+        switch (x->scan.model_state) {
+        case SCAN_MODEL_OK:
+            x->asked = first_json_model(x);
+            break;
+        case SCAN_MODEL_TOO_LONG:
+            return err_set(e, ERR_BAD_REQUEST, "\"model\" is longer than %d bytes", SCAN_MODEL_MAX);
+        case SCAN_MODEL_NOT_STRING:
+            return err_set(e, ERR_BAD_REQUEST, "\"model\" must be a string");
+        case SCAN_MODEL_NONE:
+            return err_set(e, ERR_BAD_REQUEST, "\"model\" is missing");
+        }
+    } else if (x->is_form) {
+        struct sv boundary = multipart__boundary(http_get(x->in->head, SV("content-type")));
+        x->asked = multipart__field((struct sv){ x->body, x->body_n }, boundary, SV("model"));
+        if (!x->asked.p)
+            return err_set(e, ERR_BAD_REQUEST, "the multipart body has no field \"model\"");
+        if (x->asked.n > SCAN_MODEL_MAX)
+            return err_set(e, ERR_BAD_REQUEST, "\"model\" is longer than %d bytes", SCAN_MODEL_MAX);
+    }
+    if (x->asked.n == 0)
+        return err_set(e, ERR_BAD_REQUEST, x->route->flags & (LLM_R_BODY_MODEL | LLM_R_FORM_MODEL)
+                       ? "\"model\" is empty" : "this path names no model, so nothing says which runtime it is meant for");
+    return true;
+}
+
+static bool check_bounds(struct exchange *x, struct err *e) {
+    enum { N_MAX = 8 };
+    if (x->scan.n > N_MAX)
+        return err_set(e, ERR_BAD_REQUEST, "\"n\" is %lld; at most %d answers per request", (long long)x->scan.n, N_MAX);
+    return true;
+}
+
+static void set_want(struct exchange *x) {
+    const struct scan *s = &x->scan;
+    struct schedule_want *w = &x->want;
+    w->speaks = llm_speaks(x->route->api);
+    w->can = x->route->need;
+    w->node = x->node;
+    w->now_us = loop_now_us(x->g->loop);
+    if (!x->is_json)
+        return;
+    if (s->has_tools)
+        w->can |= LLM_CAN_TOOLS;
+    if (s->has_image)
+        w->can |= LLM_CAN_VISION;
+    w->affinity = scan_affinity(s);
+    int64_t tokens = meter_estimate_input(s, 0);
+    w->tokens = tokens > 0 ? (uint64_t)tokens : 0;
+}
+
+static bool find_slug(struct exchange *x, struct sv name, struct err *e) {
+    const struct fleet_slug *slug = x->snapshot ? snapshot_find(x->snapshot, name, &x->node) : NULL;
+    if (!slug) {
+        struct sv near = x->snapshot ? snapshot_suggest(x->snapshot, name, &x->in->arena) : SV_NULL;
+        if (!x->snapshot || x->snapshot->n_listed == 0)
+            return err_set(e, ERR_NO_MODEL, "model \"%.*s\" is unknown: no runtime offers any model yet (drover endpoints)",
+                           SV_FMT(name));
+        return err_set(e, ERR_NO_MODEL, near.n ? "model \"%.*s\" is unknown; near: %.*s" : "model \"%.*s\" is unknown%.*s",
+                       SV_FMT(name), SV_FMT(near));
+    }
+    x->sched = (struct schedule){ .slug = slug };
+    set_want(x);
+    return true;
+}
+
+/* --- waiting ------------------------------------------------------------------------------------------------------ */
+
+static bool worth_waiting(const struct schedule *s) {
+    bool waits = false;
+    for (size_t i = 0; i < s->slug->n_targets; i++)
+        waits = waits || s->verdicts[i] == SCHEDULE_BUSY || s->verdicts[i] == SCHEDULE_LOADING;
+    return waits;
+}
+
+static void on_park_look(void *arg) {
+    struct gateway *g = arg;
+    resolve__parked(g);
+}
+
+static bool park(struct exchange *x, struct err *e) {
+    struct gateway *g = x->g;
+    if (g->n_parked >= (unsigned)x->config->gateway.park_max) {
+        metrics_limit(g->metrics, "gateway.park_max");
+        return err_set(e, ERR_UNAVAILABLE, "\"%.*s\" is busy and gateway.park_max (%d) requests wait already; try again shortly",
+                       SV_FMT(x->sched.slug->name), x->config->gateway.park_max);
+    }
+    exchange__goto(x, EX_PARKED);
+    x->parked_us = loop_now_us(g->loop);
+    x->park_until_us = x->parked_us + x->config->gateway.park_timeout_ms * 1000;
+    list_push_back(&g->parked, &x->parked);
+    g->n_parked++;
+    metrics_queued(g->metrics, 1);
+    relay__heartbeat_start(x);
+    if (!timer_is_set(&g->park_timer))
+        timer_set(g->loop, &g->park_timer, PARK_LOOK_MS, on_park_look, g);
+    return true;
+}
+
+static void take_off(struct exchange *x) {
+    list_drop(&x->parked);
+    x->g->n_parked--;
+    metrics_queued(x->g->metrics, -1);
+}
+
+/* One that waits: takes a newer snapshot, then a target if there is room. */
+static void look_again(struct exchange *x) {
+    struct err e;
+    if (x->snapshot != x->g->snapshot) {
+        struct sv name = x->asked;
+        snapshot_unref(x->snapshot);
+        x->snapshot = snapshot_ref(x->g->snapshot);
+        if (!find_slug(x, name, &e)) {
+            answer__fail(x, &e, RESULT_REJECTED);
+            return;
+        }
+    }
+    x->want.now_us = loop_now_us(x->g->loop);
+    if (schedule_next(&x->sched, &x->want)) {
+        x->queue_us += x->want.now_us - x->parked_us;
+        take_off(x);
+        forward__start(x);
+    } else if (!worth_waiting(&x->sched)) {
+        schedule_fault(&x->sched, &x->want, &e);
+        answer__fail(x, &e, RESULT_REJECTED);
+    } else if (x->want.now_us >= x->park_until_us) {
+        schedule_fault(&x->sched, &x->want, &e);
+        err_ctx(&e, "waited gateway.park_timeout (%llu s)", (unsigned long long)x->config->gateway.park_timeout_ms / 1000);
+        answer__fail(x, &e, RESULT_REJECTED);
+    }
+}
+
+void resolve__look_later(struct gateway *g) {
+    if (g->n_parked)
+        loop_flush_later(g->loop, &g->look);
+}
+
+void resolve__parked(struct gateway *g) {
+    unsigned n = g->n_parked;
+    timer_stop(g->loop, &g->park_timer);
+    for (struct list *it = g->parked.next; n-- && it != &g->parked;) {
+        struct list *next = it->next; /* looking at one ends at most that one */
+        look_again(CONTAINER(it, struct exchange, parked));
+        it = next;
+    }
+    if (g->n_parked)
+        timer_set(g->loop, &g->park_timer, PARK_LOOK_MS, on_park_look, g);
+}
+
+/* --- choosing ----------------------------------------------------------------------------------------------------- */
+
+/* Reserves the next target and forwards; else parks, falls back, or fails with `why`. */
+static void choose(struct exchange *x, const struct err *why) {
+    struct err e;
+    for (;;) {
+        if (schedule_next(&x->sched, &x->want)) {
+            forward__start(x);
+            return;
+        }
+        const struct fleet_slug *slug = x->sched.slug;
+        bool waits = worth_waiting(&x->sched);
+        if (!waits && x->fallbacks < slug->n_fallback && x->fallbacks < FALLBACK_DEPTH_MAX) {
+            struct sv next = slug->fallback[x->fallbacks++];
+            struct schedule was = x->sched;
+            if (find_slug(x, next, &e) && x->sched.slug != was.slug)
+                continue;
+            x->sched = was;
+        }
+        if (why) {
+            answer__fail(x, why, RESULT_UPSTREAM_ERROR);
+            return;
+        }
+        schedule_fault(&x->sched, &x->want, &e);
+        if (!waits || !park(x, &e))
+            answer__fail(x, &e, RESULT_REJECTED);
+        return;
+    }
+}
+
+void resolve__start(struct exchange *x) {
+    struct err e;
+    x->is_stream = (x->route->flags & LLM_R_STREAM_DEFAULT) ? x->scan.stream != SCAN_FALSE : x->scan.stream == SCAN_TRUE;
+    x->body_us = loop_now_us(x->g->loop);
+    x->deadline_us = x->body_us + x->config->gateway.deadline_ms * 1000;
+    if (!read_model(x, &e) || !check_bounds(x, &e)) {
+        answer__fail(x, &e, RESULT_REJECTED);
+        return;
+    }
+    if (local__show(x))
+        return;
+    if (!find_slug(x, x->asked, &e)) {
+        answer__fail(x, &e, RESULT_REJECTED);
+        return;
+    }
+    relay__heartbeat_start(x);
+    choose(x, NULL);
+}
+
+void resolve__retry(struct exchange *x) {
+    schedule_release(&x->sched);
+    x->want.now_us = loop_now_us(x->g->loop);
+    bool more = x->attempts <= (unsigned)x->config->gateway.retry_max && x->want.now_us < x->deadline_us &&
+                !(x->route->flags & LLM_R_MANAGE);
+    if (more)
+        choose(x, &x->last);
+    else
+        answer__fail(x, &x->last, RESULT_UPSTREAM_ERROR);
+}
