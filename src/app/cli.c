@@ -1,0 +1,510 @@
+/* app/cli.c - every verb but `serve` and `config` is a client of the running daemon's admin socket, which it finds through
+ * the same configuration. Text from models, runtimes and logs is printed with control bytes made visible. */
+#include "app/cli.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "app/call.h"
+#include "app/daemon.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/utf8.h"
+#include "http/url.h"
+#include "version.h"
+
+enum { OVERRIDES_MAX = 64, ARGS_MAX = 8, ANSWER_MAX = 64 << 20 };
+
+struct cli {
+    const char *config_path;
+    const char *overrides[OVERRIDES_MAX + 1];
+    unsigned n_overrides;
+    bool json, follow, demo_if_empty;
+    const char *lines, *api;
+    const char *args[ARGS_MAX];
+    unsigned n_args;
+};
+
+static struct config_source source_of(const struct cli *c) {
+    return (struct config_source){ .path = c->config_path, .overrides = c->overrides, .check_url = url_check };
+}
+
+/* --- printing ----------------------------------------------------------------------------------------------------- */
+
+/* One cell: control, escape and bidirectional characters become visible, so that no name can draw on the terminal. */
+static int put(struct sv v, int width) {
+    int columns = 0;
+    while (v.n) {
+        size_t len = utf8_len(v);
+        unsigned char c = (unsigned char)v.p[0];
+        bool bidi = len == 3 && c == 0xe2 && (((unsigned char)v.p[1] == 0x80 && ((unsigned char)v.p[2] & 0xf0) >= 0x80 &&
+                    ((unsigned char)v.p[2] >= 0xa8 || (unsigned char)v.p[2] <= 0x8f)) || (unsigned char)v.p[1] == 0x81);
+        if (len == 0 || c < 0x20 || c == 0x7f || bidi || (len == 2 && c == 0xc2 && (unsigned char)v.p[1] < 0xa0)) {
+            columns += printf("\\x%02x", c);
+            len = 1;
+        } else {
+            fwrite(v.p, 1, len, stdout);
+            columns++;
+        }
+        v = sv_from(v, len);
+    }
+    if (width > 0)
+        printf("%*s", columns < width ? width - columns + 2 : 2, "");
+    return columns;
+}
+
+static int width_of(struct sv v) {
+    int n = 0;
+    for (; v.n; n++) {
+        size_t len = utf8_len(v);
+        v = sv_from(v, len ? len : 1);
+    }
+    return n;
+}
+
+struct table {
+    struct sv cells[8];
+};
+
+/* Rows of n cells; the first row is the head. The last column is not padded. */
+static void print_table(const struct table *rows, size_t n_rows, int n) {
+    int widths[8] = { 0 };
+    for (size_t r = 0; r < n_rows; r++)
+        for (int i = 0; i < n; i++) {
+            int w = width_of(rows[r].cells[i]);
+            widths[i] = w > widths[i] ? w : widths[i];
+        }
+    for (size_t r = 0; r < n_rows; r++) {
+        for (int i = 0; i < n; i++)
+            put(rows[r].cells[i], i + 1 < n ? widths[i] : 0);
+        putchar('\n');
+    }
+}
+
+static struct sv fmt(struct arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static struct sv fmt(struct arena *a, const char *format, ...) {
+    char text[256];
+    va_list ap;
+    va_start(ap, format);
+    int n = vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    return arena_sv(a, (struct sv){ text, n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1 });
+}
+
+static struct sv dash(struct sv v) {
+    return v.n ? v : SV("-");
+}
+
+static struct sv duration(struct arena *a, uint64_t ms) {
+    uint64_t s = ms / 1000;
+    if (s < 120)
+        return fmt(a, "%llus", (unsigned long long)s);
+    if (s < 7200)
+        return fmt(a, "%llum", (unsigned long long)s / 60);
+    if (s < 172800)
+        return fmt(a, "%lluh", (unsigned long long)s / 3600);
+    return fmt(a, "%llud", (unsigned long long)s / 86400);
+}
+
+/* --- asking the daemon -------------------------------------------------------------------------------------------- */
+
+static void collect(void *arg, struct sv bytes) {
+    buf_add(arg, bytes);
+}
+
+static int fault_code(int status) {
+    return status == 404 ? CLI_NOT_FOUND : status == 403 || status == 401 ? CLI_REFUSED : status == 504 ? CLI_TIMED_OUT : CLI_FAILED;
+}
+
+static bool find_socket(const struct cli *c, char *path, size_t size) {
+    static struct config_report report;
+    struct config_source s = source_of(c);
+    s.no_files = true;
+    struct config *cfg = config_load(&s, &report);
+    struct buf out = BUF_MAX(64 << 10);
+    bool ok = cfg && daemon_socket(cfg, path, size);
+    if (!cfg && config_report_print(&report, &out))
+        fprintf(stderr, "%.*s", SV_FMT(buf_sv(&out)));
+    buf_deinit(&out);
+    config_unref(cfg);
+    return ok;
+}
+
+/* Asks and, on success, leaves the answer in out. Prints faults. Returns an exit code. */
+static int ask(const struct cli *c, struct sv method, struct sv target, struct sv body, struct buf *out) {
+    char socket[108];
+    struct err e;
+    if (!find_socket(c, socket, sizeof socket))
+        return CLI_FAILED;
+    int status = call_admin(sv_of(socket), method, target, body, collect, out, &e);
+    if (status == 0) {
+        fprintf(stderr, "drover: no daemon answers on %s (%s)\n        start one with: drover serve\n", socket, e.text);
+        return e.code == ERR_TIMEOUT ? CLI_TIMED_OUT : CLI_UNREACHABLE;
+    }
+    if (status < 300)
+        return CLI_DONE;
+    CLEANUP(json_doc_freep) yyjson_doc *doc = json_parse(buf_sv(out));
+    yyjson_val *fault = json_get(yyjson_doc_get_root(doc), "error");
+    if (c->json) {
+        printf("%.*s", SV_FMT(buf_sv(out)));
+    } else {
+        struct sv hint = json_str(fault, "hint");
+        fprintf(stderr, "drover: %.*s\n", SV_FMT(json_str(fault, "message")));
+        if (hint.n)
+            fprintf(stderr, "        %.*s\n", SV_FMT(hint));
+    }
+    return fault_code(status);
+}
+
+/* The usual verb: get, print as JSON or by show. */
+static int show(const struct cli *c, struct sv target, void (*print)(yyjson_val *root, struct arena *a)) {
+    struct buf out = BUF_MAX(ANSWER_MAX);
+    int code = ask(c, SV("GET"), target, SV_NULL, &out);
+    if (code == CLI_DONE && c->json) {
+        printf("%.*s", SV_FMT(buf_sv(&out)));
+    } else if (code == CLI_DONE) {
+        struct arena a;
+        arena_init(&a, ANSWER_MAX, NULL);
+        CLEANUP(json_doc_freep) yyjson_doc *doc = json_parse(buf_sv(&out));
+        print(yyjson_doc_get_root(doc), &a);
+        arena_deinit(&a);
+    }
+    buf_deinit(&out);
+    return code;
+}
+
+/* --- verbs -------------------------------------------------------------------------------------------------------- */
+
+static void print_status(yyjson_val *v, struct arena *a) {
+    printf("Drover %.*s, pid %lld, up %.*s\n", SV_FMT(json_str(v, "version")), (long long)json_i64(v, "pid", 0),
+           SV_FMT(duration(a, (uint64_t)json_i64(v, "uptime_ms", 0))));
+    yyjson_val *it;
+    size_t i, n;
+    yyjson_arr_foreach(json_get(v, "listen"), i, n, it) {
+        printf("  listening  ");
+        put(json_sv(it), 0);
+        putchar('\n');
+    }
+    printf("  endpoints  %lld of %lld up, %lld models\n", (long long)json_i64(v, "endpoints_up", 0),
+           (long long)json_i64(v, "endpoints", 0), (long long)json_i64(v, "models", 0));
+    printf("  requests   %lld done, %lld failed, %lld cancelled, %lld under way, %lld waiting\n",
+           (long long)json_i64(v, "requests", 0), (long long)json_i64(v, "failed", 0), (long long)json_i64(v, "cancelled", 0),
+           (long long)json_i64(v, "in_flight", 0), (long long)json_i64(v, "queued", 0));
+    printf("  tokens     %lld in, %lld out\n", (long long)json_i64(v, "input_tokens", 0),
+           (long long)json_i64(v, "output_tokens", 0));
+}
+
+static void print_models(yyjson_val *v, struct arena *a) {
+    yyjson_val *list = json_get(v, "models"), *it, *t;
+    size_t i, n, j, m, rows = 1, room = 1;
+    yyjson_arr_foreach(list, i, n, it)
+        room += yyjson_arr_size(json_get(it, "targets"));
+    struct table *table = ARENA_ARRAY(a, struct table, room);
+    if (!table)
+        return;
+    table[0] = (struct table){ { SV("MODEL"), SV("ENDPOINT"), SV("KIND"), SV("STATE"), SV("LOADED"), SV("CONTEXT") } };
+    yyjson_arr_foreach(list, i, n, it) {
+        yyjson_arr_foreach(json_get(it, "targets"), j, m, t) {
+            yyjson_val *is_loaded = json_get(t, "loaded");
+            int64_t context = json_i64(t, "context", 0);
+            table[rows++] = (struct table){ { j ? SV("") : json_str(it, "slug"), json_str(t, "endpoint"), json_str(t, "kind"),
+                json_str(t, "state"), yyjson_is_bool(is_loaded) ? (yyjson_get_bool(is_loaded) ? SV("yes") : SV("no")) : SV("-"),
+                context ? fmt(a, "%lld", (long long)context) : SV("-") } };
+        }
+    }
+    if (rows == 1)
+        printf("no models: no runtime was found yet (drover endpoints)\n");
+    else
+        print_table(table, rows, 6);
+}
+
+static void print_endpoints(yyjson_val *v, struct arena *a) {
+    yyjson_val *list = json_get(v, "endpoints"), *it;
+    size_t i, n, rows = 1;
+    struct table *table = ARENA_ARRAY(a, struct table, yyjson_arr_size(list) + 1);
+    if (!table)
+        return;
+    uint64_t now = clock_wall_ms();
+    table[0] = (struct table){ { SV("ENDPOINT"), SV("KIND"), SV("VERSION"), SV("STATE"), SV("SINCE"), SV("MODELS"), SV("URL"),
+                                 SV("REASON") } };
+    yyjson_arr_foreach(list, i, n, it) {
+        uint64_t since = (uint64_t)json_i64(it, "since_ms", 0);
+        table[rows++] = (struct table){ { json_str(it, "name"), dash(json_str(it, "kind")), dash(json_str(it, "version")),
+            json_str(it, "state"), since && since <= now ? duration(a, now - since) : SV("-"),
+            fmt(a, "%zu", yyjson_arr_size(json_get(it, "models"))), dash(json_str(it, "url")), json_str(it, "reason") } };
+    }
+    if (rows == 1)
+        printf("no endpoints: none configured, none found on this machine\n");
+    else
+        print_table(table, rows, 8);
+}
+
+static void print_explain(yyjson_val *v, struct arena *a) {
+    yyjson_val *list = json_get(v, "candidates"), *it;
+    size_t i, n, rows = 1;
+    struct table *table = ARENA_ARRAY(a, struct table, yyjson_arr_size(list) + 1);
+    if (!table)
+        return;
+    put(json_str(v, "asked"), 0);
+    printf(" -> ");
+    put(json_str(v, "slug"), 0);
+    printf("%s\n", json_bool(v, "alias", false) ? " (alias)" : "");
+    table[0] = (struct table){ { SV("ENDPOINT"), SV("MODEL"), SV("VERDICT"), SV("STATE"), SV("BUSY"), SV("MS/TOKEN"),
+                                 SV("REASON") } };
+    yyjson_arr_foreach(list, i, n, it) {
+        int64_t max = json_i64(it, "max_concurrent", 0), speed = json_i64(it, "us_per_token", 0);
+        table[rows++] = (struct table){ { json_str(it, "endpoint"), json_str(it, "model"), json_str(it, "verdict"),
+            json_str(it, "state"),
+            max ? fmt(a, "%lld/%lld", (long long)json_i64(it, "in_flight", 0), (long long)max)
+                : fmt(a, "%lld", (long long)json_i64(it, "in_flight", 0)),
+            speed ? fmt(a, "%.1f", (double)speed / 1000) : SV("-"), json_str(it, "reason") } };
+    }
+    print_table(table, rows, 7);
+}
+
+static int verb_status(struct cli *c) {
+    return show(c, SV("/drover/v1/status"), print_status);
+}
+
+static int verb_models(struct cli *c) {
+    return show(c, SV("/drover/v1/models"), print_models);
+}
+
+static int verb_endpoints(struct cli *c) {
+    return show(c, SV("/drover/v1/endpoints"), print_endpoints);
+}
+
+/* Query values: everything but unreserved characters is escaped. */
+static void add_escaped(struct buf *b, struct sv v) {
+    for (size_t i = 0; i < v.n; i++) {
+        char ch = v.p[i];
+        if ((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || strchr("-._~", ch))
+            buf_add_char(b, ch);
+        else
+            buf_printf(b, "%%%02X", (unsigned char)ch);
+    }
+}
+
+static int verb_explain(struct cli *c) {
+    struct buf target = BUF_MAX(8192);
+    buf_add(&target, SV("/drover/v1/explain?model="));
+    add_escaped(&target, sv_of(c->args[0]));
+    if (c->api) {
+        buf_add(&target, SV("&api="));
+        add_escaped(&target, sv_of(c->api));
+    }
+    int code = show(c, buf_sv(&target), print_explain);
+    buf_deinit(&target);
+    return code;
+}
+
+static int verb_reload(struct cli *c) {
+    struct buf out = BUF_MAX(ANSWER_MAX);
+    int code = ask(c, SV("POST"), SV("/drover/v1/reload"), SV_NULL, &out);
+    if (code == CLI_DONE)
+        printf(c->json ? "{\"reloaded\":true}\n" : "reloaded\n");
+    buf_deinit(&out);
+    return code;
+}
+
+/* Lines as they come: raw with --json, else the terminal form of base/log. */
+struct tail {
+    struct buf part;
+    bool json;
+};
+
+static void print_log_line(struct sv line, bool json) {
+    CLEANUP(json_doc_freep) yyjson_doc *doc = json ? NULL : json_parse(line);
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    if (!root) {
+        printf("%.*s\n", SV_FMT(line));
+        return;
+    }
+    put(sv_first(sv_from(json_str(root, "time"), 11), 12), 0);
+    printf(" %-5.*s ", SV_FMT(json_str(root, "level")));
+    put(json_str(root, "msg"), 0);
+    size_t i, n;
+    yyjson_val *key, *val;
+    yyjson_obj_foreach(root, i, n, key, val) {
+        struct sv k = json_sv(key);
+        if (sv_eq(k, SV("time")) || sv_eq(k, SV("level")) || sv_eq(k, SV("msg")))
+            continue;
+        printf("  %.*s=", SV_FMT(k));
+        if (yyjson_is_str(val))
+            put(json_sv(val), 0);
+        else if (yyjson_is_num(val))
+            printf("%.15g", yyjson_get_num(val));
+        else
+            printf("%s", yyjson_get_bool(val) ? "true" : "false");
+    }
+    putchar('\n');
+}
+
+static void on_log_bytes(void *arg, struct sv bytes) {
+    struct tail *t = arg;
+    buf_add(&t->part, bytes);
+    struct sv rest = buf_sv(&t->part), line;
+    while (sv_cut(&rest, '\n', &line))
+        print_log_line(line, t->json);
+    buf_consume(&t->part, t->part.n - rest.n);
+    fflush(stdout);
+}
+
+static int verb_logs(struct cli *c) {
+    char socket[108];
+    struct err e;
+    struct tail tail = { .part = BUF_MAX(1 << 20), .json = c->json };
+    struct buf target = BUF_MAX(256);
+    if (!find_socket(c, socket, sizeof socket))
+        return CLI_FAILED;
+    buf_printf(&target, "/drover/v1/logs?follow=%d&lines=", c->follow);
+    add_escaped(&target, sv_of(c->lines ? c->lines : "100"));
+    int status = call_admin(sv_of(socket), SV("GET"), buf_sv(&target), SV_NULL, on_log_bytes, &tail, &e);
+    buf_deinit(&target);
+    buf_deinit(&tail.part);
+    if (status == 0) {
+        fprintf(stderr, "drover: no daemon answers on %s (%s)\n", socket, e.text);
+        return CLI_UNREACHABLE;
+    }
+    return status < 300 ? CLI_DONE : CLI_FAILED;
+}
+
+static int verb_version(struct cli *c) {
+    printf(c->json ? "{\"version\":\"%s\"}\n" : "drover %s\n", DROVER_VERSION);
+    return CLI_DONE;
+}
+
+static int verb_config(struct cli *c) {
+    static struct config_report report;
+    struct config_source s = source_of(c);
+    bool is_show = c->n_args && strcmp(c->args[0], "show") == 0;
+    if (!is_show && (!c->n_args || strcmp(c->args[0], "check") != 0)) {
+        fprintf(stderr, "usage: drover config check [FILE] | drover config show [--json]\n");
+        return CLI_USAGE;
+    }
+    if (c->n_args > 1)
+        s.path = c->args[1];
+    struct config *cfg = config_load(&s, &report);
+    struct buf out = BUF_MAX(ANSWER_MAX);
+    if (config_report_print(&report, &out) && out.n)
+        fprintf(stderr, "%.*s", SV_FMT(buf_sv(&out)));
+    buf_reset(&out);
+    int code = cfg ? CLI_DONE : CLI_FAILED;
+    if (cfg && is_show && config_show(cfg, &out, c->json ? CONFIG_JSON : CONFIG_YAML))
+        printf("%.*s%s", SV_FMT(buf_sv(&out)), c->json ? "\n" : "");
+    else if (cfg && !is_show)
+        printf("%s: good\n", cfg->file.n ? cfg->file.p : "defaults (no file)");
+    buf_deinit(&out);
+    config_unref(cfg);
+    return code;
+}
+
+static int verb_serve(struct cli *c) {
+    struct daemon_options o = { .source = source_of(c), .demo_if_empty = c->demo_if_empty };
+    return daemon_run(&o);
+}
+
+static int verb_help(struct cli *c);
+
+/* --- the table ---------------------------------------------------------------------------------------------------- */
+
+static const struct verb {
+    const char *name, *args, *help;
+    unsigned args_min, args_max;
+    int (*run)(struct cli *c);
+} verbs[] = {
+    { "serve", "", "run the daemon in the foreground", 0, 0, verb_serve },
+    { "status", "", "what the running daemon is doing", 0, 0, verb_status },
+    { "models", "", "the models that can be asked for, and where they are", 0, 0, verb_models },
+    { "endpoints", "", "the runtimes, their state and why", 0, 0, verb_endpoints },
+    { "explain", "MODEL [--api API]", "who would serve MODEL now, and why not the others", 1, 1, verb_explain },
+    { "logs", "[-f] [-n LINES]", "the daemon's log; -f follows it", 0, 0, verb_logs },
+    { "reload", "", "read the configuration again, all or nothing", 0, 0, verb_reload },
+    { "config", "check [FILE] | show", "validate a configuration, or print the effective one", 1, 2, verb_config },
+    { "version", "", "print the version", 0, 0, verb_version },
+    { "help", "", "print this text", 0, 0, verb_help },
+};
+enum { VERBS = sizeof verbs / sizeof verbs[0] };
+
+static void usage(FILE *to) {
+    fprintf(to, "usage: drover VERB [ARGUMENT...] [--config FILE] [--json] [--set KEY=VALUE]...\n\n");
+    for (int i = 0; i < VERBS; i++)
+        fprintf(to, "  %-10s %-22s %s\n", verbs[i].name, verbs[i].args, verbs[i].help);
+    fprintf(to, "\nEvery setting can also be given as DROVER_<PATH>, e.g. DROVER_LOG_LEVEL=debug. drover(1) has the whole story.\n");
+}
+
+static int verb_help(struct cli *c) {
+    (void)c;
+    usage(stdout);
+    return CLI_DONE;
+}
+
+static int wrong(const char *what, const char *which) {
+    fprintf(stderr, "drover: %s%s%s (drover help)\n", what, which ? ": " : "", which ? which : "");
+    return CLI_USAGE;
+}
+
+/* Options that take a value: "--name VALUE" or "--name=VALUE". */
+static bool option(const char *arg, const char *name, int argc, char **argv, int *i, const char **ret_value, bool *ret_bad) {
+    size_t n = strlen(name);
+    if (strncmp(arg, name, n) != 0 || (arg[n] != '\0' && arg[n] != '='))
+        return false;
+    if (arg[n] == '=')
+        *ret_value = arg + n + 1;
+    else if (*i + 1 < argc)
+        *ret_value = argv[++*i];
+    else
+        *ret_bad = true;
+    return true;
+}
+
+int cli_main(int argc, char **argv) {
+    struct cli c = { 0 };
+    const struct verb *verb = NULL;
+    for (int i = 1; i < argc; i++) {
+        const char *a = argv[i], *set = NULL;
+        bool bad = false;
+        if (strcmp(a, "--json") == 0)
+            c.json = true;
+        else if (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0)
+            return verb_help(&c);
+        else if (strcmp(a, "--version") == 0)
+            return verb_version(&c);
+        else if (strcmp(a, "-f") == 0 || strcmp(a, "--follow") == 0)
+            c.follow = true;
+        else if (strcmp(a, "--demo-if-empty") == 0)
+            c.demo_if_empty = true;
+        else if (option(a, "--config", argc, argv, &i, &c.config_path, &bad) || option(a, "--api", argc, argv, &i, &c.api, &bad) ||
+                 option(a, "-n", argc, argv, &i, &c.lines, &bad) || option(a, "--lines", argc, argv, &i, &c.lines, &bad))
+            ;
+        else if (option(a, "--set", argc, argv, &i, &set, &bad)) {
+            if (c.n_overrides == OVERRIDES_MAX)
+                return wrong("too many --set", NULL);
+            if (set)
+                c.overrides[c.n_overrides++] = set;
+        } else if (a[0] == '-' && a[1]) {
+            return wrong("unknown option", a);
+        } else if (!verb) {
+            for (int v = 0; v < VERBS && !verb; v++)
+                if (strcmp(a, verbs[v].name) == 0)
+                    verb = &verbs[v];
+            if (!verb)
+                return wrong("unknown verb", a);
+        } else if (c.n_args < ARGS_MAX) {
+            c.args[c.n_args++] = a;
+        }
+        if (bad)
+            return wrong("value missing for", a);
+    }
+    if (!verb) {
+        usage(stderr);
+        return CLI_USAGE;
+    }
+    if (c.n_args < verb->args_min || c.n_args > verb->args_max) {
+        fprintf(stderr, "usage: drover %s %s\n", verb->name, verb->args);
+        return CLI_USAGE;
+    }
+    return verb->run(&c);
+}

@@ -1,0 +1,469 @@
+/* app/daemon.c - the wiring: settings -> control loop (fleet, admin API) -> workers.
+ *
+ * Start: settings, directories, sockets, control loop, workers; anything that cannot be done is said in one line and ends
+ * the start. Running: the fleet's snapshots and new settings go to every worker as messages. Stop: no more accepting, idle
+ * connections close, answers under way get stop.drain to finish, then everything is taken down in reverse. */
+#include "app/daemon.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "app/worker.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "console/admin.h"
+#include "http/client.h"
+#include "http/url.h"
+#include "io/sock.h"
+#include "version.h"
+
+enum {
+    PORTS_MAX = CONFIG_LISTEN_MAX + 2,
+    WORKERS_MAX = 64,
+    WATCH_MS = 2000,      /* how often the configuration file is looked at */
+    ADDRESS_TEXT = 96,
+};
+
+struct place { /* one address we listen on */
+    struct sockaddr_storage addr;
+    socklen_t len;
+    struct gateway_listener listener;
+    struct tls_context *tls;
+    char text[ADDRESS_TEXT]; /* "http://127.0.0.1:11430" */
+    char host[64];
+};
+
+struct daemon {
+    const struct daemon_options *options;
+    struct config *config;
+    struct loop loop;
+    bool has_loop;
+    struct metrics *metrics;
+    struct gateway_shared shared;
+    struct http_client *client;
+    struct fleet *fleet;
+    struct demo *demo;
+    struct demo_host *demo_host;
+    struct admin *admin;
+    struct admin_house house;
+    struct place places[PORTS_MAX];
+    size_t n_places;
+    const char *addresses[PORTS_MAX + 1];
+    struct worker *workers[WORKERS_MAX];
+    unsigned n_workers, n_empty;
+    uv_signal_t signals[3];
+    uv_fs_poll_t watch;
+    bool watching, has_signals, stopping, told;
+    struct timer drain, settle;
+};
+
+bool daemon_socket(const struct config *c, char *path, size_t size) {
+    int n = snprintf(path, size, "%.*s/drover.sock", SV_FMT(c->run_dir));
+    return n > 0 && (size_t)n < size;
+}
+
+/* --- settings ----------------------------------------------------------------------------------------------------- */
+
+static void print_report(const struct config_report *r) {
+    struct buf out = BUF_MAX(64 << 10);
+    if (config_report_print(r, &out) && out.n)
+        fprintf(stderr, "%.*s", SV_FMT(buf_sv(&out)));
+    buf_deinit(&out);
+}
+
+static bool load(const struct config_source *source, struct config **ret, struct err *e) {
+    static struct config_report report; /* large; the control thread only */
+    struct config_source s = *source;
+    struct config *c = config_load(&s, &report);
+    for (size_t i = 0; i < report.n_warnings; i++)
+        log_event(LOG_WARN, "configuration", F_STR("file", report.warnings[i].source), F_U64("line", report.warnings[i].line),
+                  F_STR("key", report.warnings[i].key), F_STR("warning", report.warnings[i].text));
+    if (!c) {
+        const struct config_complaint *first = &report.complaints[0];
+        err_set(e, ERR_CONFIG, "%s:%u:%u: %s: %s", first->source, first->line, first->column, first->key, first->text);
+        print_report(&report);
+        return false;
+    }
+    *ret = c;
+    return true;
+}
+
+static bool reload(void *owner, struct err *e) {
+    struct daemon *d = owner;
+    struct config *next;
+    struct buf names = BUF_MAX(4096);
+    if (!load(&d->options->source, &next, e)) {
+        log_event(LOG_ERROR, "configuration refused, the running settings stay in force", F_STR("cause", e->text));
+        return false;
+    }
+    if (config_needs_restart(d->config, next, &names))
+        log_event(LOG_WARN, "some settings apply only after a restart", F_SV("keys", buf_sv(&names)));
+    buf_deinit(&names);
+    struct config *was = d->config;
+    d->config = next;
+    log_set_level((enum log_level)next->log.level);
+    fleet_apply(d->fleet, next);
+    for (unsigned i = 0; i < d->n_workers; i++)
+        worker_config(d->workers[i], next);
+    config_unref(was);
+    log_event(LOG_INFO, "configuration reloaded", F_SV("file", next->file));
+    return true;
+}
+
+static void on_file_change(uv_fs_poll_t *h, int status, const uv_stat_t *was, const uv_stat_t *now) {
+    struct err e;
+    (void)was;
+    (void)now;
+    if (status == 0)
+        (void)reload(h->data, &e);
+}
+
+/* --- places ------------------------------------------------------------------------------------------------------- */
+
+static bool make_dir(struct sv path, const char *what, struct err *e) {
+    char text[4096];
+    struct stat st;
+    if (!sv_to_cstr(path, text, sizeof text))
+        return err_set(e, ERR_CONFIG, "%s: path too long", what);
+    for (char *slash = text + 1; (slash = strchr(slash, '/')); *slash++ = '/') { /* parents, as a user's state dir needs */
+        *slash = '\0';
+        if (mkdir(text, 0700) != 0 && errno != EEXIST && errno != EACCES && errno != EROFS)
+            return err_set(e, ERR_CONFIG, "%s: create %s: %s", what, text, strerror(errno));
+    }
+    if (mkdir(text, 0700) != 0 && errno != EEXIST)
+        return err_set(e, ERR_CONFIG, "%s: create %s: %s", what, text, strerror(errno));
+    if (stat(text, &st) != 0 || !S_ISDIR(st.st_mode))
+        return err_set(e, ERR_CONFIG, "%s: %s is not a directory", what, text);
+    if (st.st_mode & 022)
+        return err_set(e, ERR_CONFIG, "%s: %s can be written by others; chmod 700 it", what, text);
+    return true;
+}
+
+static void describe(struct place *p) {
+    char ip[64];
+    const char *scheme = p->tls ? "https" : "http";
+    if (p->addr.ss_family == AF_INET) {
+        struct sockaddr_in *a = (struct sockaddr_in *)&p->addr;
+        inet_ntop(AF_INET, &a->sin_addr, ip, sizeof ip);
+        snprintf(p->host, sizeof p->host, "%s", ip);
+        snprintf(p->text, sizeof p->text, "%s://%s:%u", scheme, ip, ntohs(a->sin_port));
+    } else if (p->addr.ss_family == AF_INET6) {
+        struct sockaddr_in6 *a = (struct sockaddr_in6 *)&p->addr;
+        inet_ntop(AF_INET6, &a->sin6_addr, ip, sizeof ip - 2);
+        snprintf(p->host, sizeof p->host, "[%.60s]", ip);
+        snprintf(p->text, sizeof p->text, "%s://[%.60s]:%u", scheme, ip, ntohs(a->sin6_port));
+    } else {
+        snprintf(p->text, sizeof p->text, "unix socket");
+        p->listener.is_unix = true;
+    }
+    p->listener.address = sv_of(p->host);
+}
+
+/* Binds once without sharing: a port that another program holds must not be shared with it by accident. A port of 0
+ * becomes the one the kernel chose. */
+static bool claim(struct place *p, struct err *e) {
+    int fd = listen_socket((struct sockaddr *)&p->addr, p->len, false, 1, e);
+    if (fd < 0)
+        return false;
+    getsockname(fd, (struct sockaddr *)&p->addr, &p->len);
+    close(fd);
+    return true;
+}
+
+static bool add_place(struct daemon *d, const struct config_listen *l, struct err *e) {
+    struct place *p = &d->places[d->n_places];
+    *p = (struct place){ .addr = l->addr, .len = l->addr_len, .listener = { .names = l->names } };
+    if (l->tls && !(p->tls = tls_server_context(l->tls_cert.p, l->tls_key.p, e)))
+        return err_ctx(e, "listen %.*s", SV_FMT(l->address));
+    if (p->addr.ss_family != AF_UNIX && !claim(p, e)) {
+        tls_unref(p->tls);
+        return err_ctx(e, "%.*s (is another program using it? drover serve --set listen='[{address: \"127.0.0.1:PORT\"}]' takes "
+                       "another port)", SV_FMT(l->address));
+    }
+    describe(p);
+    d->addresses[d->n_places++] = p->text;
+    return true;
+}
+
+static void add_takeover(struct daemon *d, uint16_t port) {
+    struct config_listen l = { .address = SV("takeover") };
+    struct sockaddr_in *a = (struct sockaddr_in *)&l.addr;
+    struct err e;
+    a->sin_family = AF_INET;
+    a->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    a->sin_port = htons(port);
+    l.addr_len = sizeof *a;
+    if (!add_place(d, &l, &e))
+        log_event(LOG_INFO, "takeover: the port is in use, so it stays with its owner", F_U64("port", port));
+}
+
+static bool add_places(struct daemon *d, struct err *e) {
+    for (size_t i = 0; i < d->config->n_listen; i++)
+        if (!add_place(d, &d->config->listen[i], e))
+            return false;
+    if (d->config->takeover & 1u << CONFIG_TAKEOVER_OLLAMA)
+        add_takeover(d, 11434);
+    if (d->config->takeover & 1u << CONFIG_TAKEOVER_LMSTUDIO)
+        add_takeover(d, 1234);
+    return true;
+}
+
+static bool start_worker(struct daemon *d, unsigned index, struct err *e) {
+    struct worker_port ports[PORTS_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < d->n_places; i++) {
+        struct place *p = &d->places[i];
+        if (p->listener.is_unix && index > 0)
+            continue; /* a UNIX socket has one queue: the first worker's */
+        int fd = listen_socket((struct sockaddr *)&p->addr, p->len, !p->listener.is_unix, d->config->limits.listen.backlog, e);
+        if (fd < 0) {
+            while (n)
+                close(ports[--n].fd);
+            return err_ctx(e, "%s", p->text);
+        }
+        ports[n++] = (struct worker_port){ fd, p->listener, p->tls };
+    }
+    d->workers[index] = worker_start(&d->shared, metrics_shard(d->metrics, index), d->config, ports, n, d->demo, e);
+    if (!d->workers[index])
+        return false;
+    d->n_workers = index + 1;
+    return true;
+}
+
+/* --- fleet -------------------------------------------------------------------------------------------------------- */
+
+static void on_snapshot(void *owner, struct snapshot *s) {
+    struct daemon *d = owner;
+    for (unsigned i = 0; i < d->n_workers; i++)
+        worker_snapshot(d->workers[i], s);
+}
+
+static const struct fleet_events fleet_events = { on_snapshot };
+
+/* What a newcomer needs to know, once, when everything was looked at. On a terminal only: logs have the same facts. */
+static void tell(struct daemon *d) {
+    const struct snapshot *s = fleet_snapshot(d->fleet);
+    printf("Drover %s is ready at %s\n", DROVER_VERSION, d->n_places ? d->places[0].text : "its admin socket");
+    for (size_t i = 0; s && i < s->n_endpoints; i++) {
+        const struct fleet_endpoint *p = &s->endpoints[i];
+        printf("  %-12.*s %-10.*s %-8s %zu model%s%s\n", SV_FMT(p->name), SV_FMT(p->kind), fleet_state_name(p->state),
+               p->n_models, p->n_models == 1 ? "" : "s", p->demo ? "  (built-in sample text, not a model)" : "");
+    }
+    if (!s || s->n_listed == 0) {
+        printf("  no runtime found yet: start Ollama, LM Studio, llama-server, vLLM, ... and it appears here by itself\n");
+    } else {
+        printf("Try:\n  curl -N %s/v1/chat/completions -H 'content-type: application/json' \\\n"
+               "    -d '{\"model\":\"%.*s\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"Hello!\"}]}'\n",
+               d->n_places ? d->places[0].text : "http://127.0.0.1:11430", SV_FMT(s->slugs[0].name));
+    }
+    fflush(stdout);
+}
+
+static bool nothing_serves(const struct snapshot *s) {
+    for (size_t i = 0; s && i < s->n_endpoints; i++)
+        if (s->endpoints[i].state != FLEET_DOWN && s->endpoints[i].state != FLEET_UNKNOWN)
+            return false;
+    return true;
+}
+
+static void on_settle_look(void *arg) {
+    struct daemon *d = arg;
+    if (!fleet_is_settled(d->fleet)) {
+        timer_set(&d->loop, &d->settle, 50, on_settle_look, d);
+        return;
+    }
+    if (d->options->demo_if_empty && !d->config->demo.enabled && nothing_serves(fleet_snapshot(d->fleet))) {
+        fleet_demo(d->fleet, demo_dialer(d->demo));
+        if (!d->told) {
+            d->told = true; /* once more when the demonstration is in the snapshot */
+            timer_set(&d->loop, &d->settle, 200, on_settle_look, d);
+            return;
+        }
+    }
+    tell(d);
+}
+
+/* --- signals and stopping ----------------------------------------------------------------------------------------- */
+
+struct emptied {
+    struct msg msg;
+    struct daemon *daemon;
+};
+
+static void stop_now(void *arg) {
+    struct daemon *d = arg;
+    uv_stop(&d->loop.uv);
+}
+
+static void on_emptied(struct msg *m) {
+    struct daemon *d = CONTAINER(m, struct emptied, msg)->daemon;
+    mem_free(m);
+    if (++d->n_empty >= d->n_workers)
+        stop_now(d);
+}
+
+/* On the worker's thread. */
+static void on_worker_empty(void *arg) {
+    struct daemon *d = arg;
+    struct emptied *m = mem_new(sizeof *m);
+    if (!m)
+        return; /* the drain deadline will do */
+    m->msg.deliver = on_emptied;
+    m->daemon = d;
+    if (!loop_post(&d->loop, &m->msg))
+        mem_free(m);
+}
+
+static void stop(struct daemon *d, const char *why) {
+    if (d->stopping) { /* asked twice: at once */
+        stop_now(d);
+        return;
+    }
+    d->stopping = true;
+    log_event(LOG_INFO, "stopping", F_STR("cause", why), F_U64("drain_ms", d->config->limits.stop.drain_ms));
+    for (unsigned i = 0; i < d->n_workers; i++)
+        worker_drain(d->workers[i], on_worker_empty, d);
+    timer_set(&d->loop, &d->drain, d->config->limits.stop.drain_ms, stop_now, d);
+}
+
+static void on_signal(uv_signal_t *h, int number) {
+    struct daemon *d = h->data;
+    struct err e;
+    if (number == SIGHUP)
+        (void)reload(d, &e);
+    else
+        stop(d, number == SIGTERM ? "SIGTERM" : "SIGINT");
+}
+
+static void watch_signals(struct daemon *d) {
+    static const int numbers[] = { SIGTERM, SIGINT, SIGHUP };
+    for (int i = 0; i < 3; i++) {
+        uv_signal_init(&d->loop.uv, &d->signals[i]);
+        d->signals[i].data = d;
+        uv_signal_start(&d->signals[i], on_signal, numbers[i]);
+    }
+    d->has_signals = true;
+    if (d->config->file.n) {
+        uv_fs_poll_init(&d->loop.uv, &d->watch);
+        d->watch.data = d;
+        uv_fs_poll_start(&d->watch, on_file_change, d->config->file.p, WATCH_MS);
+        d->watching = true;
+    }
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
+
+static void harden(void) {
+    struct rlimit core = { 0, 0 }, files;
+    signal(SIGPIPE, SIG_IGN);
+    setrlimit(RLIMIT_CORE, &core); /* keys must not end up in a core file */
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* the leak checker needs to look at its own process */
+#endif
+    umask(077);
+}
+
+static bool build(struct daemon *d, struct err *e) {
+    const struct config *c = d->config;
+    const struct h1_limits head = { 0, (uint32_t)c->limits.upstream.head, (uint32_t)c->limits.upstream.head, 500, 4096 };
+    char socket[108];
+    unsigned workers = c->workers < 1 ? 1 : c->workers > WORKERS_MAX ? WORKERS_MAX : (unsigned)c->workers;
+    if (!make_dir(c->data_dir, "data_dir", e) || !make_dir(c->run_dir, "run_dir", e) || !loop_init(&d->loop, e))
+        return false;
+    d->has_loop = true;
+    d->shared.started_ms = clock_wall_ms();
+    d->metrics = metrics_new(workers, (unsigned)c->limits.metrics.series_per_name);
+    if (!d->metrics)
+        return err_no_memory(e);
+    d->shared.metrics = d->metrics;
+    d->demo = demo_new(e);
+    d->demo_host = d->demo ? demo_host_new(d->demo, &d->loop, e) : NULL;
+    d->client = d->demo_host ? http_client_new(&d->loop, &head, e) : NULL;
+    if (!d->client || !add_places(d, e))
+        return false;
+    d->fleet = fleet_new(&d->loop, d->client, d->config, &fleet_events, d, e);
+    if (!d->fleet)
+        return false;
+    if (c->demo.enabled)
+        fleet_demo(d->fleet, demo_dialer(d->demo));
+    d->house = (struct admin_house){ d->fleet, d->metrics, &d->config, d->shared.started_ms, d->addresses, reload, d };
+    if (!daemon_socket(c, socket, sizeof socket))
+        return err_set(e, ERR_CONFIG, "run_dir is too long for a socket: %.*s", SV_FMT(c->run_dir));
+    d->admin = admin_new(&d->loop, &d->house, sv_of(socket), e);
+    for (unsigned i = 0; d->admin && i < workers; i++)
+        if (!start_worker(d, i, e))
+            return false;
+    return d->admin != NULL;
+}
+
+static void close_handle(uv_handle_t *h) {
+    if (!uv_is_closing(h))
+        uv_close(h, NULL);
+}
+
+static void take_down(struct daemon *d) {
+    for (unsigned i = 0; i < d->n_workers; i++)
+        worker_join(d->workers[i]);
+    admin_free(d->admin);
+    if (d->fleet)
+        fleet_free(d->fleet);
+    http_client_free(d->client);
+    demo_host_free(d->demo_host);
+    demo_free(d->demo);
+    for (size_t i = 0; i < d->n_places; i++)
+        tls_unref(d->places[i].tls);
+    if (d->has_loop) {
+        timer_stop(&d->loop, &d->drain);
+        timer_stop(&d->loop, &d->settle);
+        for (int i = 0; d->has_signals && i < 3; i++)
+            close_handle((uv_handle_t *)&d->signals[i]);
+        if (d->watching)
+            close_handle((uv_handle_t *)&d->watch);
+        loop_deinit(&d->loop);
+    }
+    metrics_free(d->metrics);
+    config_unref(d->config);
+}
+
+int daemon_run(const struct daemon_options *options) {
+    struct daemon *d = mem_new(sizeof *d);
+    struct err e;
+    int code = 1;
+    if (!d)
+        return 1;
+    d->options = options;
+    harden();
+    if (load(&options->source, &d->config, &e)) {
+        log_set_level((enum log_level)d->config->log.level);
+        log_start(STDERR_FILENO, (enum log_format)d->config->log.format);
+        if (build(d, &e)) {
+            watch_signals(d);
+            for (size_t i = 0; i < d->n_places; i++)
+                log_event(LOG_INFO, "listening", F_STR("address", d->places[i].text), F_U64("workers", d->n_workers));
+            if (fleet_snapshot(d->fleet))
+                on_snapshot(d, fleet_snapshot(d->fleet));
+            timer_set(&d->loop, &d->settle, 50, on_settle_look, d);
+            loop_run(&d->loop);
+            code = 0;
+        } else {
+            log_event(LOG_ERROR, "start failed", F_STR("cause", e.text));
+        }
+    }
+    take_down(d);
+    log_stop();
+    mem_free(d);
+    return code;
+}

@@ -1,0 +1,294 @@
+#include "app/worker.h"
+
+#include <pthread.h>
+
+#include "base/log.h"
+#include "io/sock.h"
+#include "io/tls.h"
+
+struct port {
+    struct worker *worker;
+    struct listener *listener;
+    struct worker_port is;
+};
+
+struct worker {
+    struct loop loop;
+    pthread_t thread;
+    struct http_server *server;
+    struct gateway *gateway;
+    struct demo_host *demo;
+    struct gateway_shared *shared;
+    struct metrics_shard *metrics;
+    struct config *config;
+    struct port *ports;
+    size_t n_ports;
+    struct list shaking;  /* TLS handshakes under way */
+    unsigned connections; /* as last told to the metrics */
+    void (*on_empty)(void *arg);
+    void *empty_arg;
+};
+
+/* A parcel from the control thread. */
+struct parcel {
+    struct msg msg;
+    struct worker *worker;
+    struct snapshot *snapshot;
+    struct config *config;
+    bool drain, stop;
+};
+
+static void set_limits(struct worker *w) {
+    const struct config *c = w->config;
+    const struct config_limits *m = &c->limits;
+    unsigned workers = c->workers > 0 ? (unsigned)c->workers : 1;
+    struct http_server_limits l = {
+        .head = { (uint32_t)m->head.request_line, (uint32_t)m->head.field, (uint32_t)m->head.total, (uint32_t)m->head.fields,
+                  (uint32_t)m->body.chunk_line },
+        .body_max = c->gateway.body_max,
+        .head_deadline_ms = (uint32_t)m->head.deadline_ms,
+        .keepalive_idle_ms = (uint32_t)m->conn.keepalive_idle_ms,
+        .body_idle_ms = (uint32_t)m->body.idle_ms,
+        .client_stall_ms = (uint32_t)m->stream.client_stall_ms,
+        .lifetime_ms = (uint32_t)m->conn.lifetime_ms,
+        .tls_handshake_ms = (uint32_t)m->conn.tls_handshake_ms,
+        .body_min_rate = (uint32_t)m->body.min_rate,
+        .pipeline_ahead = (uint32_t)m->pipeline.ahead,
+        .requests_per_connection = (uint32_t)m->conn.requests_per_connection,
+        .connections = ((unsigned)m->conn.max + workers - 1) / workers,
+        .per_address = (unsigned)m->conn.per_address,
+    };
+    http_server_limits(w->server, &l);
+}
+
+static void count_connections(struct worker *w) {
+    unsigned now = http_server_connections(w->server);
+    metrics_connections(w->metrics, (int)now - (int)w->connections);
+    w->connections = now;
+}
+
+/* --- accepting ---------------------------------------------------------------------------------------------------- */
+
+struct shaking { /* a TLS handshake under way */
+    struct list all;
+    struct port *port;
+    struct tls_handshake *handshake;
+    struct timer deadline;
+};
+
+static void shaking_free(struct shaking *k) {
+    timer_stop(&k->port->worker->loop, &k->deadline);
+    list_drop(&k->all);
+    mem_free(k);
+}
+
+static void on_handshake_late(void *arg) {
+    struct shaking *k = arg;
+    tls_cancel(k->handshake);
+    shaking_free(k);
+}
+
+static void on_handshake(void *arg, struct stream *s, const struct err *e) {
+    struct shaking *k = arg;
+    struct port *p = k->port;
+    shaking_free(k);
+    if (s)
+        http_serve(p->worker->server, s, &p->is.listener);
+    else
+        log_event(LOG_DEBUG, "TLS handshake failed", F_STR("cause", e->text));
+}
+
+static void on_accept(void *owner, struct stream *s) {
+    struct port *p = owner;
+    struct worker *w = p->worker;
+    count_connections(w);
+    if (!p->is.tls) {
+        http_serve(w->server, s, &p->is.listener);
+        return;
+    }
+    struct shaking *k = mem_new(sizeof *k);
+    if (!k) {
+        stream_close(s);
+        return;
+    }
+    k->port = p;
+    k->handshake = tls_start(p->is.tls, s, SV_NULL, on_handshake, k, NULL);
+    if (!k->handshake) {
+        mem_free(k);
+        return;
+    }
+    list_init(&k->all);
+    list_push_back(&w->shaking, &k->all);
+    timer_set(&w->loop, &k->deadline, w->config->limits.conn.tls_handshake_ms, on_handshake_late, k);
+}
+
+static bool can_accept(void *owner) {
+    struct port *p = owner;
+    bool room = http_server_has_room(p->worker->server);
+    if (!room)
+        metrics_limit(p->worker->metrics, "conn.max");
+    return room;
+}
+
+static const struct listener_events port_events = { on_accept, can_accept };
+
+/* --- requests ----------------------------------------------------------------------------------------------------- */
+
+static void on_request(void *owner, struct http_in *in) {
+    struct worker *w = owner;
+    gateway_request(w->gateway, in);
+}
+
+static void on_bad(void *owner, void *tag, struct sv path, const struct err *e, struct buf *out, struct sv *ret_type) {
+    (void)owner;
+    (void)tag;
+    gateway_bad(path, e, out, ret_type);
+}
+
+static const struct http_server_events server_events = { on_request, on_bad };
+
+/* --- parcels ------------------------------------------------------------------------------------------------------ */
+
+static void on_server_empty(void *owner) {
+    struct worker *w = owner;
+    if (w->on_empty)
+        w->on_empty(w->empty_arg);
+}
+
+static void stop_accepting(struct worker *w) {
+    for (size_t i = 0; i < w->n_ports; i++) {
+        listener_close(w->ports[i].listener);
+        w->ports[i].listener = NULL;
+    }
+}
+
+static void on_parcel(struct msg *m) {
+    struct parcel *p = CONTAINER(m, struct parcel, msg);
+    struct worker *w = p->worker;
+    if (p->config) {
+        config_unref(w->config);
+        w->config = config_ref(p->config);
+        gateway_config(w->gateway, p->config);
+        set_limits(w);
+    }
+    if (p->snapshot)
+        gateway_snapshot(w->gateway, p->snapshot);
+    if (p->drain || p->stop) {
+        stop_accepting(w);
+        http_server_drain(w->server, on_server_empty);
+    }
+    if (p->stop)
+        uv_stop(&w->loop.uv);
+    config_unref(p->config);
+    snapshot_unref(p->snapshot);
+    mem_free(p);
+}
+
+static bool post(struct worker *w, struct parcel what) {
+    struct parcel *p = mem_new(sizeof *p);
+    if (p) {
+        *p = what;
+        p->msg.deliver = on_parcel;
+        p->worker = w;
+        if (loop_post(&w->loop, &p->msg))
+            return true;
+    }
+    config_unref(what.config);
+    snapshot_unref(what.snapshot);
+    mem_free(p);
+    return false;
+}
+
+void worker_snapshot(struct worker *w, struct snapshot *s) {
+    if (!post(w, (struct parcel){ .snapshot = snapshot_ref(s) }))
+        log_event(LOG_ERROR, "a worker did not get the new routes", F_STR("cause", "out of memory"));
+}
+
+void worker_config(struct worker *w, struct config *c) {
+    if (!post(w, (struct parcel){ .config = config_ref(c) }))
+        log_event(LOG_ERROR, "a worker did not get the new settings", F_STR("cause", "out of memory"));
+}
+
+void worker_drain(struct worker *w, void (*on_empty)(void *arg), void *arg) {
+    w->on_empty = on_empty; /* the post below orders this before the worker reads it */
+    w->empty_arg = arg;
+    post(w, (struct parcel){ .drain = true });
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
+
+static void free_parts(struct worker *w) {
+    stop_accepting(w);
+    for (struct list *it; (it = list_pop(&w->shaking));)
+        on_handshake_late(CONTAINER(it, struct shaking, all));
+    http_server_free(w->server);
+    gateway_free(w->gateway);
+    demo_host_free(w->demo);
+    loop_deinit(&w->loop);
+    for (size_t i = 0; i < w->n_ports; i++)
+        tls_unref(w->ports[i].is.tls);
+    config_unref(w->config);
+    mem_free(w->ports);
+    mem_free(w);
+}
+
+static void *run(void *arg) {
+    struct worker *w = arg;
+    loop_run(&w->loop);
+    return NULL;
+}
+
+static bool listen_all(struct worker *w, const struct worker_port *ports, size_t n, struct err *e) {
+    for (size_t i = 0; i < n; i++) {
+        struct port *p = &w->ports[w->n_ports];
+        *p = (struct port){ .worker = w, .is = ports[i] };
+        p->is.tls = tls_ref(ports[i].tls);
+        p->listener = listener_new(&w->loop, ports[i].fd, &port_events, p, e);
+        if (!p->listener) {
+            tls_unref(p->is.tls);
+            return false;
+        }
+        w->n_ports++;
+    }
+    return true;
+}
+
+struct worker *worker_start(struct gateway_shared *shared, struct metrics_shard *metrics, struct config *c,
+                            const struct worker_port *ports, size_t n_ports, struct demo *demo, struct err *e) {
+    struct worker *w = mem_new(sizeof *w);
+    if (!w || !(w->ports = mem_new((n_ports + 1) * sizeof *w->ports)) || !loop_init(&w->loop, e)) {
+        if (w)
+            mem_free(w->ports);
+        mem_free(w);
+        err_no_memory(e);
+        return NULL;
+    }
+    list_init(&w->shaking);
+    w->shared = shared;
+    w->metrics = metrics;
+    w->config = config_ref(c);
+    w->loop.owner = w;
+    w->server = http_server_new(&w->loop, &server_events, w, e);
+    w->gateway = w->server ? gateway_new(&w->loop, shared, metrics, c, e) : NULL;
+    w->demo = w->gateway ? demo_host_new(demo, &w->loop, e) : NULL;
+    if (!w->demo || !listen_all(w, ports, n_ports, e)) {
+        free_parts(w);
+        return NULL;
+    }
+    set_limits(w);
+    if (pthread_create(&w->thread, NULL, run, w) != 0) {
+        err_set(e, ERR_INTERNAL, "start a worker thread");
+        free_parts(w);
+        return NULL;
+    }
+    return w;
+}
+
+void worker_join(struct worker *w) {
+    if (!w)
+        return;
+    while (!post(w, (struct parcel){ .stop = true }))
+        ; /* memory comes back when others end */
+    pthread_join(w->thread, NULL);
+    free_parts(w);
+}

@@ -1,0 +1,29 @@
+/* app/worker.h - one thread of the data plane: a loop, an HTTP server, a gateway, and its own accept queues.
+ *
+ * Life: worker_start -> worker_snapshot, worker_config (any number) -> worker_drain -> worker_join. All functions are called
+ * by the control thread; what they hand over travels as messages. */
+#ifndef DROVER_APP_WORKER_H
+#define DROVER_APP_WORKER_H
+
+#include "app/demo.h"
+#include "gateway/gateway.h"
+
+struct worker;
+
+/* What a worker listens on: one socket of its own per address, and what holds for its connections. */
+struct worker_port {
+    int fd;                           /* taken */
+    struct gateway_listener listener; /* views borrowed until the worker ends */
+    struct tls_context *tls;          /* shared; NULL = plain */
+};
+
+struct worker *worker_start(struct gateway_shared *shared, struct metrics_shard *metrics, struct config *c,
+                            const struct worker_port *ports, size_t n_ports, struct demo *demo, struct err *e) MUST_CHECK;
+void worker_snapshot(struct worker *w, struct snapshot *s); /* shares */
+void worker_config(struct worker *w, struct config *c);     /* shares */
+/* Stops accepting and ends what is idle; on_empty runs on the worker's thread when the last connection is gone. */
+void worker_drain(struct worker *w, void (*on_empty)(void *arg), void *arg);
+/* Cuts what is left, ends the thread and frees everything. */
+void worker_join(struct worker *w);
+
+#endif

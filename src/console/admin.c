@@ -1,0 +1,560 @@
+/* console/admin.c - one table of routes, one function per row; each prints what the control thread knows as JSON. */
+#include "console/admin.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "http/server.h"
+#include "http/url.h"
+#include "io/dialer.h"
+#include "io/sock.h"
+#include "version.h"
+
+enum { BODY_MAX = 1 << 20, ANSWER_MAX = 64 << 20, LOG_LOOK_MS = 200 };
+
+struct admin {
+    struct loop *loop;
+    const struct admin_house *house;
+    struct http_server *server;
+    struct listener *listener;
+    char path[108];
+};
+
+struct request { /* in the arena of its http_in */
+    struct admin *admin;
+    struct http_in *in;
+    struct buf body;
+    const struct route *route;
+    struct timer timer;
+    uint64_t log_seq;
+};
+
+typedef void handler(struct request *r);
+
+/* --- answering ---------------------------------------------------------------------------------------------------- */
+
+static void reply(struct request *r, int status, struct buf *out) {
+    buf_add_char(out, '\n');
+    if (out->failed)
+        http_in_reply(r->in, 503, NULL, 0, SV("application/json"), SV("{\"error\":{\"code\":\"out_of_memory\"}}\n"));
+    else
+        http_in_reply(r->in, status, NULL, 0, SV("application/json"), buf_sv(out));
+    buf_deinit(out);
+}
+
+static void fail(struct request *r, const struct err *e, const char *hint) {
+    struct buf out = BUF_MAX(BODY_MAX);
+    buf_printf(&out, "{\"error\":{\"code\":\"%s\",\"message\":", err_name(e->code));
+    buf_add_json(&out, sv_of(e->text));
+    if (hint) {
+        buf_add(&out, SV(",\"hint\":"));
+        buf_add_json(&out, sv_of(hint));
+    }
+    buf_add(&out, SV("}}"));
+    reply(r, err_http(e->code), &out);
+}
+
+/* ,"key":"text" (or without the comma at the start of an object) */
+static void text(struct buf *out, const char *key, struct sv v) {
+    buf_printf(out, "%s\"%s\":", out->n && out->p[out->n - 1] != '{' ? "," : "", key);
+    buf_add_json(out, v);
+}
+
+static void number(struct buf *out, const char *key, uint64_t v) {
+    buf_printf(out, "%s\"%s\":%llu", out->n && out->p[out->n - 1] != '{' ? "," : "", key, (unsigned long long)v);
+}
+
+static void known(struct buf *out, const char *key, uint64_t v) {
+    if (v)
+        number(out, key, v);
+}
+
+static void truth(struct buf *out, const char *key, bool v) {
+    buf_printf(out, "%s\"%s\":%s", out->n && out->p[out->n - 1] != '{' ? "," : "", key, v ? "true" : "false");
+}
+
+/* The decoded value of one query parameter; NULL view when it is absent. */
+static struct sv query(struct request *r, struct sv name) {
+    struct sv rest = r->in->head->query, pair, key;
+    while (sv_next(&rest, '&', &pair)) {
+        if (!sv_cut(&pair, '=', &key) || !sv_eq(key, name))
+            continue;
+        char *to = arena_alloc(&r->in->arena, pair.n + 1);
+        size_t n;
+        if (!to || !percent_decode(pair, to, pair.n + 1, &n))
+            return SV_NULL;
+        return (struct sv){ to, n };
+    }
+    return SV_NULL;
+}
+
+/* --- status ------------------------------------------------------------------------------------------------------- */
+
+static void status(struct request *r) {
+    const struct admin_house *h = r->admin->house;
+    const struct snapshot *s = fleet_snapshot(h->fleet);
+    struct metrics_totals t;
+    struct buf out = BUF_MAX(ANSWER_MAX);
+    size_t up = 0;
+    for (size_t i = 0; s && i < s->n_endpoints; i++)
+        up += s->endpoints[i].state == FLEET_UP || s->endpoints[i].state == FLEET_DEGRADED;
+    metrics_totals(h->metrics, &t);
+    buf_add_char(&out, '{');
+    text(&out, "version", SV(DROVER_VERSION));
+    text(&out, "name", (*h->config)->name);
+    number(&out, "pid", (uint64_t)getpid());
+    number(&out, "uptime_ms", clock_wall_ms() - h->started_ms);
+    buf_add(&out, SV(",\"listen\":["));
+    for (const char *const *a = h->addresses; *a; a++) {
+        if (a != h->addresses)
+            buf_add_char(&out, ',');
+        buf_add_json(&out, sv_of(*a));
+    }
+    buf_add_char(&out, ']');
+    number(&out, "endpoints", s ? s->n_endpoints : 0);
+    number(&out, "endpoints_up", up);
+    number(&out, "models", s ? s->n_listed : 0);
+    number(&out, "requests", t.requests);
+    number(&out, "failed", t.failed);
+    number(&out, "cancelled", t.cancelled);
+    number(&out, "in_flight", t.in_flight);
+    number(&out, "queued", t.queued);
+    number(&out, "connections", t.connections);
+    number(&out, "input_tokens", t.input_tokens);
+    number(&out, "output_tokens", t.output_tokens);
+    truth(&out, "settled", fleet_is_settled(h->fleet));
+    buf_add_char(&out, '}');
+    reply(r, 200, &out);
+}
+
+static void version(struct request *r) {
+    struct buf out = BUF_MAX(BODY_MAX);
+    buf_add_char(&out, '{');
+    text(&out, "version", SV(DROVER_VERSION));
+    buf_add_char(&out, '}');
+    reply(r, 200, &out);
+}
+
+/* --- models and endpoints ----------------------------------------------------------------------------------------- */
+
+static void capabilities(struct buf *out, unsigned can) {
+    bool first = true;
+    buf_add(out, SV(",\"capabilities\":["));
+    for (unsigned i = 0; i < LLM_CAN_N; i++) {
+        if (!(can & 1u << i))
+            continue;
+        buf_printf(out, "%s\"%s\"", first ? "" : ",", llm_can_name(1u << i));
+        first = false;
+    }
+    buf_add_char(out, ']');
+}
+
+static void loaded(struct buf *out, const struct fleet_model *m) {
+    buf_printf(out, ",\"loaded\":%s", m->loaded == FLEET_LOADED_YES ? "true" : m->loaded == FLEET_LOADED_NO ? "false" : "null");
+}
+
+static void models(struct request *r) {
+    const struct snapshot *s = fleet_snapshot(r->admin->house->fleet);
+    struct buf out = BUF_MAX(ANSWER_MAX);
+    buf_add(&out, SV("{\"models\":["));
+    for (size_t i = 0; s && i < s->n_listed; i++) {
+        const struct fleet_slug *slug = &s->slugs[i];
+        buf_add(&out, i ? SV(",{") : SV("{"));
+        text(&out, "slug", slug->name);
+        buf_add(&out, SV(",\"targets\":["));
+        for (size_t t = 0; t < slug->n_targets; t++) {
+            const struct fleet_target *g = slug->targets[t];
+            buf_add(&out, t ? SV(",{") : SV("{"));
+            text(&out, "endpoint", g->endpoint->name);
+            text(&out, "kind", g->endpoint->kind);
+            text(&out, "model", g->model->id);
+            text(&out, "state", sv_of(fleet_state_name(g->endpoint->state)));
+            loaded(&out, g->model);
+            known(&out, "context", g->model->context);
+            number(&out, "in_flight", atomic_load(&g->cell->in_flight));
+            known(&out, "us_per_token", atomic_load(&g->cell->us_per_token));
+            buf_add_char(&out, '}');
+        }
+        buf_add(&out, SV("]}"));
+    }
+    buf_add(&out, SV("]}"));
+    reply(r, 200, &out);
+}
+
+static void one_model(struct buf *out, const struct snapshot *s, const struct fleet_endpoint *p, const struct fleet_model *m) {
+    buf_add_char(out, '{');
+    text(out, "id", m->id);
+    for (size_t i = 0; i < s->n_slugs; i++) {
+        const struct fleet_slug *slug = &s->slugs[i];
+        bool here = false;
+        for (size_t t = 0; t < slug->n_targets && !slug->is_alias && !slug->hidden; t++)
+            here = here || (slug->targets[t]->endpoint == p && slug->targets[t]->model == m);
+        if (here) {
+            text(out, "slug", slug->name);
+            break;
+        }
+    }
+    loaded(out, m);
+    known(out, "context", m->context);
+    known(out, "context_max", m->context_max);
+    known(out, "size_bytes", m->size_bytes);
+    known(out, "vram_bytes", m->vram_bytes);
+    known(out, "expires", m->expires_s);
+    if (m->family.n)
+        text(out, "family", m->family);
+    if (m->params.n)
+        text(out, "parameters", m->params);
+    if (m->quant.n)
+        text(out, "quantization", m->quant);
+    capabilities(out, m->can);
+    buf_add_char(out, '}');
+}
+
+static void endpoints(struct request *r) {
+    static const char *const breakers[] = { "closed", "open", "trial" };
+    const struct snapshot *s = fleet_snapshot(r->admin->house->fleet);
+    struct buf out = BUF_MAX(ANSWER_MAX);
+    buf_add(&out, SV("{\"endpoints\":["));
+    for (size_t i = 0; s && i < s->n_endpoints; i++) {
+        const struct fleet_endpoint *p = &s->endpoints[i];
+        bool first = true;
+        buf_add(&out, i ? SV(",{") : SV("{"));
+        text(&out, "name", p->name);
+        text(&out, "url", p->url);
+        text(&out, "kind", p->kind);
+        text(&out, "version", p->version);
+        text(&out, "state", sv_of(fleet_state_name(p->state)));
+        text(&out, "reason", p->reason);
+        number(&out, "since_ms", p->since_ms);
+        text(&out, "breaker", sv_of(breakers[atomic_load(&p->cell->breaker) % 3]));
+        number(&out, "in_flight", atomic_load(&p->cell->in_flight));
+        known(&out, "max_concurrent", p->max_concurrent);
+        number(&out, "ok", atomic_load(&p->cell->n_ok));
+        number(&out, "failed", atomic_load(&p->cell->n_failed));
+        truth(&out, "local", p->local);
+        truth(&out, "demonstration", p->demo);
+        buf_add(&out, SV(",\"speaks\":["));
+        for (unsigned b = 0; b < LLM_SPEAKS_N; b++) {
+            if (!(p->speaks & 1u << b))
+                continue;
+            buf_printf(&out, "%s\"%s\"", first ? "" : ",", llm_speaks_name(1u << b));
+            first = false;
+        }
+        buf_add(&out, SV("],\"models\":["));
+        for (size_t m = 0; m < p->n_models; m++) {
+            if (m)
+                buf_add_char(&out, ',');
+            one_model(&out, s, p, &p->models[m]);
+        }
+        buf_add(&out, SV("]}"));
+    }
+    buf_add(&out, SV("]}"));
+    reply(r, 200, &out);
+}
+
+/* --- explain ------------------------------------------------------------------------------------------------------ */
+
+static void explain(struct request *r) {
+    const struct snapshot *s = fleet_snapshot(r->admin->house->fleet);
+    struct sv asked = query(r, SV("model")), api = query(r, SV("api")), node = SV_NULL;
+    const struct fleet_slug *slug = s && asked.n ? snapshot_find(s, asked, &node) : NULL;
+    struct err e;
+    if (!slug) {
+        struct sv near = s ? snapshot_suggest(s, asked, &r->in->arena) : SV_NULL;
+        err_set(&e, ERR_NO_MODEL, near.n ? "model \"%.*s\" is unknown; near: %.*s" : "model \"%.*s\" is unknown%.*s",
+                SV_FMT(sv_first(asked, 200)), SV_FMT(near));
+        fail(r, &e, "drover models lists what can be asked for");
+        return;
+    }
+    struct schedule sched = { .slug = slug };
+    struct schedule_want want = { .node = node, .now_us = loop_now_us(r->admin->loop) };
+    if (api.n && !(want.speaks = llm_speaks_parse(api))) {
+        err_set(&e, ERR_BAD_REQUEST, "api \"%.*s\" is unknown", SV_FMT(sv_first(api, 60)));
+        fail(r, &e, "one of openai-chat, openai-completions, openai-responses, openai-embeddings, anthropic, ollama, ...");
+        return;
+    }
+    schedule_explain(&sched, &want);
+    struct buf out = BUF_MAX(ANSWER_MAX);
+    buf_add_char(&out, '{');
+    text(&out, "asked", asked);
+    text(&out, "slug", slug->name);
+    truth(&out, "alias", slug->is_alias);
+    buf_add(&out, SV(",\"candidates\":["));
+    for (size_t i = 0; i < slug->n_targets; i++) {
+        const struct fleet_target *t = slug->targets[i];
+        buf_add(&out, i ? SV(",{") : SV("{"));
+        text(&out, "endpoint", t->endpoint->name);
+        text(&out, "model", t->model->id);
+        text(&out, "verdict", sv_of(schedule_verdict_text(sched.verdicts[i])));
+        truth(&out, "taken", sched.verdicts[i] == SCHEDULE_TAKEN);
+        text(&out, "state", sv_of(fleet_state_name(t->endpoint->state)));
+        text(&out, "reason", t->endpoint->reason);
+        number(&out, "in_flight", atomic_load(&t->endpoint->cell->in_flight));
+        known(&out, "max_concurrent", t->endpoint->max_concurrent);
+        known(&out, "us_per_token", atomic_load(&t->cell->us_per_token));
+        truth(&out, "local", t->endpoint->local);
+        number(&out, "priority", t->endpoint->priority);
+        loaded(&out, t->model);
+        buf_add_char(&out, '}');
+    }
+    buf_add(&out, SV("],\"fallback\":["));
+    for (size_t i = 0; i < slug->n_fallback; i++) {
+        if (i)
+            buf_add_char(&out, ',');
+        buf_add_json(&out, slug->fallback[i]);
+    }
+    buf_add(&out, SV("]}"));
+    reply(r, 200, &out);
+}
+
+/* --- settings and logs -------------------------------------------------------------------------------------------- */
+
+static void config_get(struct request *r) {
+    struct buf out = BUF_MAX(ANSWER_MAX);
+    if (!config_show(*r->admin->house->config, &out, CONFIG_JSON))
+        out.failed = true;
+    reply(r, 200, &out);
+}
+
+static void reload(struct request *r) {
+    struct err e;
+    struct buf out = BUF_MAX(BODY_MAX);
+    if (!r->admin->house->reload(r->admin->house->owner, &e)) {
+        fail(r, &e, "the running settings stay in force; drover config check FILE shows every complaint");
+        return;
+    }
+    buf_add(&out, SV("{\"reloaded\":true}"));
+    reply(r, 200, &out);
+}
+
+static void refresh(struct request *r) {
+    struct buf out = BUF_MAX(BODY_MAX);
+    fleet_refresh(r->admin->house->fleet);
+    buf_add(&out, SV("{\"refreshing\":true}"));
+    reply(r, 202, &out);
+}
+
+static void log_level_get(struct request *r) {
+    struct buf out = BUF_MAX(BODY_MAX);
+    buf_printf(&out, "{\"level\":\"%s\"}", log_level_name((enum log_level)log_level_now()));
+    reply(r, 200, &out);
+}
+
+static void log_level_put(struct request *r) {
+    enum log_level level;
+    struct err e;
+    CLEANUP(json_doc_freep) yyjson_doc *doc = json_parse(buf_sv(&r->body));
+    if (!log_level_parse(json_str(yyjson_doc_get_root(doc), "level"), &level)) {
+        err_set(&e, ERR_BAD_REQUEST, "\"level\" must be error, warn, info or debug");
+        fail(r, &e, NULL);
+        return;
+    }
+    log_set_level(level);
+    log_level_get(r);
+}
+
+static void send_logs(struct request *r) {
+    char line[LOG_LINE_MAX + 1];
+    uint64_t missed;
+    size_t n;
+    while (http_in_queued(r->in) < 256 << 10 && (n = log_read(&r->log_seq, line, &missed))) {
+        if (missed) {
+            char told[64];
+            int m = snprintf(told, sizeof told, "{\"missed\":%llu}\n", (unsigned long long)missed);
+            http_in_send(r->in, (struct sv){ told, (size_t)m });
+        }
+        line[n] = '\n';
+        http_in_send(r->in, (struct sv){ line, n + 1 });
+    }
+}
+
+static void on_log_look(void *arg) {
+    struct request *r = arg;
+    send_logs(r);
+    timer_set(r->admin->loop, &r->timer, LOG_LOOK_MS, on_log_look, r);
+}
+
+static void logs(struct request *r) {
+    struct sv lines = query(r, SV("lines"));
+    uint64_t back = 100;
+    if (lines.n)
+        sv_to_u64(lines, &back);
+    r->log_seq = log_seq(back);
+    struct http_header h[] = { { SV("content-type"), SV("application/x-ndjson") } };
+    http_in_start(r->in, 200, h, 1, -1);
+    send_logs(r);
+    if (!sv_eq(query(r, SV("follow")), SV("1"))) {
+        http_in_finish(r->in);
+        return;
+    }
+    timer_set(r->admin->loop, &r->timer, LOG_LOOK_MS, on_log_look, r);
+}
+
+/* --- the table ---------------------------------------------------------------------------------------------------- */
+
+static const struct route {
+    const char *method, *path;
+    handler *run;
+    size_t body_max; /* bytes */
+} routes[] = {
+    { "GET", "/drover/v1/config", config_get, 0 },
+    { "GET", "/drover/v1/endpoints", endpoints, 0 },
+    { "POST", "/drover/v1/endpoints/refresh", refresh, 1024 },
+    { "GET", "/drover/v1/explain", explain, 0 },
+    { "GET", "/drover/v1/log-level", log_level_get, 0 },
+    { "PUT", "/drover/v1/log-level", log_level_put, 1024 },
+    { "GET", "/drover/v1/logs", logs, 0 },
+    { "GET", "/drover/v1/models", models, 0 },
+    { "POST", "/drover/v1/reload", reload, 1024 },
+    { "GET", "/drover/v1/status", status, 0 },
+    { "GET", "/drover/v1/version", version, 0 },
+};
+enum { ROUTES = sizeof routes / sizeof routes[0] };
+
+const char *admin_route_at(unsigned i) {
+    static char name[128];
+    if (i >= ROUTES)
+        return NULL;
+    snprintf(name, sizeof name, "%s %s", routes[i].method, routes[i].path);
+    return name;
+}
+
+static const struct route *find_route(const struct http_head *head, struct err *e) {
+    bool path_known = false;
+    for (size_t i = 0; i < ROUTES; i++) {
+        if (!sv_eq(head->path, sv_of(routes[i].path)))
+            continue;
+        path_known = true;
+        if (sv_eq(head->method, sv_of(routes[i].method)))
+            return &routes[i];
+    }
+    err_set(e, path_known ? ERR_METHOD : ERR_NOT_FOUND, path_known ? "method not allowed here" : "no such path");
+    return NULL;
+}
+
+static void request_free(void *arg) {
+    struct request *r = arg;
+    buf_deinit(&r->body);
+    timer_stop(r->admin->loop, &r->timer);
+}
+
+static void on_body(void *x, struct sv bytes) {
+    struct request *r = x;
+    buf_add(&r->body, bytes);
+}
+
+static void on_body_end(void *x) {
+    struct request *r = x;
+    struct err e;
+    if (r->body.failed) {
+        err_set(&e, ERR_TOO_LARGE, "the body may have %zu bytes", r->route->body_max);
+        fail(r, &e, NULL);
+        return;
+    }
+    r->route->run(r);
+}
+
+static void on_gone(void *x, const struct err *e) {
+    (void)x;
+    (void)e;
+}
+
+static const struct http_in_events request_events = { on_body, on_body_end, NULL, on_gone, NULL };
+
+static void on_request(void *owner, struct http_in *in) {
+    struct request *r = ARENA_NEW(&in->arena, struct request);
+    struct err e;
+    if (!r || !arena_defer(&in->arena, request_free, r)) {
+        http_in_abort(in);
+        return;
+    }
+    r->admin = owner;
+    r->in = in;
+    r->route = find_route(in->head, &e);
+    if (!r->route) {
+        fail(r, &e, NULL);
+        return;
+    }
+    buf_init(&r->body, r->route->body_max);
+    in->on = &request_events;
+    in->x = r;
+    if (in->head->length <= 0 && !in->head->chunked)
+        r->route->run(r);
+    else
+        http_in_body(in);
+}
+
+static const struct http_server_events server_events = { on_request, NULL };
+
+/* --- the socket --------------------------------------------------------------------------------------------------- */
+
+static void on_accept(void *owner, struct stream *s) {
+    struct admin *a = owner;
+    http_serve(a->server, s, a);
+}
+
+static const struct listener_events listener_events = { on_accept, NULL };
+
+/* A socket that nobody answers is left over from an unclean end; one that answers belongs to a running daemon. */
+static bool take_place(const struct sockaddr_un *u, struct err *e) {
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (const struct sockaddr *)u, sizeof *u) == 0) {
+        close(fd);
+        return err_set(e, ERR_EXISTS, "another drover is running: it answers on %s", u->sun_path);
+    }
+    if (fd >= 0)
+        close(fd);
+    if (unlink(u->sun_path) != 0 && errno != ENOENT)
+        return err_set(e, ERR_CONFIG, "remove %s: %s", u->sun_path, strerror(errno));
+    return true;
+}
+
+struct admin *admin_new(struct loop *l, const struct admin_house *house, struct sv path, struct err *e) {
+    struct sockaddr_un u = { .sun_family = AF_UNIX };
+    if (!sv_to_cstr(path, u.sun_path, sizeof u.sun_path)) {
+        err_set(e, ERR_CONFIG, "run_dir is too long for a socket: %.*s", SV_FMT(path));
+        return NULL;
+    }
+    if (!take_place(&u, e))
+        return NULL;
+    struct admin *a = mem_new(sizeof *a);
+    if (!a) {
+        err_no_memory(e);
+        return NULL;
+    }
+    a->loop = l;
+    a->house = house;
+    memcpy(a->path, u.sun_path, sizeof u.sun_path);
+    mode_t was = umask(0117); /* 0660 from its first moment */
+    int fd = listen_socket((struct sockaddr *)&u, sizeof u, false, 64, e);
+    umask(was);
+    a->server = fd >= 0 ? http_server_new(l, &server_events, a, e) : NULL;
+    a->listener = a->server ? listener_new(l, fd, &listener_events, a, e) : NULL;
+    if (!a->listener) {
+        err_ctx(e, "admin socket %s", a->path);
+        if (fd >= 0)
+            close(fd);
+        http_server_free(a->server);
+        mem_free(a);
+        return NULL;
+    }
+    struct http_server_limits limits = { { 8192, 8192, 32768, 100, 256 }, BODY_MAX, 10000, 75000, 15000, 60000, 86400000,
+                                         10000, 0, 65536, 10000, 64, 64 };
+    http_server_limits(a->server, &limits);
+    return a;
+}
+
+void admin_free(struct admin *a) {
+    if (!a)
+        return;
+    listener_close(a->listener);
+    http_server_free(a->server);
+    unlink(a->path);
+    mem_free(a);
+}

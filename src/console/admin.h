@@ -1,0 +1,32 @@
+/* console/admin.h - the admin API under /drover/v1, served on the control loop.
+ *
+ * In this release it is reached through the daemon's UNIX socket only; who may open the socket may do everything. The
+ * table of routes is held against docs/openapi.yaml by a test. Control thread only. */
+#ifndef DROVER_CONSOLE_ADMIN_H
+#define DROVER_CONSOLE_ADMIN_H
+
+#include "config/config.h"
+#include "fleet/fleet.h"
+#include "telemetry/metrics.h"
+
+/* What the API shows and does; borrowed while the admin server lives. */
+struct admin_house {
+    struct fleet *fleet;
+    struct metrics *metrics;
+    struct config *const *config;    /* the settings in force: the pointer is read at each request */
+    uint64_t started_ms;             /* wall clock */
+    const char *const *addresses;    /* what is listened on, for people; NULL-terminated */
+    /* Reads the configuration again; false with *e set when the new one is refused. */
+    bool (*reload)(void *owner, struct err *e);
+    void *owner;
+};
+
+struct admin;
+/* Listens on a UNIX socket at path (0660, replaces a stale one). Returns owned (admin_free). */
+struct admin *admin_new(struct loop *l, const struct admin_house *house, struct sv path, struct err *e) MUST_CHECK;
+void admin_free(struct admin *a);
+
+/* The routes, for the test of docs/openapi.yaml: "GET /drover/v1/status" and so on; NULL past the last. */
+const char *admin_route_at(unsigned i);
+
+#endif
