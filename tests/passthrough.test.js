@@ -103,10 +103,10 @@ test('headers that matter go along, those of the hop do not', async () => {
 });
 
 test("an endpoint's key is sent to it, and shown to nobody", async () => {
-  const mine = await startDrover({ endpoints: [{ name: 'keyed', url: fakes.keyed.url, kind: 'auto', key_file: 'keyed.key' }] });
+  const mine = await startDrover({ endpoints: [] });
   try {
     writeFileSync(path.join(mine.dir, 'keyed.key'), 'sk-upstream\n', { mode: 0o600 });
-    mine.configure({ log: { level: 'debug' } });
+    mine.configure({ log: { level: 'debug' }, endpoints: [{ name: 'keyed', url: fakes.keyed.url, kind: 'auto', key_file: 'keyed.key' }] });
     mine.process.kill('SIGHUP');
     await until('the model', async () => (await mine.modelIds()).includes('keyed'), 30000);
     const response = await mine.post(CHAT, { model: 'keyed', messages: [] }, { headers: { Authorization: 'Bearer sk-client' } });

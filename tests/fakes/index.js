@@ -218,7 +218,7 @@ export const runtimes = {
     missing: () => json404('Not Found'), unknownModel: (id) => json({ error: `${id} is not a local model` }, 404), say: { reasoningMember: 'reasoning' },
   },
   'docker-model-runner': {
-    kind: 'docker-model-runner', dialects: [...ALL, 'ollama', 'rerank'], defaults: { models: ['ai/qwen3:latest'] },
+    kind: 'dmr', dialects: [...ALL, 'ollama', 'rerank'], defaults: { models: ['ai/qwen3:latest'] },
     get: {
       '/': () => text('Docker Model Runner is running'), '/engines/status': () => json({ 'llama.cpp': 'running' }),
       '/models': (o) => json(o.models.map((m) => ({ id: `sha256:${'b'.repeat(64)}`, tags: [m.id], created: CREATED, config: { format: 'gguf', quantization: 'Q4_K_M',

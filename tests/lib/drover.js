@@ -74,6 +74,12 @@ export async function command(program, args, { ms = 20000, ...options } = {}) {
  *   config     more of the configuration, top level (wins over the defaults below)
  *   models     ids that must be in /v1/models before it counts as started
  */
+/** This process's environment without what only the tests mean. */
+function environment(extra) {
+  const { DROVER_BIN: _, ...rest } = process.env;
+  return { ...rest, ...extra };
+}
+
 export async function startDrover({ endpoints = [], config = {}, models = [], args = [], env = {}, ms = 20000 } = {}) {
   const dir = mkdtempSync(path.join(tmpdir(), 'drover-'));
   const port = await freePort();
@@ -92,7 +98,7 @@ export async function startDrover({ endpoints = [], config = {}, models = [], ar
       }, null, 2));
     },
     /** `drover VERB ...` against this daemon. */
-    cli: (...verb) => command(DROVER, [...verb, '--config', file], { env: { ...process.env, ...env } }),
+    cli: (...verb) => command(DROVER, [...verb, '--config', file], { env: environment(env) }),
     async cliJson(...verb) {
       const { code, stdout, stderr } = await drover.cli(...verb, '--json');
       if (code !== 0) throw new Error(`drover ${verb.join(' ')} exited ${code}: ${stderr || stdout}`);
@@ -121,7 +127,7 @@ export async function startDrover({ endpoints = [], config = {}, models = [], ar
   };
   for (const sub of ['data', 'run']) mkdirSync(path.join(dir, sub), { mode: 0o700 });
   drover.configure();
-  drover.process = start(DROVER, ['serve', '--config', file, ...args], { env: { ...process.env, ...env } });
+  drover.process = start(DROVER, ['serve', '--config', file, ...args], { env: environment(env) });
   try {
     await until('drover to answer', async () => {
       if (drover.process.result) throw new Error('it has ended');
