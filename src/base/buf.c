@@ -65,6 +65,14 @@ bool buf_add_char(struct buf *b, char c) {
     return buf_add(b, (struct sv){ &c, 1 });
 }
 
+bool buf_add_u64(struct buf *b, uint64_t v) {
+    char text[20], *at = text + sizeof text;
+    do
+        *--at = (char)('0' + v % 10);
+    while ((v /= 10));
+    return buf_add(b, (struct sv){ at, (size_t)(text + sizeof text - at) });
+}
+
 bool buf_vprintf(struct buf *b, const char *fmt, va_list ap) {
     va_list again;
     va_copy(again, ap);

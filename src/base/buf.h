@@ -51,6 +51,8 @@ static inline bool buf_add(struct buf *b, struct sv v) {
     return buf_add_slow(b, v);
 }
 bool buf_add_char(struct buf *b, char c);
+/* In decimal; far cheaper than buf_printf. */
+bool buf_add_u64(struct buf *b, uint64_t v);
 bool buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 bool buf_vprintf(struct buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 /* A JSON string with its quotes; control bytes escaped, bytes that are not UTF-8 replaced by U+FFFD. */

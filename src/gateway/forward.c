@@ -90,11 +90,13 @@ static bool make_body(struct exchange *x, int64_t *ret_length) {
         struct patch want = { .include_usage = wants_usage };
         if (!sv_eq(t->model->id, x->asked))
             want.model = t->model->id;
-        if (!x->patch_scratch)
-            x->patch_scratch = arena_alloc(&x->in->arena, PATCH_SCRATCH);
-        if (!x->patch_scratch)
-            return false;
-        n = want.model.p || want.include_usage ? patch_body(&x->scan, &want, splices, x->patch_scratch) : 0;
+        if (want.model.p || want.include_usage) {
+            if (!x->patch_scratch)
+                x->patch_scratch = arena_alloc(&x->in->arena, PATCH_SCRATCH);
+            if (!x->patch_scratch)
+                return false;
+            n = patch_body(&x->scan, &want, splices, x->patch_scratch);
+        }
         x->asked_usage = wants_usage;
     } else if (x->is_form && !sv_eq(t->model->id, x->asked)) {
         splices[0] = (struct splice){ (uint64_t)(x->asked.p - x->body), x->asked.n, t->model->id };

@@ -6,8 +6,6 @@
  * A stream counts as complete only when its final event was seen: several runtimes simply close when they fail. */
 #include "gateway/exchange.h"
 
-#include <stdio.h>
-
 enum { HEADERS_MAX = 64, BEAT_SLACK_MS = 1 };
 
 /* Fields of the runtime's reply that stay here (lower case). */
@@ -32,13 +30,20 @@ static struct sv target_label(struct exchange *x) {
     const struct fleet_target *t = x->sched.taken;
     if (x->config->slugs == CONFIG_SLUGS_OPAQUE)
         return x->sched.slug->name;
-    char *text = arena_printf(&x->in->arena, "%.*s/%.*s", SV_FMT(t->endpoint->name), SV_FMT(t->model->id));
-    return clean_label(x, sv_of(text));
+    struct sv name = t->endpoint->name, id = t->model->id;
+    char *text = arena_alloc(&x->in->arena, name.n + 1 + id.n);
+    if (!text)
+        return name;
+    memcpy(text, name.p, name.n);
+    text[name.n] = '/';
+    memcpy(text + name.n + 1, id.p, id.n);
+    return clean_label(x, (struct sv){ text, name.n + 1 + id.n });
 }
 
 static void start(struct exchange *x, int status, struct sv type, int64_t length) {
     struct http_header out[HEADERS_MAX];
-    char id[33], queue[24];
+    char id[33], space[24];
+    struct buf queue = { .p = space, .base = space, .cap = sizeof space, .max = sizeof space };
     unsigned n = 0;
     const struct http_head *reply = x->reply;
     for (unsigned i = 0; reply && i < reply->n_headers && n < HEADERS_MAX - 6; i++)
@@ -50,8 +55,8 @@ static void start(struct exchange *x, int status, struct sv type, int64_t length
     out[n++] = (struct http_header){ SV("x-request-id"), sv_of(id) };
     if (x->sched.taken)
         out[n++] = (struct http_header){ SV("drover-target"), target_label(x) };
-    int q = snprintf(queue, sizeof queue, "%llu", (unsigned long long)x->queue_us / 1000);
-    out[n++] = (struct http_header){ SV("drover-queue-ms"), { queue, (size_t)q } };
+    buf_add_u64(&queue, x->queue_us / 1000);
+    out[n++] = (struct http_header){ SV("drover-queue-ms"), buf_sv(&queue) };
     if (length < 0)
         out[n++] = (struct http_header){ SV("x-accel-buffering"), SV("no") };
     x->started = true;

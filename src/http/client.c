@@ -300,10 +300,13 @@ static bool render(struct http_call *c, struct buf *out, const struct http_call_
         buf_add(out, s->headers[i].value);
         buf_add(out, SV("\r\n"));
     }
-    if (s->length > 0 || (s->length == 0 && sv_eq(s->method, SV("POST"))))
-        buf_printf(out, "content-length: %lld\r\n", (long long)s->length);
-    else if (s->length < 0)
+    if (s->length > 0 || (s->length == 0 && sv_eq(s->method, SV("POST")))) {
+        buf_add(out, SV("content-length: "));
+        buf_add_u64(out, (uint64_t)s->length);
+        buf_add(out, SV("\r\n"));
+    } else if (s->length < 0) {
         buf_add(out, SV("transfer-encoding: chunked\r\n"));
+    }
     if (!s->pool_idle_ms)
         buf_add(out, SV("connection: close\r\n"));
     buf_add(out, SV("\r\n"));

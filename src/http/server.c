@@ -214,7 +214,11 @@ static void write_head(struct conn *c, int status, const struct http_header *hea
     char space[HEAD_OUT];
     struct buf out = { .p = space, .base = space, .cap = sizeof space, .max = sizeof space };
     bool none = status == 204 || status == 304;
-    buf_printf(&out, "HTTP/1.1 %d %s\r\n", status, http_reason(status));
+    buf_add(&out, SV("HTTP/1.1 "));
+    buf_add_u64(&out, (uint64_t)status);
+    buf_add_char(&out, ' ');
+    buf_add(&out, sv_of(http_reason(status)));
+    buf_add(&out, SV("\r\n"));
     for (unsigned i = 0; i < n; i++) {
         if (out.n + headers[i].name.n + headers[i].value.n + 128 > sizeof space) { /* unusually large: send this part */
             stream_write1(c->stream, buf_sv(&out));
@@ -230,10 +234,13 @@ static void write_head(struct conn *c, int status, const struct http_header *hea
         buf_add(&out, headers[i].value);
         buf_add(&out, SV("\r\n"));
     }
-    if (length >= 0 && !none)
-        buf_printf(&out, "content-length: %lld\r\n", (long long)length);
-    else if (c->chunked_out)
+    if (length >= 0 && !none) {
+        buf_add(&out, SV("content-length: "));
+        buf_add_u64(&out, (uint64_t)length);
+        buf_add(&out, SV("\r\n"));
+    } else if (c->chunked_out) {
         buf_add(&out, SV("transfer-encoding: chunked\r\n"));
+    }
     if (c->close_after)
         buf_add(&out, SV("connection: close\r\n"));
     else if (c->h1.head.minor == 0)

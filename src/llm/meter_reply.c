@@ -20,9 +20,10 @@ static struct meter_reply *reply_new(void) {
                                                     "prompt_eval_duration", "eval_duration", "load_duration" };
     static const char *const texts[SLOTS - TEXTS] = { "choices",  "content",  "output", "message",
                                                       "response", "thinking", "text",   "context" };
-    struct meter_reply *r = mem_new(sizeof *r);
+    struct meter_reply *r = mem_alloc(sizeof *r); /* kilobytes of room that need no zeroes */
     if (!r)
         return NULL;
+    memset(r->slots, 0, sizeof r->slots);
     r->slots[USAGE] = (struct scan_slot){ .name = "usage", .text = r->usage, .room = sizeof r->usage };
     r->slots[TIMINGS] = (struct scan_slot){ .name = "timings", .text = r->timings, .room = sizeof r->timings };
     r->slots[STATS] = (struct scan_slot){ .name = "stats", .text = r->stats, .room = sizeof r->stats };

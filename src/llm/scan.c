@@ -144,6 +144,8 @@ static const char *at_utf8(struct scan *s, const char *p) {
 
 static const char *at_string(struct scan *s, const char *p, const char *end) {
     for (;;) {
+        if (!s->keep)
+            p = run_text(p, end, &s->escaped);
         p = run_plain(p, end);
         if (p == end)
             return p;
@@ -151,6 +153,11 @@ static const char *at_string(struct scan *s, const char *p, const char *end) {
         if (c == '"')
             return string_end(s, p);
         if (c == '\\') {
+            if (!s->keep && end - p >= 2 && run__short_escape[(unsigned char)p[1]]) { /* near the end */
+                s->escaped = true;
+                p += 2;
+                continue;
+            }
             if (s->keep)
                 text_add(s, s->run, (size_t)(p - s->run));
             s->escaped = true;

@@ -3,6 +3,8 @@
  *
  * Below depth 2 there is nearly nothing to do. Inside tool schemas, tool arguments and unknown members (s->opaque)
  * names are not even looked at: a schema may well have a property "image". */
+#include <endian.h>
+
 #include "llm/scan_note.h"
 
 enum { PART_SYSTEM, PART_INSTRUCTIONS, PART_FIRST, PART_SECOND, PART_STRING };
@@ -94,7 +96,13 @@ static void hash_add(struct scan *s, const char *from, const char *to) {
     if (n > s->hash_left)
         n = s->hash_left;
     s->hash_left -= (uint32_t)n;
-    for (size_t i = 0; i < n; i++) {
+    size_t i = 0;
+    for (; s->hash_n == 0 && n - i >= 8; i += 8) {
+        uint64_t word;
+        memcpy(&word, from + i, sizeof word);
+        s->hash[s->hash_part] = fold(s->hash[s->hash_part], le64toh(word));
+    }
+    for (; i < n; i++) {
         s->hash_word |= (uint64_t)(unsigned char)from[i] << (8 * s->hash_n);
         if (++s->hash_n == 8) {
             s->hash[s->hash_part] = fold(s->hash[s->hash_part], s->hash_word);
@@ -354,7 +362,8 @@ static uint8_t want_inside(const struct scan *s, enum key k) {
 
 static uint32_t slot_of(const struct scan *s, struct sv name) {
     for (uint32_t i = 0; i < s->n_slots; i++) {
-        if (sv_eq(sv_of(s->slots[i].name), name))
+        const char *want = s->slots[i].name;
+        if (name.n && want[0] == name.p[0] && strncmp(want, name.p, name.n) == 0 && want[name.n] == '\0')
             return i + 1;
     }
     return 0;

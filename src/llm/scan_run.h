@@ -3,6 +3,7 @@
 #ifndef DROVER_LLM_SCAN_RUN_H
 #define DROVER_LLM_SCAN_RUN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -21,6 +22,48 @@ static inline uint64_t run__odd_bytes(uint64_t w) {
     uint64_t quote = w ^ (ones * '"'), slash = w ^ (ones * '\\');
     return (w | (w - ones * 0x20) | ((quote - ones) & ~quote) | ((slash - ones) & ~slash)) & high;
 }
+
+/* What may follow a backslash, u apart. */
+static const bool run__short_escape[256] = { ['"'] = true, ['\\'] = true, ['/'] = true, ['b'] = true,
+                                             ['f'] = true, ['n'] = true,  ['r'] = true, ['t'] = true };
+
+#if defined(__SSE2__)
+/* One bit for each of 64 bytes that is a quote, a backslash, below 0x20 or above 0x7f. */
+static inline uint64_t run__odd_mask(const char *p) {
+    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'), blank = _mm_set1_epi8(0x20);
+    uint64_t mask = 0;
+    for (int i = 0; i < 4; i++) {
+        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(p + 16 * i));
+        x = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(x, quote), _mm_cmpeq_epi8(x, slash)), _mm_cmplt_epi8(x, blank));
+        mask |= (uint64_t)(unsigned)_mm_movemask_epi8(x) << (16 * i);
+    }
+    return mask;
+}
+
+/* As run_plain, but steps over short escapes, which source code and quoted speech are full of; stops near end. */
+static inline const char *run_text(const char *p, const char *end, bool *escaped) {
+    while (end - p > 64) {
+        uint64_t mask = run__odd_mask(p);
+        unsigned step = 64;
+        while (mask) {
+            unsigned i = (unsigned)__builtin_ctzll(mask);
+            if (p[i] != '\\' || !run__short_escape[(unsigned char)p[i + 1]])
+                return p + i;
+            *escaped = true;
+            step = i == 63 ? 65 : 64;
+            mask &= i == 63 ? 0 : ~(3ull << i);
+        }
+        p += step;
+    }
+    return p;
+}
+#else
+static inline const char *run_text(const char *p, const char *end, bool *escaped) {
+    (void)end;
+    (void)escaped;
+    return p;
+}
+#endif
 
 /* First byte in [p, end) that is not plain ASCII text of a JSON string, or end. */
 static inline const char *run_plain(const char *p, const char *end) {

@@ -15,6 +15,7 @@
 enum {
     KINDS_MAX = 4096,      /* series of one kind and shard, whatever the settings say */
     KEY_MAX = 1400,        /* bytes of a series' labels, joined */
+    LABEL_MAX = 200,       /* bytes of one value, unescaped */
     SHARD_ARENA_MAX = 256 << 20,
     BUCKETS_MAX = 24,
 };
@@ -172,15 +173,22 @@ static void labels_begin(struct labels *l) {
 
 /* Prometheus text format: backslash, quote and LF are escaped. */
 static void label(struct labels *l, const char *name, struct sv value) {
-    buf_printf(&l->text, "%s%s=\"", l->text.n ? "," : "", name);
-    for (size_t i = 0; i < value.n && i < 200; i++) {
+    if (l->text.n)
+        buf_add_char(&l->text, ',');
+    buf_add(&l->text, sv_of(name));
+    buf_add(&l->text, SV("=\""));
+    for (size_t i = 0; i < value.n && i < LABEL_MAX; i++) {
+        size_t plain = i;
+        while (plain < value.n && plain < LABEL_MAX && value.p[plain] != '\\' && value.p[plain] != '"' && value.p[plain] != '\n')
+            plain++;
+        buf_add(&l->text, (struct sv){ value.p + i, plain - i });
+        if ((i = plain) == value.n || i == LABEL_MAX)
+            break;
         char c = value.p[i];
         if (c == '\\' || c == '"')
             buf_add(&l->text, (struct sv){ (char[]){ '\\', c }, 2 });
-        else if (c == '\n')
-            buf_add(&l->text, SV("\\n"));
         else
-            buf_add_char(&l->text, c);
+            buf_add(&l->text, SV("\\n"));
     }
     buf_add_char(&l->text, '"');
 }
@@ -244,15 +252,14 @@ static void count_tokens(struct metrics_itl *m, enum token_kind kind, int64_t n,
 
 static void count_request(struct metrics_shard *s, const struct request_record *r) {
     struct labels l;
-    char code[8];
-    int n = snprintf(code, sizeof code, "%d", r->status % 1000);
+    char code[3] = { (char)('0' + r->status / 100 % 10), (char)('0' + r->status / 10 % 10), (char)('0' + r->status % 10) };
     labels_begin(&l);
     label(&l, "model", r->slug);
     label(&l, "dialect", r->dialect);
     label(&l, "node", r->endpoint);
     label(&l, "runtime", r->runtime);
     label(&l, "outcome", sv_of(request_result_name(r->result)));
-    label(&l, "code", (struct sv){ code, (size_t)n });
+    label(&l, "code", (struct sv){ code, sizeof code });
     count(s, F_REQUESTS, &l);
 }
 
