@@ -68,18 +68,18 @@ export async function command(program, args, { ms = 20000, ...options } = {}) {
   return { code, stdout, stderr };
 }
 
-/**
- * Starts `drover serve` on a free port with a configuration of its own and waits until it answers.
- *   endpoints  configuration entries, or fakes (taken as {name, url, kind: auto})
- *   config     more of the configuration, top level (wins over the defaults below)
- *   models     ids that must be in /v1/models before it counts as started
- */
 /** This process's environment without what only the tests mean. */
 function environment(extra) {
   const { DROVER_BIN: _, ...rest } = process.env;
   return { ...rest, ...extra };
 }
 
+/**
+ * Starts `drover serve` on a free port with a configuration of its own and waits until it answers.
+ *   endpoints  configuration entries, or fakes (taken as {name, url, kind: auto})
+ *   config     more of the configuration, top level (wins over the defaults below)
+ *   models     ids that must be in /v1/models before it counts as started
+ */
 export async function startDrover({ endpoints = [], config = {}, models = [], args = [], env = {}, ms = 20000 } = {}) {
   const dir = mkdtempSync(path.join(tmpdir(), 'drover-'));
   const port = await freePort();
