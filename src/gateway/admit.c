@@ -57,19 +57,40 @@ static bool check_sender(const struct gateway_listener *l, const struct http_hea
     if (!l->is_unix && head->host.n && !host_is_ours(l, host_name(head->host)))
         return err_set(e, ERR_MISDIRECTED, "this service does not answer to the host name \"%.*s\" (add it to listen.names)",
                        SV_FMT(sv_first(head->host, 120)));
-    struct sv origin = http_get(head, SV("origin")), site = http_get(head, SV("sec-fetch-site"));
-    if (origin.p && !origin_is_ours(l, origin))
-        return err_set(e, ERR_DENIED, "requests from pages of another origin (%.*s) are refused", SV_FMT(sv_first(origin, 120)));
-    if (!origin.p && site.p && sv_eq_nocase(site, SV("cross-site")))
+    bool has_origin = false, cross_site = false;
+    for (unsigned i = 0; i < head->n_headers; i++) { /* each of them: nobody can say which one counts */
+        struct http_header h = head->headers[i];
+        if (sv_eq(h.name, SV("origin")) && !origin_is_ours(l, h.value))
+            return err_set(e, ERR_DENIED, "requests from pages of another origin (%.*s) are refused", SV_FMT(sv_first(h.value, 120)));
+        has_origin = has_origin || sv_eq(h.name, SV("origin"));
+        cross_site = cross_site || (sv_eq(h.name, SV("sec-fetch-site")) && sv_eq_nocase(h.value, SV("cross-site")));
+    }
+    if (!has_origin && cross_site)
         return err_set(e, ERR_DENIED, "requests from pages of another site are refused");
     return true;
 }
 
 static bool check_coding(const struct http_head *head, struct err *e) {
-    struct sv coding = http_get(head, SV("content-encoding"));
-    if (coding.n && !sv_eq_nocase(coding, SV("identity")))
-        return err_set(e, ERR_MEDIA, "request bodies must not be compressed (content-encoding: %.*s)",
-                       SV_FMT(sv_first(coding, 40)));
+    for (unsigned i = 0; i < head->n_headers; i++) {
+        struct sv coding = head->headers[i].value;
+        if (sv_eq(head->headers[i].name, SV("content-encoding")) && coding.n && !sv_eq_nocase(coding, SV("identity")))
+            return err_set(e, ERR_MEDIA, "request bodies must not be compressed (content-encoding: %.*s)",
+                           SV_FMT(sv_first(coding, 40)));
+    }
+    return true;
+}
+
+/* The body names the model. Some runtimes would rather believe the query, so it may not name one too (C-10). */
+static bool check_query(const struct llm_route *route, struct sv query, struct err *e) {
+    struct sv piece;
+    char name[16];
+    size_t n;
+    while ((route->flags & (LLM_R_BODY_MODEL | LLM_R_FORM_MODEL)) && sv_next(&query, '&', &piece)) {
+        ptrdiff_t eq = sv_find_char(piece, '=');
+        if (percent_decode(eq < 0 ? piece : sv_first(piece, (size_t)eq), name, sizeof name, &n) &&
+            sv_eq((struct sv){ name, n }, SV("model")))
+            return err_set(e, ERR_BAD_REQUEST, "the model belongs in the body; the query must not name one too");
+    }
     return true;
 }
 
@@ -95,6 +116,10 @@ bool admit__check(struct gateway *g, struct http_in *in, const struct llm_route 
     }
     if (!check_coding(head, &e)) {
         answer__error(in, *ret_route, &e, "send it without content-encoding");
+        return false;
+    }
+    if (!check_query(*ret_route, head->query, &e)) {
+        answer__error(in, *ret_route, &e, NULL);
         return false;
     }
     return true;

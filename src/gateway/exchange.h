@@ -108,6 +108,10 @@ void resolve__retry(struct exchange *x);         /* the next candidate, after x-
 void resolve__parked(struct gateway *g);         /* something may have become free: looks at all that wait */
 void resolve__look_later(struct gateway *g);     /* the same at the end of the turn */
 
+/* place.c: requests for an endpoint rather than a model. */
+bool place__is_meant(const struct exchange *x);
+bool place__find(struct exchange *x, struct err *e);
+
 /* forward.c */
 void forward__start(struct exchange *x);
 /* relay.c */

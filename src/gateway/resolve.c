@@ -27,6 +27,8 @@ static bool read_model(struct exchange *x, struct err *e) {
         case SCAN_MODEL_NOT_STRING:
             return err_set(e, ERR_BAD_REQUEST, "\"model\" must be a string");
         case SCAN_MODEL_NONE:
+            if (x->route->flags & LLM_R_MODEL_OPTIONAL)
+                return true;
             return err_set(e, ERR_BAD_REQUEST, "\"model\" is missing");
         }
     } else if (x->is_form) {
@@ -37,9 +39,8 @@ static bool read_model(struct exchange *x, struct err *e) {
         if (x->asked.n > SCAN_MODEL_MAX)
             return err_set(e, ERR_BAD_REQUEST, "\"model\" is longer than %d bytes", SCAN_MODEL_MAX);
     }
-    if (x->asked.n == 0)
-        return err_set(e, ERR_BAD_REQUEST, x->route->flags & (LLM_R_BODY_MODEL | LLM_R_FORM_MODEL)
-                       ? "\"model\" is empty" : "this path names no model, so nothing says which runtime it is meant for");
+    if (x->asked.n == 0 && !(x->route->flags & LLM_R_MODEL_OPTIONAL))
+        return err_set(e, ERR_BAD_REQUEST, "\"model\" is empty");
     return true;
 }
 
@@ -125,7 +126,7 @@ static void take_off(struct exchange *x) {
 /* One that waits: takes a newer snapshot, then a target if there is room. */
 static void look_again(struct exchange *x) {
     struct err e;
-    if (x->snapshot != x->g->snapshot) {
+    if (x->snapshot != x->g->snapshot && !place__is_meant(x)) {
         struct sv name = x->asked;
         snapshot_unref(x->snapshot);
         x->snapshot = snapshot_ref(x->g->snapshot);
@@ -207,7 +208,7 @@ void resolve__start(struct exchange *x) {
     }
     if (local__show(x))
         return;
-    if (!find_slug(x, x->asked, &e)) {
+    if (place__is_meant(x) ? !place__find(x, &e) : !find_slug(x, x->asked, &e)) {
         answer__fail(x, &e, RESULT_REJECTED);
         return;
     }

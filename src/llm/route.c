@@ -90,6 +90,14 @@ static const char *const refused[] = { "/v1/files", "/v1/batches", "/v1/messages
                                        "/v1/uploads", "/v1/fine_tuning", "/v1/assistants", "/v1/threads",
                                        "/v1/vector_stores" };
 
+/* Management calls of runtimes under /v1: never reached by passing unknown paths on. '/' at the end: anything below. */
+static const char *const managed[] = { "/v1/load", "/v1/unload", "/v1/pull", "/v1/delete", "/v1/install", "/v1/uninstall",
+                                       "/v1/model/", "/v1/models/", "/v1/load_lora_adapter", "/v1/unload_lora_adapter",
+                                       "/v1/download", "/v1/downloads", "/v1/lora/", "/v1/loras", "/v1/template/",
+                                       "/v1/templates", "/v1/sampling/", "/v1/system/", "/v1/internal/", "/v1/admin/",
+                                       "/v1/config", "/v1/params", "/v1/tokenize_and_load", "/v1/reload", "/v1/shutdown",
+                                       "/v1/sleep", "/v1/wake_up", "/v1/auth/" };
+
 enum { N_ROUTES = sizeof routes / sizeof routes[0] };
 
 #define X(api, dialect, speaks) [api] = { dialect, speaks },
@@ -168,13 +176,24 @@ static bool method_listed(const char *methods, struct sv method) {
     return false;
 }
 
-static bool is_refused(struct sv path) {
-    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
-        struct sv head = sv_of(refused[i]);
+static bool is_below(struct sv path, const char *const *heads, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        struct sv head = sv_of(heads[i]);
+        if (sv_ends(head, SV("/")) && sv_starts(path, head))
+            return true;
         if (sv_starts(path, head) && (path.n == head.n || path.p[head.n] == '/'))
             return true;
     }
     return false;
+}
+
+static bool is_refused(struct sv path) {
+    return is_below(path, refused, sizeof refused / sizeof refused[0]);
+}
+
+/* Escapes could spell a name that the table does not see: no unknown path has any. */
+static bool is_managed(struct sv path) {
+    return is_below(path, managed, sizeof managed / sizeof managed[0]) || sv_find_char(path, '%') >= 0;
 }
 
 static const struct llm_route *not_found(struct sv path, struct err *e) {
@@ -210,8 +229,12 @@ const struct llm_route *llm_route(struct sv method, struct sv path, bool has_ant
                 SV_FMT(sv_first(path, 120)), same_path->methods);
         return NULL;
     }
-    if (path_matches(other.path, path) && method_listed(other.methods, method))
-        return &other;
+    if (path_matches(other.path, path) && method_listed(other.methods, method)) {
+        if (!is_managed(path))
+            return &other;
+        err_set(e, ERR_DENIED, "%.*s may manage a runtime and is not passed on", SV_FMT(sv_first(path, 120)));
+        return NULL;
+    }
     return not_found(path, e);
 }
 

@@ -125,8 +125,22 @@ static void names_of_bits_go_both_ways(void **state) {
     assert_null(llm_can_name(0));
 }
 
+static void calls_that_manage_a_runtime_are_not_passed_on_as_unknown_ones(void **state) {
+    (void)state;
+    static const char *const paths[] = { "/v1/load", "/v1/unload", "/v1/model/load", "/v1/models/unload", "/v1/load_lora_adapter",
+                                         "/v1/pull", "/v1/delete", "/v1/system/info", "/v1/%6coad", "/v1/un%6coad" };
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        struct err e = { 0 };
+        assert_null(llm_route(SV("POST"), sv_of(paths[i]), false, &e));
+        assert_true(e.code == ERR_DENIED || e.code == ERR_METHOD);
+    }
+    assert_non_null(llm_route(SV("POST"), SV("/v1/loadable"), false, NULL));
+    assert_non_null(llm_route(SV("POST"), SV("/v1/audio/podcast"), false, NULL));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(calls_that_manage_a_runtime_are_not_passed_on_as_unknown_ones),
         cmocka_unit_test(paths_lead_to_their_api),
         cmocka_unit_test(what_is_not_served_is_explained),
         cmocka_unit_test(a_path_tells_its_dialect),
