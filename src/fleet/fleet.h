@@ -1,0 +1,221 @@
+/* fleet/fleet.h - which runtimes there are, what they can serve, and who gets the next request.
+ *
+ * Two faces. The control face (struct fleet, control loop only) finds endpoints, asks them what they are, watches their
+ * health and builds snapshots. The request face (struct snapshot, any thread) is immutable and counted: a worker holds
+ * one, looks a slug up, lets schedule_next choose, and never waits, locks or asks.
+ *
+ * The few numbers that all threads share about a place live in struct cell, beside the snapshots, so that they survive a
+ * swap: requests in flight, the control loop's verdict, measured speed, outcomes. They are plain atomics. */
+#ifndef DROVER_FLEET_FLEET_H
+#define DROVER_FLEET_FLEET_H
+
+#include <stdatomic.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/map.h"
+#include "config/config.h"
+#include "io/dialer.h"
+#include "io/loop.h"
+#include "llm/llm.h"
+
+/* --- shared numbers ----------------------------------------------------------------------------------------------- */
+
+enum fleet_state { FLEET_UNKNOWN, FLEET_UP, FLEET_DEGRADED, FLEET_LOADING, FLEET_DOWN };
+/* "unknown", "up", ... */
+const char *fleet_state_name(enum fleet_state s);
+
+/* The breaker's word, written by the control loop, read by all. */
+enum breaker_word {
+    BREAKER_CLOSED,   /* traffic flows */
+    BREAKER_OPEN,     /* nothing is sent */
+    BREAKER_TRIAL,    /* one request at a time may try (cell.trial is the permit) */
+};
+
+/* Counted; one per endpoint and one per target. */
+struct cell {
+    _Alignas(64) _Atomic uint32_t in_flight;
+    _Atomic uint32_t breaker;         /* enum breaker_word; endpoints only */
+    _Atomic uint32_t trial;           /* 1 while a trial request is out */
+    _Atomic uint32_t us_per_token;    /* EWMA of time per output token seen by the gateway; 0 = not measured yet */
+    _Atomic uint32_t us_to_first;     /* EWMA of time to the first token */
+    _Atomic uint64_t avoid_until_us;  /* monotonic; a worker that saw a failure keeps others off for at most a second */
+    _Atomic uint64_t n_ok, n_failed;  /* requests that the place answered well, or failed; the breaker reads differences */
+    _Atomic uint32_t failed_in_row;
+    _Atomic uint64_t retry_after_us;  /* monotonic; the place itself asked to be left alone until then (429) */
+    _Atomic unsigned refs;
+};
+
+struct cell *cell_new(void);
+struct cell *cell_ref(struct cell *c);
+struct cell *cell_unref(struct cell *c);
+
+/* What became of a request at a place. Any thread. FAILED is what speaks against the place: refused connection, 5xx,
+ * broken reply, timeout; a 4xx or a client that left does not. */
+enum outcome { OUTCOME_OK, OUTCOME_FAILED, OUTCOME_NEUTRAL };
+void cell_outcome(struct cell *c, enum outcome o, uint64_t now_us);
+/* Measured speed of one finished stream: tokens >= 8, else it is ignored. */
+void cell_speed(struct cell *c, uint64_t first_us, uint64_t output_us, int64_t tokens);
+
+/* --- snapshots ---------------------------------------------------------------------------------------------------- */
+
+/* What a runtime says about one of its models. Unknown numbers are 0, unknown views empty. */
+struct fleet_model {
+    struct sv id;                       /* the runtime's own */
+    struct sv family, params, quant, format, digest;
+    uint64_t context, context_max;      /* tokens: effective now, and what the model could */
+    uint64_t size_bytes, vram_bytes;
+    uint64_t created_s, expires_s;      /* UNIX time; expires: unloaded then if idle */
+    unsigned can;                       /* LLM_CAN_* */
+    bool can_known;                     /* the runtime said what it can do; else everything may be tried */
+    enum { FLEET_LOADED_UNKNOWN, FLEET_LOADED_YES, FLEET_LOADED_NO } loaded;
+    bool remote;                        /* runs on somebody else's machine (Ollama cloud models) */
+};
+
+struct fleet_endpoint {
+    struct sv name, url, kind, version, reason;
+    enum fleet_state state;
+    uint64_t since_ms;                  /* wall clock, of the state */
+    struct dialer *dialer;
+    struct sv host;                     /* for the Host header */
+    struct sv base_path;                /* prefix of every path, without a slash at its end; often empty */
+    struct sv auth;                     /* value for Authorization, or empty; secret */
+    uint32_t pool_idle_ms;              /* 0: never pooled */
+    unsigned speaks, deficient;         /* LLM_SPEAKS_* bits: offered; offered but known to be incomplete */
+    unsigned quirks;                    /* METER_Q_* of llm/meter.h */
+    bool usage_switch;                  /* knows stream_options.include_usage */
+    bool no_chunked_requests;
+    uint32_t max_concurrent;            /* 0: no limit of its own */
+    uint32_t weight;
+    int32_t priority;                   /* -100..100: higher goes first, 0 is usual */
+    bool no_v1;                         /* its OpenAI paths stand at the root: "/embeddings", not "/v1/embeddings" */
+    bool local;                         /* on this machine */
+    bool demo;
+    int media;                          /* enum config_media */
+    struct cell *cell;
+    unsigned index;
+    const struct fleet_model *models;   /* as the runtime lists them, filtered */
+    size_t n_models;
+};
+
+struct fleet_target {
+    const struct fleet_endpoint *endpoint;
+    const struct fleet_model *model;
+    struct cell *cell;
+    uint64_t id_hash;                   /* for rendezvous hashing; stable over snapshots and restarts */
+};
+
+struct fleet_slug {
+    struct sv name;                     /* as clients ask for it */
+    const struct fleet_target *const *targets;
+    size_t n_targets;
+    const struct sv *fallback;
+    size_t n_fallback;
+    bool strict, is_alias;              /* aliases are not listed */
+    bool hidden;
+};
+
+struct fleet_pattern {
+    struct sv glob;                     /* holds one '*' */
+    struct sv node;                     /* endpoint name the targets stand for; may be empty */
+    const struct fleet_slug *slug;
+};
+
+struct snapshot {
+    uint64_t version;                   /* grows by one per snapshot */
+    const struct fleet_endpoint *endpoints;
+    size_t n_endpoints;
+    const struct fleet_slug *slugs;     /* listed ones first, sorted by name; then aliases */
+    size_t n_slugs, n_listed;
+    const struct fleet_target *targets;
+    size_t n_targets;
+    struct map by_name;                 /* of const struct fleet_slug */
+    const struct fleet_pattern *patterns;
+    size_t n_patterns;
+    struct arena arena;
+    _Atomic unsigned refs;
+};
+
+struct snapshot *snapshot_ref(struct snapshot *s);
+struct snapshot *snapshot_unref(struct snapshot *s);
+
+/* Finds who may serve the name a client asked for: exact, `name` for `name:latest`, an alias, a pattern, or `name@node`
+ * (*ret_node is then the endpoint's name, else empty). NULL when there is none. Borrowed until the snapshot goes. */
+const struct fleet_slug *snapshot_find(const struct snapshot *s, struct sv asked, struct sv *ret_node);
+/* A short list of near names for the error text: "a, b, c" in the arena, or empty. */
+struct sv snapshot_suggest(const struct snapshot *s, struct sv asked, struct arena *a);
+
+/* --- choosing ----------------------------------------------------------------------------------------------------- */
+
+struct schedule_want {
+    unsigned speaks;      /* LLM_SPEAKS_* bit the target must offer without deficiency, 0 = any */
+    unsigned can;         /* LLM_CAN_* bits it must not be known to lack */
+    uint64_t tokens;      /* estimate of prompt plus output limit; 0 = unknown */
+    uint64_t affinity;    /* key of the conversation, 0 = none */
+    struct sv node;       /* endpoint name, or empty */
+    uint64_t now_us;
+};
+
+#define SCHEDULE_VERDICTS(X)                                                    \
+    X(SCHEDULE_TAKEN, "taken")                                                  \
+    X(SCHEDULE_SPARE, "could serve")                                            \
+    X(SCHEDULE_TRIED, "tried already")                                          \
+    X(SCHEDULE_OTHER_NODE, "another endpoint was asked for")                    \
+    X(SCHEDULE_DOWN, "down")                                                    \
+    X(SCHEDULE_LOADING, "loading")                                              \
+    X(SCHEDULE_BREAKER, "circuit breaker open")                                 \
+    X(SCHEDULE_AVOIDED, "failed a moment ago")                                  \
+    X(SCHEDULE_BUSY, "at its concurrency limit")                                \
+    X(SCHEDULE_DIALECT, "does not speak the request's dialect")                 \
+    X(SCHEDULE_CANNOT, "lacks a capability the request needs")                    \
+    X(SCHEDULE_CONTEXT, "context too short for the request")
+#define X(id, text) id,
+enum schedule_verdict { SCHEDULE_VERDICTS(X) };
+#undef X
+const char *schedule_verdict_text(enum schedule_verdict v);
+
+enum { SCHEDULE_TARGETS_MAX = 64 }; /* candidates looked at per slug; more are cut off when the snapshot is built */
+
+struct schedule {
+    const struct fleet_slug *slug;
+    const struct fleet_target *taken;
+    enum schedule_verdict verdicts[SCHEDULE_TARGETS_MAX]; /* by position in slug->targets */
+    uint64_t tried;       /* bits: targets that were taken before in this exchange */
+    bool is_trial;        /* taken holds the breaker's trial permit */
+};
+
+/* Chooses and reserves the best target not tried yet: counts it in flight. False when none can take it: verdicts tell why.
+ * Any thread. Every success needs one schedule_release. */
+bool schedule_next(struct schedule *s, const struct schedule_want *want);
+/* The same choice without reserving, for `drover explain`. */
+bool schedule_explain(struct schedule *s, const struct schedule_want *want);
+void schedule_release(struct schedule *s);
+/* Why nothing can be taken, as a fault with words for the client. */
+void schedule_fault(const struct schedule *s, const struct schedule_want *want, struct err *e);
+
+/* --- the control face --------------------------------------------------------------------------------------------- */
+
+struct fleet;
+struct http_client;
+
+struct fleet_events {
+    /* A new snapshot; shares s (snapshot_ref to keep it). Control loop. */
+    void (*on_snapshot)(void *owner, struct snapshot *s);
+};
+
+/* Starts finding and watching by the settings (shared). Control loop. */
+struct fleet *fleet_new(struct loop *l, struct http_client *client, struct config *c, const struct fleet_events *on, void *owner,
+                        struct err *e) MUST_CHECK;
+/* New settings: endpoints that stay the same keep their state and cells. */
+void fleet_apply(struct fleet *f, struct config *c);
+/* A built-in endpoint reached through d (shared); NULL takes it away. Marked as demonstration everywhere. */
+void fleet_demo(struct fleet *f, struct dialer *d);
+/* True once every endpoint known at the start has been looked at. */
+bool fleet_is_settled(const struct fleet *f);
+/* Looks again now, all endpoints and discovery. */
+void fleet_refresh(struct fleet *f);
+struct snapshot *fleet_snapshot(struct fleet *f); /* borrowed until the next on_snapshot */
+void fleet_free(struct fleet *f);
+
+#endif
