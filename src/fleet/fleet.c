@@ -54,6 +54,7 @@ struct fleet {
     struct timer publish, tick;
     struct loop_flush soon;
     uint64_t published_ms;
+    bool calm;                 /* everything known at the start is published: from now on changes may wait a little */
     bool dirty, searched, settled;
 
     unsigned char opaque_key[OPAQUE_KEY_BYTES];
@@ -181,6 +182,7 @@ static bool build(struct fleet *f, struct err *e) {
 static void publish(struct fleet *f) {
     struct err e;
     f->dirty = false;
+    f->calm = f->settled;
     if (build(f, &e)) {
         f->on->on_snapshot(f->owner, f->snapshot); /* last */
         return;
@@ -202,7 +204,7 @@ static void on_soon(struct loop_flush *l) {
     uint64_t now = loop_now_ms(f->loop), next = f->published_ms + PUBLISH_MS;
     if (!f->dirty || timer_is_set(&f->publish))
         return;
-    if (now >= next && f->published_ms <= now)
+    if (!f->calm || (now >= next && f->published_ms <= now))
         publish(f);
     else
         timer_set(f->loop, &f->publish, next - now, on_publish, f);
@@ -513,7 +515,7 @@ void fleet_demo(struct fleet *f, struct dialer *d) {
 }
 
 bool fleet_is_settled(const struct fleet *f) {
-    return f->settled;
+    return f->settled && !f->dirty;
 }
 
 void fleet_refresh(struct fleet *f) {

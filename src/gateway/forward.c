@@ -202,8 +202,10 @@ void forward__start(struct exchange *x) {
     x->attempts++;
     char *target = NULL;
     struct sv path = x->upstream_path;
+    if (t->endpoint->no_v1 && sv_starts(path, SV("/v1/")))
+        path = sv_from(path, 3);
     if (t->endpoint->base_path.n) {
-        target = arena_printf(&x->in->arena, "%.*s%.*s", SV_FMT(t->endpoint->base_path), SV_FMT(x->upstream_path));
+        target = arena_printf(&x->in->arena, "%.*s%.*s", SV_FMT(t->endpoint->base_path), SV_FMT(path));
         path = sv_of(target);
     }
     if (!make_body(x, &length) || path.n == 0) {

@@ -8,7 +8,7 @@
 
 #include "base/mem.h"
 
-enum { TEXT_FIRST = 1024, CUTS_FIRST = 24 };
+enum { TEXT_FIRST = 1024, CUTS_FIRST = 24, LENGTH_DIGITS = 19 };
 
 static int fail(struct h1 *h, enum err_code code, const char *text) {
     if (h->phase != H1_BROKEN) {
@@ -219,6 +219,8 @@ static int on_headers_complete(llhttp_t *ll) {
             head->host = f.value;
         } else if (f.name.n == 14 && sv_eq(f.name, SV("content-length"))) {
             n_length++;
+            if (f.value.n > LENGTH_DIGITS)
+                return fail(h, ERR_BAD_REQUEST, "Content-Length has too many digits");
         } else if (f.name.n == 17 && sv_eq(f.name, SV("transfer-encoding"))) {
             n_coding++;
             coding_ok = coding_ok && sv_eq_nocase(f.value, SV("chunked"));
@@ -383,6 +385,14 @@ enum h1_event h1_eof(struct h1 *h) {
     fail(h, ERR_BAD_REQUEST, h->phase == H1_IN_HEAD ? "the connection ended inside a message head"
                                                    : "the connection ended inside a message body");
     return H1_BAD;
+}
+
+struct sv h1_path_so_far(const struct h1 *h) {
+    struct sv path = { h->text, h->text ? h->url_n : 0 };
+    if (path.n > h->text_n) /* the target was too long to be kept whole */
+        path.n = h->text_n;
+    ptrdiff_t mark = sv_find_char(path, '?');
+    return mark < 0 ? path : sv_first(path, (size_t)mark);
 }
 
 struct sv http_get(const struct http_head *head, struct sv name) {

@@ -91,6 +91,8 @@ static inline bool h1_has_pieces(const struct h1 *h) {
     return h->at_span < h->n_spans;
 }
 
+/* What was understood of the path of a request whose head is not complete or was refused; for its answer only. */
+struct sv h1_path_so_far(const struct h1 *h);
 /* The first field with this (lower case) name, or the NULL view. */
 struct sv http_get(const struct http_head *head, struct sv name);
 /* Whether the comma-separated list in value has this token, ASCII case ignored. */

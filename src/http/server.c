@@ -19,6 +19,7 @@ enum {
     HEAD_OUT = 2048,
     MIN_RATE_GRACE_MS = 5000,
     LOOPBACK_PER_ADDRESS = 1024,
+    OUT_AHEAD = 64 << 10, /* bytes of answers not taken yet at which the next pipelined request waits */
 };
 
 enum conn_state {
@@ -51,7 +52,7 @@ struct conn {
     unsigned n_requests;
     size_t lingered;            /* bytes thrown away */
     uint32_t lingered_ms;
-    bool body_wanted, body_done, reading, chunked_out, close_after, head_only, started, eof, stepping;
+    bool body_wanted, body_done, reading, chunked_out, close_after, head_only, started, eof, held, stepping;
 };
 
 struct http_server {
@@ -264,7 +265,7 @@ static void refuse(struct conn *c, const struct err *e, int status) {
         return;
     }
     c->close_after = true;
-    struct sv path = c->state == CONN_EXCHANGE ? c->h1.head.path : SV_NULL;
+    struct sv path = c->state == CONN_EXCHANGE ? c->h1.head.path : h1_path_so_far(&c->h1);
     if (v->on->on_bad) {
         v->on->on_bad(v->owner, c->in.tag, path, e, &body, &type);
     } else {
@@ -442,12 +443,24 @@ static void body_piece(struct conn *c, struct sv piece) {
         c->in.on->on_body(c->in.x, piece);
 }
 
+/* The client sends requests and takes no answers: nothing more is read or answered before it does. */
+static void hold(struct conn *c) {
+    c->held = true;
+    stream_read(c->stream, false);
+    stream_want_drain(c->stream);
+    wait_for(c, c->server->limits.client_stall_ms);
+}
+
 /* Feeds the engine from *bytes and acts on what comes out. Leaves in *bytes what must wait. */
 static void feed(struct conn *c, struct sv *bytes) {
     while (c->state != CONN_CLOSED && c->state != CONN_LINGER) {
         bool waits = c->state == CONN_EXCHANGE && (!c->body_wanted || !c->reading || c->body_done);
         if (waits && !h1_has_pieces(&c->h1))
             return;
+        if (c->state == CONN_IDLE && bytes->n && stream_queued(c->stream) > OUT_AHEAD) {
+            hold(c);
+            return;
+        }
         struct sv piece;
         size_t before = bytes->n;
         switch (h1_next(&c->h1, bytes, &piece)) {
@@ -591,6 +604,12 @@ static void on_drain(void *owner) {
     struct conn *c = owner;
     if (c->state == CONN_EXCHANGE && c->in.on && c->in.on->on_drain)
         c->in.on->on_drain(c->in.x);
+    if (c->state == CONN_IDLE && c->held) {
+        c->held = false;
+        wait_for(c, c->server->limits.keepalive_idle_ms);
+        stream_read(c->stream, true);
+        loop_flush_later(c->server->loop, &c->step);
+    }
 }
 
 /* A length body goes straight to where the handler wants it. */

@@ -89,6 +89,27 @@ static void a_timer_may_set_itself_again_and_stop_another_that_is_due(void **sta
     loop_deinit(&loop);
 }
 
+static struct ring far_one;
+
+static void on_near(void *arg) {
+    timer_set(&loop, &far_one.t, 1500, on_ring, &far_one);
+    on_ring(arg);
+}
+
+/* A far timer set inside a callback used to put off a near one that was waiting already. */
+static void a_far_timer_set_by_a_callback_does_not_delay_a_near_one(void **state) {
+    (void)state;
+    struct ring a = { 0 }, b = { 0 };
+    assert_true(loop_init(&loop, NULL));
+    timer_set(&loop, &a.t, 20, on_near, &a);
+    timer_set(&loop, &b.t, 120, on_ring, &b);
+    until(&b.done);
+    assert_int_equal(b.rung, 1);
+    assert_int_equal(far_one.rung, 0);
+    timer_stop(&loop, &far_one.t);
+    loop_deinit(&loop);
+}
+
 enum { SENDERS = 4, EACH = 500 };
 static unsigned delivered;
 static bool all_delivered;
@@ -412,6 +433,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(timers_fire_once_never_early_and_can_be_moved),
         cmocka_unit_test(a_timer_may_set_itself_again_and_stop_another_that_is_due),
+        cmocka_unit_test(a_far_timer_set_by_a_callback_does_not_delay_a_near_one),
         cmocka_unit_test(messages_of_many_threads_all_arrive),
         cmocka_unit_test(tcp_carries_large_and_small_writes_in_order),
         cmocka_unit_test(a_reader_that_pauses_holds_the_writer_back),

@@ -183,7 +183,7 @@ static void on_tick(uv_timer_t *h) {
         l->n_timers--;
         t->on_time(t->arg);
     }
-    if (l->n_timers && !l->tick_due_ms)
+    if (l->n_timers) /* also when a callback armed it: that one may not be the nearest */
         arm_nearest(l);
 }
 

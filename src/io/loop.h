@@ -14,7 +14,7 @@
 
 enum {
     LOOP_SCRATCH = 64 << 10, /* bytes of the shared read buffer: idle connections hold none */
-    TIMER_SLOT_MS = 16,      /* resolution of timers */
+    TIMER_SLOT_MS = 4,       /* resolution of timers */
     TIMER_SLOTS = 1024,
 };
 
