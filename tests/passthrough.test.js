@@ -122,6 +122,13 @@ test("an endpoint's key is sent to it, and shown to nobody", async () => {
 
 // --- answers --------------------------------------------------------------------------------------------------------
 
+/** The faults that tests provoke open the breaker of a fake: waits until it is trusted again. */
+const trusted = (model = MODEL) => until(`${model} to be trusted again`, async () => {
+  const response = await drover.post(CHAT, { model, messages: [] });
+  await response.text();
+  return response.status === 200;
+}, 90000, 200);
+
 const straight = (fake, route, body) => fetch(fake.url + route, { method: 'POST', body: JSON.stringify(body) }).then((r) => r.text());
 
 const natives = [
@@ -215,6 +222,7 @@ for (const [label, fault] of [['is reset', { resetAfter: 2 }], ['ends early', { 
 // --- failures -------------------------------------------------------------------------------------------------------
 
 test("a runtime's refusal comes back as it was", async () => {
+  await trusted();
   const body = { error: { message: 'too long: maximum context length', type: 'BadRequestError', param: null, code: 400 } };
   fakes.vllm.options.failWith = { status: 400, body };
   const before = fakes.vllm.inferences.length;
@@ -290,6 +298,7 @@ for (const [label, faults, body] of [
   ['while a whole answer is made', { firstDelayMs: 3000 }, ask()],
 ])
   test(`a client that leaves ${label} takes its request away from the runtime at once`, async () => {
+    await trusted();
     Object.assign(fakes.vllm.options, faults);
     const count = fakes.vllm.inferences.length;
     const socket = rawPost(drover.port, CHAT, JSON.stringify(body));
