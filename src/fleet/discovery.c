@@ -99,13 +99,13 @@ static bool listens_there(const struct config_listen *n, const char *host, uint1
     return false;
 }
 
-/* Drover's own listeners. What slips through (another address of this machine, another Drover) is seen by its answers. */
+/* Drover's own listeners. What slips through (a port taken over, another address of this machine, another Drover) is seen by
+ * its answers: a port meant to be taken over may as well still belong to the runtime that had it first. */
 static bool is_own(const struct config *c, const struct place *at) {
     for (size_t i = 0; i < c->n_listen; i++)
         if (listens_there(&c->listen[i], at->host, at->port))
             return true;
-    return is_loopback(at->host) && (((c->takeover & 1u << CONFIG_TAKEOVER_OLLAMA) && at->port == 11434) ||
-                                     ((c->takeover & 1u << CONFIG_TAKEOVER_LMSTUDIO) && at->port == 1234));
+    return false;
 }
 
 static struct sv key_of(const struct place *at, char *space, size_t size) {

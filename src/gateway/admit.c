@@ -10,7 +10,8 @@ static struct sv host_name(struct sv host) {
     ptrdiff_t colon = sv_rfind_char(host, ':');
     if (host.n && host.p[0] == '[') {
         ptrdiff_t end = sv_find_char(host, ']');
-        return end > 0 ? sv_first(host, (size_t)end + 1) : host;
+        bool alone = end > 0 && ((size_t)end + 1 == host.n || host.p[end + 1] == ':');
+        return alone ? sv_first(host, (size_t)end + 1) : host;
     }
     struct sv name = colon >= 0 ? sv_first(host, (size_t)colon) : host;
     if (name.n && name.p[name.n - 1] == '.')

@@ -15,26 +15,50 @@ struct sv multipart__boundary(struct sv content_type) {
     return SV_NULL;
 }
 
-/* Whether a part's head says form-data with this name. */
-static bool is_field(struct sv head, struct sv name) {
-    struct sv line;
+/* Takes the next parameter off *rest, at semicolons outside of quotes. */
+static bool next_parameter(struct sv *rest, struct sv *ret) {
+    bool quoted = false;
+    size_t i = 0;
+    if (rest->n == 0)
+        return false;
+    for (; i < rest->n && (quoted || rest->p[i] != ';'); i++) {
+        if (quoted && rest->p[i] == '\\' && i + 1 < rest->n)
+            i++;
+        else if (rest->p[i] == '"')
+            quoted = !quoted;
+    }
+    *ret = sv_trim(sv_first(*rest, i));
+    *rest = sv_from(*rest, i < rest->n ? i + 1 : i);
+    return true;
+}
+
+/* Whether a part's head says form-data with this name. Not FIELD_YES when readers could differ about it. */
+static enum field { FIELD_NO, FIELD_YES, FIELD_UNCLEAR } is_field(struct sv head, struct sv name) {
+    struct sv line, part, value = SV_NULL;
+    unsigned n_names = 0, n_lines = 0;
     while (sv_next(&head, '\n', &line)) {
-        if (!sv_starts_nocase(line, SV("content-disposition:")))
+        if (line.n && line.p[line.n - 1] == '\r')
+            line.n--;
+        if (!sv_starts_nocase(line, SV("content-disposition")))
             continue;
-        struct sv part;
-        while (sv_next(&line, ';', &part)) {
-            part = sv_trim(part);
-            while (part.n && part.p[part.n - 1] == '\r')
-                part.n--;
-            if (!sv_starts_nocase(part, SV("name=")))
+        n_lines++;
+        while (next_parameter(&line, &part)) {
+            if (!sv_starts_nocase(part, SV("name")))
                 continue;
-            struct sv v = sv_from(part, 5);
-            if (v.n >= 2 && v.p[0] == '"' && v.p[v.n - 1] == '"')
-                v = sv_from(sv_first(v, v.n - 1), 1);
-            return sv_eq(v, name);
+            part = sv_trim(sv_from(part, 4));
+            if (part.n == 0 || part.p[0] != '=') { /* name*= may mean the same to some */
+                n_names += part.n && part.p[0] == '*' ? 2 : 0;
+                continue;
+            }
+            n_names++;
+            value = sv_trim(sv_from(part, 1));
+            if (value.n >= 2 && value.p[0] == '"' && value.p[value.n - 1] == '"')
+                value = sv_from(sv_first(value, value.n - 1), 1);
         }
     }
-    return false;
+    if (n_names > 1 || n_lines > 1)
+        return FIELD_UNCLEAR;
+    return n_names && sv_eq(value, name) ? FIELD_YES : FIELD_NO;
 }
 
 struct sv multipart__field(struct sv body, struct sv boundary, struct sv name) {
@@ -48,17 +72,23 @@ struct sv multipart__field(struct sv body, struct sv boundary, struct sv name) {
     while (at >= 0) {
         body = sv_from(body, (size_t)at + delimiter.n - (first ? 2 : 0));
         first = false;
-        if (!sv_starts(body, SV("\r\n")))
-            break; /* the closing delimiter */
+        if (sv_starts(body, SV("--")))
+            return found; /* the closing delimiter */
         ptrdiff_t end_of_head = sv_find(body, SV("\r\n\r\n"));
         at = sv_find(body, delimiter);
-        if (end_of_head < 0 || at < 0)
+        if (!sv_starts(body, SV("\r\n")) || end_of_head < 0 || at < end_of_head)
+            return SV_NULL; /* what stands behind it may be another field to others */
+        switch (is_field(sv_first(body, (size_t)end_of_head), name)) {
+        case FIELD_NO:
             break;
-        if (end_of_head < at && is_field(sv_first(body, (size_t)end_of_head), name)) {
+        case FIELD_YES:
             if (found.p)
                 return SV_NULL; /* two of them: nobody can say which one counts */
             found = sv_from(sv_first(body, (size_t)at), (size_t)end_of_head + 4);
+            break;
+        case FIELD_UNCLEAR:
+            return SV_NULL;
         }
     }
-    return found;
+    return SV_NULL;
 }

@@ -41,7 +41,7 @@ struct http_call {
     struct up *up;
     struct buf head;        /* the rendered head, until the connection stands */
     struct timer timer;
-    uint64_t since_us;      /* of the last byte read, or the start of waiting */
+    uint64_t since_us;      /* of the last byte read behind the head, or the start of waiting */
     uint32_t first_byte_ms, stall_ms, pool_idle_ms;
     unsigned n_interim;
     bool chunked, head_only, reading, got_bytes, got_head, sent;
@@ -177,6 +177,7 @@ static void reply_head(struct http_call *c, struct up *u) {
         return;
     }
     *kept = *head;
+    c->since_us = loop_now_us(c->client->loop);
     timer_set(c->client->loop, &c->timer, c->stall_ms, on_call_timer, c);
     c->on->on_head(c->x, kept);
 }
@@ -199,7 +200,8 @@ static bool reply_end(struct http_call *c, struct up *u, struct sv rest) {
 static void feed(struct up *u, struct sv bytes) {
     struct http_call *c = u->call;
     c->got_bytes = true;
-    c->since_us = loop_now_us(u->client->loop);
+    if (c->got_head) /* bytes of a head buy no time */
+        c->since_us = loop_now_us(u->client->loop);
     while (u->call == c && !u->closed) {
         struct sv piece;
         switch (h1_next(&u->h1, &bytes, &piece)) {

@@ -65,6 +65,11 @@ static int count_field(struct h1 *h, size_t n) {
     return 0;
 }
 
+static int on_status(llhttp_t *ll, const char *at, size_t n) { /* nobody needs the words, but they count */
+    (void)at;
+    return count_field(ll->data, n);
+}
+
 static int on_field(llhttp_t *ll, const char *at, size_t n) {
     struct h1 *h = ll->data;
     if (count_field(h, n) != 0)
@@ -186,6 +191,8 @@ static int read_request(struct h1 *h, unsigned n_host) {
     const char *method = llhttp_method_name((llhttp_method_t)h->ll.method);
     head->method = sv_of(method);
     head->target = (struct sv){ h->text, h->url_n };
+    if (h->ll.method == HTTP_CONNECT)
+        return fail(h, ERR_METHOD, "CONNECT is not served here");
     if (n_host > 1)
         return fail(h, ERR_BAD_REQUEST, "more than one Host field");
     if (n_host == 0 && head->minor == 1)
@@ -248,7 +255,6 @@ static int on_headers_complete(llhttp_t *ll) {
         head->length = (int64_t)ll->content_length;
     head->upgrade = upgrade_field && connection_upgrade;
     head->keep_alive = llhttp_should_keep_alive(ll) != 0;
-    h->head_done = true;
     if (!h->is_response) {
         if (read_request(h, n_host) != 0)
             return HPE_USER;
@@ -265,6 +271,7 @@ static int on_headers_complete(llhttp_t *ll) {
             head->keep_alive = head->keep_alive || (none && head->minor == 1 &&
                                                     !http_has_token(http_get(head, SV("connection")), SV("close")));
     }
+    h->head_done = true; /* only now: a head that is refused must not be seen */
     h->phase = head->chunked ? H1_IN_CHUNKS : head->until_eof ? H1_IN_EOF : H1_IN_LENGTH;
     h->left = head->length > 0 ? (uint64_t)head->length : 0;
     /* Lengths and ends of connections are counted here; chunks are llhttp's, after the owner has seen the head. */
@@ -273,6 +280,7 @@ static int on_headers_complete(llhttp_t *ll) {
 
 static const llhttp_settings_t settings = {
     .on_url = on_url,
+    .on_status = on_status,
     .on_header_field = on_field,
     .on_header_value = on_value,
     .on_header_value_complete = on_value_complete,

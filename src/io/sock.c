@@ -22,6 +22,7 @@ enum {
     READS_PER_WAKE = 4,          /* full buffers taken from one socket before others get their turn */
     ACCEPTS_PER_WAKE = 32,
     ACCEPT_PAUSE_MS = 100,
+    PAUSE_TELL_MS = 1000,        /* between two log lines about it */
     SEND_NOW = 16 << 10,         /* from this size on a write goes out at once, uncopied */
     OUT_MAX = 1 << 30,           /* owners bound their own queues; this only stops a bug */
 };
@@ -401,6 +402,7 @@ struct listener {
     uv_poll_t poll;
     struct loop *loop;
     struct timer pause;
+    uint64_t told_ms;            /* when the log last heard of a pause; 0 = never */
     int fd;
     bool closed;
     const struct listener_events *on;
@@ -419,6 +421,14 @@ static void pause_accepting(struct listener *n) {
     timer_set(n->loop, &n->pause, ACCEPT_PAUSE_MS, on_pause_over, n);
 }
 
+static void tell_pause(struct listener *n, int error) {
+    uint64_t now = loop_now_ms(n->loop);
+    if (n->told_ms && now - n->told_ms < PAUSE_TELL_MS)
+        return;
+    n->told_ms = now ? now : 1;
+    log_event(LOG_WARN, "accepting paused", F_STR("cause", strerror(error)), F_U64("pause_ms", ACCEPT_PAUSE_MS));
+}
+
 static void on_acceptable(uv_poll_t *h, int status, int events) {
     struct listener *n = h->data;
     (void)status;
@@ -433,7 +443,7 @@ static void on_acceptable(uv_poll_t *h, int status, int events) {
             if (errno == EINTR || errno == ECONNABORTED)
                 continue;
             if (errno != EAGAIN && errno != EWOULDBLOCK) {
-                log_event(LOG_WARN, "accepting paused", F_STR("cause", strerror(errno)), F_U64("pause_ms", ACCEPT_PAUSE_MS));
+                tell_pause(n, errno);
                 pause_accepting(n);
             }
             return;
