@@ -300,6 +300,7 @@ static void variables_and_flags_are_checked_like_the_file(void **state) {
         { NULL, "workers=65", "workers: more than 64" },
         { NULL, "workers", "expected PATH=VALUE" },
         { NULL, "=1", "expected PATH=VALUE" },
+        { NULL, "discovery=false", "discovery: a group of settings; give one of them, such as discovery.local" },
         { NULL, "log.levl=info", "log.levl: unknown setting; did you mean level?" },
         { NULL, "endpoints[].key=x", "endpoints[].key: unknown setting" },
         { NULL, "endpoints=[{name: a, url: http://a, key: sk}]", "1:32: endpoints[0].key: a secret on the command line" },

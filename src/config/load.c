@@ -70,6 +70,11 @@ static void unknown(struct loader *l, const struct node *n, const char *table, c
             continue;
         struct sv name = { path + depth, strcspn(path + depth, ".[") };
         size_t d = edit_distance(n->key, name, limit);
+        if (d == 0 && !strchr(path, '[')) { /* only where single settings are given: --set, DROVER_... */
+            complain(l->report, n->origin, n->key_line, n->key_column, key, "a group of settings; give one of them, such as %s",
+                     path);
+            return;
+        }
         if (d < best && d < n->key.n) {
             best = d;
             snprintf(near, sizeof near, "%.*s", SV_FMT(name));
