@@ -145,7 +145,7 @@ static const char *at_utf8(struct scan *s, const char *p) {
 static const char *at_string(struct scan *s, const char *p, const char *end) {
     for (;;) {
         if (!s->keep)
-            p = run_text(p, end, &s->escaped);
+            p = run_text(p, end, &s->escaped, s->n_utf8);
         p = run_plain(p, end);
         if (p == end)
             return p;

@@ -40,27 +40,49 @@ static inline uint64_t run__odd_mask(const char *p) {
     return mask;
 }
 
-/* As run_plain, but steps over short escapes, which source code and quoted speech are full of; stops near end. */
-static inline const char *run_text(const char *p, const char *end, bool *escaped) {
-    while (end - p > 64) {
+/* Length of the UTF-8 character at p, which begins with c >= 0x80 and has 3 more readable bytes; 0: none, or one of the rare
+ * lead bytes whose second byte is restricted (RFC 3629): the machine looks at those. */
+static inline unsigned run__utf8(const char *p, unsigned char c) {
+#define TAIL(i) (((unsigned char)p[i] & 0xc0) == 0x80)
+    if (c >= 0xc2 && c <= 0xdf)
+        return TAIL(1) ? 2 : 0;
+    if ((c >= 0xe1 && c <= 0xec) || c == 0xee || c == 0xef)
+        return TAIL(1) && TAIL(2) ? 3 : 0;
+    if (c >= 0xf1 && c <= 0xf3)
+        return TAIL(1) && TAIL(2) && TAIL(3) ? 4 : 0;
+#undef TAIL
+    return 0;
+}
+
+/* As run_plain, but steps over short escapes, which source code and quoted speech are full of, and over most characters
+ * of two and more bytes, which it counts; stops near end. */
+static inline const char *run_text(const char *p, const char *end, bool *escaped, uint64_t n_utf8[3]) {
+    while (end - p > 67) { /* what begins in the 64 bytes may reach 3 beyond them */
         uint64_t mask = run__odd_mask(p);
         unsigned step = 64;
         while (mask) {
-            unsigned i = (unsigned)__builtin_ctzll(mask);
-            if (p[i] != '\\' || !run__short_escape[(unsigned char)p[i + 1]])
+            unsigned i = (unsigned)__builtin_ctzll(mask), n;
+            unsigned char c = (unsigned char)p[i];
+            if (c == '\\' && run__short_escape[(unsigned char)p[i + 1]]) {
+                *escaped = true;
+                n = 2;
+            } else if (c >= 0x80 && (n = run__utf8(p + i, c)) != 0) {
+                n_utf8[n - 2]++;
+            } else {
                 return p + i;
-            *escaped = true;
-            step = i == 63 ? 65 : 64;
-            mask &= i == 63 ? 0 : ~(3ull << i);
+            }
+            step = i + n > 64 ? i + n : 64;
+            mask &= i + n >= 64 ? 0 : ~0ull << (i + n);
         }
         p += step;
     }
     return p;
 }
 #else
-static inline const char *run_text(const char *p, const char *end, bool *escaped) {
+static inline const char *run_text(const char *p, const char *end, bool *escaped, uint64_t n_utf8[3]) {
     (void)end;
     (void)escaped;
+    (void)n_utf8;
     return p;
 }
 #endif

@@ -364,6 +364,32 @@ static void the_fast_loop_stops_at_every_place(void **state) {
     }
 }
 
+static void the_fast_loop_steps_over_escapes_and_characters_at_every_place(void **state) {
+    static const struct {
+        const char *text;
+        int good; /* index of n_utf8 that counts it, 3 = none, -1 = refused */
+    } pieces[] = { { "\\n", 3 },      { "\\\"", 3 },      { "\\u00e9", 3 },    { "\xc3\xa9", 0 },     { "\xe4\xbd\xa0", 1 },
+                   { "\xe0\xa4\x85", 1 }, { "\xed\x9f\xbf", 1 }, { "\xf0\x9f\x98\x80", 2 }, { "\xf4\x8f\xbf\xbf", 2 },
+                   { "\xc3\x28", -1 }, { "\xe4\xbd\x28", -1 }, { "\xf1\x9f\x98\x28", -1 }, { "\xed\xa0\x80", -1 },
+                   { "\xc1\x81", -1 }, { "\\q", -1 } };
+    char text[400];
+    (void)state;
+    for (size_t at = 0; at < 140; at++) {
+        for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
+            struct scan s;
+            int n = snprintf(text, sizeof text, "{\"a\":\"%0*d%s%0150d\",\"model\":\"m\"}", (int)at + 1, 0, pieces[i].text, 0);
+            scan_init(&s);
+            enum scan_result got = feed(&s, (struct sv){ text, (size_t)n }, 0);
+            assert_int_equal(got == SCAN_OK, pieces[i].good >= 0);
+            if (pieces[i].good < 0)
+                continue;
+            assert_int_equal(s.model_state, SCAN_MODEL_OK);
+            for (int k = 0; k < 3; k++)
+                assert_int_equal(s.n_utf8[k], k == pieces[i].good);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_is_accepted),
@@ -382,6 +408,7 @@ int main(void) {
         cmocka_unit_test(a_reply_gives_up_the_members_asked_for),
         cmocka_unit_test(a_bad_reply_still_gives_what_came_before),
         cmocka_unit_test(the_fast_loop_stops_at_every_place),
+        cmocka_unit_test(the_fast_loop_steps_over_escapes_and_characters_at_every_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
