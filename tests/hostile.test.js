@@ -348,7 +348,7 @@ const bodies = [
   { name: '9,999 members', send: post(CHAT, members(9999)), status: 200, kept: true },
   { name: 'huge numbers pass on as they are', send: post(CHAT, `{"model":"m","seed":${'9'.repeat(400)},"x":1e99999,"y":-1E-99999}`), status: 200, kept: true,
     check: () => assert.ok(fakes.vllm.inferences.at(-1).body.includes('9'.repeat(400))) },
-  { name: 'n of 10^30', send: post(CHAT, `{"model":"m","n":1${'0'.repeat(30)}}`), status: 400, kept: true, open: 'scan_note.c reads a number beyond 64 bits as not given' },
+  { name: 'n of 10^30', send: post(CHAT, `{"model":"m","n":1${'0'.repeat(30)}}`), status: 400, kept: true },
   { name: 'n of 9', send: post(CHAT, '{"model":"m","n":9}'), status: 400, kept: true },
   { name: 'n of 1e9', send: post(CHAT, '{"model":"m","n":1e9}'), status: 400, kept: true },
   { name: 'n of -1', send: post(CHAT, '{"model":"m","n":-1}'), status: [200, 400], sees: [0, 1], loose: true },
@@ -429,7 +429,7 @@ describe('hostile requests', () => {
     }
   });
 
-  test('fields named in a second Connection field do not go along either', { todo: 'forward.c looks at the first Connection field only' }, async () => {
+  test('fields named in a second Connection field do not go along either', async () => {
     await talk(drover.port, [post(CHAT, BODY, 'Connection: keep-alive', 'Connection: X-Mine', 'X-Mine: 1')], { enough: (list) => list[0]?.whole });
     assert.equal(fakes.vllm.inferences.at(-1).headers['x-mine'], undefined);
   });
@@ -566,7 +566,8 @@ describe('connections', () => {
   });
 
   test('clients that do not read: memory stays, the runtime waits, others go on, and the end comes', async () => {
-    Object.assign(fakes.vllm.options, { reply: Array.from({ length: 4000 }, () => 'z'.repeat(8192)) }); // 32 MiB each
+    const usual = fakes.vllm.options.reply;
+    fakes.vllm.options.reply = Array.from({ length: 4000 }, () => 'z'.repeat(8192)); // 32 MiB each
     const { pid } = short.process;
     const was = await rss(pid), before = fakes.vllm.inferences.length;
     const lazy = await Promise.all(Array.from({ length: 10 }, async () => {
@@ -585,7 +586,7 @@ describe('connections', () => {
       assert.equal((await short.get('/healthz')).status, 200);
       for (const r of fakes.vllm.inferences.slice(before)) await fakes.vllm.closed(r, 15000); // stream.client_stall
     } finally {
-      delete fakes.vllm.options.reply;
+      fakes.vllm.options.reply = usual;
       for (const socket of lazy) socket.destroy();
     }
   });
@@ -669,8 +670,8 @@ const upstream = [
       for (const h of ['drover-target', 'drover-queue-ms', 'x-request-id']) assert.equal(headers[h].length, 1, h);
       assert.ok(!got.list[0].head.includes('evil'));
     } },
-  { name: 'fields named in Connection', open: 'relay.c does not look at Connection', reply: [reply([JSON_TYPE, OK_LENGTH, 'Connection: keep-alive, X-Hop', 'X-Hop: 1'])], status: 200, text: OK, check: (got) => assert.equal(got.list[0].headers['x-hop'], undefined) },
-  { name: 'a hundred fields', open: 'relay.c drops all fields behind the 58th', reply: [reply([...Array.from({ length: 100 }, (_, i) => `X-${i}: 1`), JSON_TYPE, OK_LENGTH])], status: 200, text: OK, check: (got) => assert.match(got.list[0].headers['content-type']?.[0] ?? 'none', /json/) },
+  { name: 'fields named in Connection', reply: [reply([JSON_TYPE, OK_LENGTH, 'Connection: keep-alive, X-Hop', 'X-Hop: 1'])], status: 200, text: OK, check: (got) => assert.equal(got.list[0].headers['x-hop'], undefined) },
+  { name: 'a hundred fields', reply: [reply([...Array.from({ length: 100 }, (_, i) => `X-${i}: 1`), JSON_TYPE, OK_LENGTH])], status: 200, text: OK, check: (got) => assert.match(got.list[0].headers['content-type']?.[0] ?? 'none', /json/) },
   { name: 'a stream', stream: true, reply: sse(chunk(event('hi')), chunk(event('', 'stop')), chunk('data: [DONE]\n\n'), LAST), status: 200, text: '[DONE]' },
   { name: 'one event of 10 MB passes in pieces', stream: true, reply: sse(() => [chunk(event('z'.repeat(10e6))), chunk('data: [DONE]\n\n'), LAST]), status: 200, text: '[DONE]',
     check: (got) => assert.ok(got.list[0].body.length > 10e6) },

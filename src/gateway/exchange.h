@@ -113,6 +113,8 @@ bool place__is_meant(const struct exchange *x);
 bool place__find(struct exchange *x, struct err *e);
 
 /* forward.c */
+/* Whether a Connection field of this head names the field: then it belongs to this hop alone (RFC 9110 section 7.6.1). */
+bool forward__is_named(const struct http_head *head, struct sv name);
 void forward__start(struct exchange *x);
 /* relay.c */
 void relay__head(struct exchange *x, const struct http_head *head);

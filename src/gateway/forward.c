@@ -54,16 +54,21 @@ static bool stays_here(struct sv n) {
     }
 }
 
+bool forward__is_named(const struct http_head *head, struct sv name) {
+    for (unsigned i = 0; i < head->n_headers; i++)
+        if (sv_eq(head->headers[i].name, SV("connection")) && http_has_token(head->headers[i].value, name))
+            return true;
+    return false;
+}
+
 static unsigned make_headers(struct exchange *x, struct http_header *out, unsigned max, char id[static 33]) {
     const struct http_head *head = x->in->head;
     const struct fleet_endpoint *p = x->sched.taken->endpoint;
-    struct sv connection = http_get(head, SV("connection"));
-    bool named = connection.n && !sv_eq_nocase(connection, SV("keep-alive")) && !sv_eq_nocase(connection, SV("close"));
     unsigned n = 0;
     out[n++] = (struct http_header){ SV("host"), p->host };
     for (unsigned i = 0; i < head->n_headers && n < max - 4; i++) {
         struct http_header h = head->headers[i];
-        if (stays_here(h.name) || sv_find_char(h.name, '_') >= 0 || (named && http_has_token(connection, h.name)))
+        if (stays_here(h.name) || sv_find_char(h.name, '_') >= 0 || forward__is_named(head, h.name))
             continue;
         out[n++] = h;
     }

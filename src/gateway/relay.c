@@ -6,7 +6,7 @@
  * A stream counts as complete only when its final event was seen: several runtimes simply close when they fail. */
 #include "gateway/exchange.h"
 
-enum { HEADERS_MAX = 64, BEAT_SLACK_MS = 1 };
+enum { OWN_HEADERS = 6, BEAT_SLACK_MS = 1 };
 
 /* Fields of the runtime's reply that stay here (lower case). */
 static bool stays_here(struct sv n) {
@@ -41,13 +41,18 @@ static struct sv target_label(struct exchange *x) {
 }
 
 static void start(struct exchange *x, int status, struct sv type, int64_t length) {
-    struct http_header out[HEADERS_MAX];
     char id[33], space[24];
     struct buf queue = { .p = space, .base = space, .cap = sizeof space, .max = sizeof space };
     unsigned n = 0;
     const struct http_head *reply = x->reply;
-    for (unsigned i = 0; reply && i < reply->n_headers && n < HEADERS_MAX - 6; i++)
-        if (!stays_here(reply->headers[i].name))
+    struct http_header own[OWN_HEADERS];
+    struct http_header *out = reply ? ARENA_ARRAY(&x->in->arena, struct http_header, reply->n_headers + OWN_HEADERS) : own;
+    if (!out) { /* memory is short: the fields that frame the answer matter more than the runtime's own */
+        out = own;
+        reply = NULL;
+    }
+    for (unsigned i = 0; reply && i < reply->n_headers; i++)
+        if (!stays_here(reply->headers[i].name) && !forward__is_named(reply, reply->headers[i].name))
             out[n++] = reply->headers[i];
     if (!reply && type.n)
         out[n++] = (struct http_header){ SV("content-type"), type };

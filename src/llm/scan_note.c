@@ -216,7 +216,7 @@ static int64_t integer(struct sv v) {
     size_t i = 0;
     for (; i < v.n && v.p[i] >= '0' && v.p[i] <= '9'; i++) {
         if (value > (INT64_MAX - 9) / 10)
-            return -1;
+            return INT64_MAX; /* far past any bound: not the same as absent */
         value = value * 10 + (v.p[i] - '0');
     }
     if (i < v.n && v.p[i] == '.') {
@@ -231,7 +231,7 @@ static int64_t integer(struct sv v) {
         return -1;
     for (; exponent > 0 && value > 0; exponent--) {
         if (value > INT64_MAX / 10)
-            return -1;
+            return INT64_MAX;
         value *= 10;
     }
     return value;
