@@ -104,7 +104,8 @@ bool admit__check(struct gateway *g, struct http_in *in, const struct llm_route 
         answer__error(in, *ret_route, &e, NULL);
         return false;
     }
-    if (!path_is_clean(head->path)) {
+    bool names_model = *ret_route && ((*ret_route)->flags & LLM_R_PATH_MODEL); /* answered here; an id may hold a slash */
+    if (!names_model && !path_is_clean(head->path)) {
         err_set(&e, ERR_BAD_REQUEST, "the path has empty or dot segments, or escapes that hide a slash");
         answer__error(in, NULL, &e, NULL);
         return false;
