@@ -78,9 +78,10 @@ function environment(extra) {
  * Starts `drover serve` on a free port with a configuration of its own and waits until it answers.
  *   endpoints  configuration entries, or fakes (taken as {name, url, kind: auto})
  *   config     more of the configuration, top level (wins over the defaults below)
+ *   listen     entries of listen besides the plain one on its own port
  *   models     ids that must be in /v1/models before it counts as started
  */
-export async function startDrover({ endpoints = [], config = {}, models = [], args = [], env = {}, ms = 20000 } = {}) {
+export async function startDrover({ endpoints = [], config = {}, listen = [], models = [], args = [], env = {}, ms = 20000 } = {}) {
   const dir = mkdtempSync(path.join(tmpdir(), 'drover-'));
   const port = await freePort();
   const file = path.join(dir, 'drover.yaml');
@@ -91,7 +92,7 @@ export async function startDrover({ endpoints = [], config = {}, models = [], ar
     configure(extra = {}) {
       writeFileSync(file, JSON.stringify({
         data_dir: path.join(dir, 'data'), run_dir: path.join(dir, 'run'),
-        listen: [{ address: `127.0.0.1:${port}`, auth: 'none' }],
+        listen: [{ address: `127.0.0.1:${port}`, auth: 'none' }, ...listen],
         discovery: { local: false, containers: false },
         endpoints: endpoints.map((e) => (e.requests ? { name: e.name, url: e.url, kind: 'auto' } : e)),
         ...config, ...extra,

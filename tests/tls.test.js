@@ -1,0 +1,84 @@
+// TLS on both sides: Drover as the server, and a runtime behind https. Keys and certificates are made here and now.
+import test, { after, before } from 'node:test';
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import https from 'node:https';
+import tls from 'node:tls';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { freePort, startDrover, until } from './lib/drover.js';
+
+const dir = mkdtempSync(path.join(tmpdir(), 'drover-tls-'));
+const [cert, key] = ['cert.pem', 'key.pem'].map((f) => path.join(dir, f));
+let drover, runtime, port, upstream;
+const seen = [];
+
+before(async () => {
+  execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=localhost',
+    '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', key, '-out', cert], { stdio: 'pipe' });
+  runtime = https.createServer({ cert: readFileSync(cert), key: readFileSync(key) }, (request, response) => {
+    let body = '';
+    request.on('data', (d) => { body += d; });
+    request.on('end', () => {
+      if (request.url === '/v1/models') return response.end(JSON.stringify({ object: 'list', data: [{ id: 'safe', object: 'model', created: 1, owned_by: 'somebody' }] }));
+      if (request.url !== '/v1/chat/completions') return response.writeHead(404).end('{}');
+      seen.push(body);
+      if (!JSON.parse(body).stream) return response.end(JSON.stringify({ id: 'x', object: 'chat.completion', choices: [{ index: 0, message: { role: 'assistant', content: 'hello' }, finish_reason: 'stop' }] }));
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      let n = 0;
+      const timer = setInterval(() => {
+        if (n++ < 5) return response.write(`data: {"choices":[{"index":0,"delta":{"content":"${n}"},"finish_reason":null}]}\n\n`);
+        response.end('data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n');
+        clearInterval(timer);
+      }, 20);
+    });
+  });
+  await new Promise((go) => runtime.listen(0, '127.0.0.1', go));
+  upstream = `https://127.0.0.1:${runtime.address().port}`;
+  port = await freePort();
+  drover = await startDrover({ models: ['safe'], listen: [{ address: `127.0.0.1:${port}`, tls: { cert, key } }],
+    endpoints: [{ name: 'safe', url: upstream, tls: { ca: cert } }, { name: 'stranger', url: upstream }] });
+});
+after(async () => {
+  await drover?.stop();
+  runtime?.close();
+  runtime?.closeAllConnections();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const ask = (body) => new Promise((go, fail) => {
+  const request = https.request({ port, host: '127.0.0.1', method: 'POST', path: '/v1/chat/completions', ca: readFileSync(cert), servername: 'localhost',
+    headers: { 'content-type': 'application/json' } }, (response) => {
+    let text = '';
+    response.on('data', (d) => { text += d; });
+    response.on('end', () => go({ status: response.statusCode, text }));
+    response.on('error', fail);
+  });
+  request.on('error', fail);
+  request.end(JSON.stringify(body));
+});
+
+test('a chat crosses TLS on both sides, whole and streamed, small and large', async () => {
+  assert.match((await ask({ model: 'safe', messages: [] })).text, /hello/);
+  const large = 'x'.repeat(700_000);
+  assert.equal((await ask({ model: 'safe', messages: [{ role: 'user', content: large }] })).status, 200);
+  assert.ok(seen.at(-1).includes(large));
+  const { text } = await ask({ model: 'safe', messages: [], stream: true });
+  assert.equal(text.match(/"content"/g).length, 5);
+  assert.match(text, /\[DONE\]/);
+});
+
+test('a runtime whose certificate nobody vouches for is down, and says why', async () => {
+  await until('the stranger to be down', async () => (await drover.cliJson('endpoints')).endpoints.find((e) => e.name === 'stranger')?.state === 'down');
+  const e = (await drover.cliJson('endpoints')).endpoints.find((x) => x.name === 'stranger');
+  assert.match(e.reason, /certificate/);
+});
+
+test('a client that speaks no TLS gets nothing, and TLS 1.1 is refused', async () => {
+  await assert.rejects(fetch(`http://127.0.0.1:${port}/healthz`, { signal: AbortSignal.timeout(5000) }));
+  await assert.rejects(new Promise((go, fail) => {
+    const socket = tls.connect({ port, host: '127.0.0.1', maxVersion: 'TLSv1.1', minVersion: 'TLSv1', rejectUnauthorized: false, ciphers: 'ALL@SECLEVEL=0' }, go);
+    socket.on('error', fail);
+  }));
+});
