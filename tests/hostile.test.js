@@ -43,6 +43,7 @@ const framed = (fields, body = '', path = CHAT) => lines(`POST ${path} HTTP/1.1`
 const get = (path, ...fields) => lines(`GET ${path} HTTP/1.1`, HOST, ...fields);
 const chunk = (text) => `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`;
 const CHUNKED = 'Transfer-Encoding: chunked', LENGTH = `Content-Length: ${BODY.length}`;
+const drip = (text, ms) => [...text].flatMap((c) => [c, ms]);
 const SMUGGLED = post(CHAT, BODY, 'X-Smuggled: 1');
 const inferences = () => Object.values(fakes).reduce((n, fake) => n + fake.inferences.length, 0);
 
@@ -535,7 +536,6 @@ describe('connections', () => {
     assert.ok((await talk(drover.port, [END])).closed);
   });
 
-  const drip = (text, ms) => [...text].flatMap((c) => [c, ms]);
   const slow = [
     { name: 'a head that stops', send: ['GET /version HTTP/1.1\r\nHost: 127'], status: 408, alone: true },
     { name: 'a head that drips', send: drip(get('/version', 'X: ' + 'y'.repeat(200)), 50), status: 408, alone: true },
@@ -732,6 +732,21 @@ describe('hostile runtimes', () => {
     for (const row of upstream.filter((r) => !r.slow)) await t.test(row.name, { todo: row.open }, () => check(row));
     await t.test('those that need time', () => Promise.all(upstream.filter((r) => r.slow).map(check)));
     assert.equal((await drover.get('/healthz')).status, 200);
+  });
+
+  test('a head that drips buys a runtime no time', async () => {
+    const row = upstream[0];
+    const mine = await startDrover({ endpoints: [row.fake], models: [row.model], config: { gateway: { retry_max: 0 }, limits: { upstream: { first_byte: '1s' } } } });
+    try {
+      for (const first of ['HTTP/1.1 200 ', 'HTTP/1.1 200 OK\r\n', 'HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\n']) {
+        row.fake.options.answer = (request, response) => { play(response.socket, [first, ...drip('X: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy', 200)]); };
+        const got = await talk(mine.port, post(CHAT, `{"model":"${row.model}","messages":[]}`), { ms: 10000, enough: (list) => list[0]?.whole });
+        assert.ok([502, 503, 504].includes(got.list[0]?.status), `${got.bytes} after ${got.ms} ms`);
+        assert.ok(got.ms < 8000);
+      }
+    } finally {
+      await mine.stop();
+    }
   });
 
   test('an answer before the request was sent is passed on, and the connection is not used again', async () => {

@@ -134,6 +134,9 @@ void answer__request_id(const struct http_in *in, char text[static 33]);
 /* account.c: the record of a finished exchange. */
 void account__finish(struct exchange *x, enum request_result result);
 
+/* media.c: links to media that the runtime would fetch; false: refused. sched.taken is set. */
+bool media__check(struct exchange *x, struct err *e);
+
 /* multipart.c: just enough of RFC 7578 to find one field. Views on the argument; NULL when it is not there. */
 struct sv multipart__boundary(struct sv content_type);
 struct sv multipart__field(struct sv body, struct sv boundary, struct sv name);

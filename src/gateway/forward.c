@@ -213,6 +213,10 @@ void forward__start(struct exchange *x) {
         target = arena_printf(&x->in->arena, "%.*s%.*s", SV_FMT(t->endpoint->base_path), SV_FMT(path));
         path = sv_of(target);
     }
+    if (!media__check(x, &e)) {
+        answer__fail(x, &e, RESULT_REJECTED);
+        return;
+    }
     if (!make_body(x, &length) || path.n == 0) {
         err_no_memory(&e);
         answer__fail(x, &e, RESULT_REJECTED);

@@ -65,6 +65,7 @@ struct scan {
     /* -1: absent, negative or no integer. */
     int64_t max_tokens, max_completion_tokens, max_output_tokens, num_predict, n;
     bool has_tools, has_image;
+    bool has_media;                         /* a content part that may be more than text: it may hold a link */
     uint32_t n_images;
     uint32_t n_messages;                    /* elements of messages or of an input array */
     uint64_t input_bytes;                   /* raw bytes of messages, prompt, input, system, tools, instructions */

@@ -396,11 +396,24 @@ const char *scan__key_end(struct scan *s, const char *p, struct sv name) {
     return p;
 }
 
+/* Types of content parts and of what stands beside them that hold no link to fetch. */
+static bool is_plain_part(struct sv v) {
+    static const char *const plain[] = { "text", "input_text", "output_text", "summary_text", "reasoning_text", "message", "function",
+                                         "function_call", "function_call_output", "tool_use", "tool_result", "tool_call", "thinking",
+                                         "redacted_thinking", "reasoning", "refusal", "json_object", "json_schema", "custom",
+                                         "ephemeral", "auto", "any", "tool", "none", "enabled", "disabled", "adaptive" };
+    for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++)
+        if (v.n && plain[i][0] == v.p[0] && sv_eq(v, sv_of(plain[i])))
+            return true;
+    return false;
+}
+
 void scan__string(struct scan *s, const char *p, struct sv v) {
     uint64_t inside = scan__offset(s, p) - s->string_at - 2;
     switch (s->want) {
     case WANT_MODEL: set_model(s, v); break;
     case WANT_TYPE:
+        s->has_media |= !is_plain_part(v);
         if (sv_eq(v, SV("image_url")) || sv_eq(v, SV("image")) || sv_eq(v, SV("input_image"))) {
             s->has_image = true;
             s->n_images++;

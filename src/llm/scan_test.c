@@ -36,7 +36,7 @@ static void same_findings(const struct scan *a, const struct scan *b) {
     assert_memory_equal(&a->include_usage_raw, &b->include_usage_raw, sizeof a->stream_options);
     assert_true(a->stream == b->stream && a->include_usage == b->include_usage && a->think == b->think);
     assert_true(a->max_tokens == b->max_tokens && a->n == b->n && a->num_predict == b->num_predict);
-    assert_true(a->has_tools == b->has_tools && a->has_image == b->has_image && a->n_images == b->n_images);
+    assert_true(a->has_tools == b->has_tools && a->has_image == b->has_image && a->has_media == b->has_media && a->n_images == b->n_images);
     assert_true(a->input_bytes == b->input_bytes && a->blob_bytes == b->blob_bytes && a->n_messages == b->n_messages);
     assert_true(a->open == b->open && a->empty == b->empty && a->n_members == b->n_members);
     assert_true(scan_affinity(a) == scan_affinity(b));
@@ -232,7 +232,7 @@ static void flags_and_limits_are_read(void **state) {
     assert_true(scan.stream == SCAN_NULL && scan.think == SCAN_OTHER && scan.max_tokens == -1);
     assert_true(scan.max_output_tokens == -1 && !scan.has_tools && scan_output_limit(&scan) == -1);
     assert_int_equal(run(SV("{\"stream\":\"true\",\"max_tokens\":99999999999999999999,\"tools\":null}")), SCAN_OK);
-    assert_true(scan.stream == SCAN_OTHER && scan.max_tokens == -1 && !scan.has_tools);
+    assert_true(scan.stream == SCAN_OTHER && scan.max_tokens == INT64_MAX && !scan.has_tools);
     assert_int_equal(run(SV("{}")), SCAN_OK);
     assert_true(scan.stream == SCAN_ABSENT && scan.empty && scan.open == 1);
 }
