@@ -268,7 +268,7 @@ test('after SIGKILL it starts again in the same place', atHome({}, async (place,
   assert.equal((await second.ended).code, 0);
 }));
 
-test('what is not a socket in the place of the admin socket is not removed', { todo: 'admin.c take_place() removes whatever is there' }, atHome({}, async (place, start) => {
+test('what is not a socket in the place of the admin socket is not removed', atHome({}, async (place, start) => {
   const first = await start();
   const names = readdirSync(path.join(place.dir, 'run')).filter((n) => n.endsWith('.sock'));
   assert.equal(names.length, 1);

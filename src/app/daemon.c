@@ -49,6 +49,7 @@ struct daemon {
     bool has_loop;
     struct metrics *metrics;
     struct gateway_shared shared;
+    struct census *census;
     struct http_client *client;
     struct fleet *fleet;
     struct demo *demo;
@@ -97,6 +98,14 @@ static bool load(const struct config_source *source, struct config **ret, struct
     return true;
 }
 
+static void set_census(struct daemon *d) {
+    const struct config_limits *m = &d->config->limits;
+    struct census_limits l = { (unsigned)m->conn.max, (unsigned)m->conn.per_address, (unsigned)m->conn.per_loopback,
+                               (unsigned)m->conn.new_per_address_per_s, (unsigned)m->conn.new_per_address_burst,
+                               (unsigned)m->conn.new_per_loopback_per_s, (unsigned)m->conn.new_per_loopback_burst };
+    census_set(d->census, &l);
+}
+
 static bool reload(void *owner, struct err *e) {
     struct daemon *d = owner;
     struct config *next;
@@ -112,6 +121,7 @@ static bool reload(void *owner, struct err *e) {
     d->config = next;
     log_set_level((enum log_level)next->log.level);
     fleet_apply(d->fleet, next);
+    set_census(d);
     for (unsigned i = 0; i < d->n_workers; i++)
         worker_config(d->workers[i], next);
     config_unref(was);
@@ -232,7 +242,7 @@ static bool start_worker(struct daemon *d, unsigned index, struct err *e) {
         }
         ports[n++] = (struct worker_port){ fd, p->listener, p->tls };
     }
-    d->workers[index] = worker_start(&d->shared, metrics_shard(d->metrics, index), d->config, ports, n, d->demo, e);
+    d->workers[index] = worker_start(&d->shared, d->census, metrics_shard(d->metrics, index), d->config, ports, n, d->demo, e);
     if (!d->workers[index])
         return false;
     d->n_workers = index + 1;
@@ -385,6 +395,10 @@ static bool build(struct daemon *d, struct err *e) {
         return false;
     d->has_loop = true;
     d->shared.started_ms = clock_wall_ms();
+    d->census = census_new(e);
+    if (!d->census)
+        return false;
+    set_census(d);
     d->metrics = metrics_new(workers, (unsigned)c->limits.metrics.series_per_name);
     if (!d->metrics)
         return err_no_memory(e);
@@ -434,6 +448,7 @@ static void take_down(struct daemon *d) {
             close_handle((uv_handle_t *)&d->watch);
         loop_deinit(&d->loop);
     }
+    census_free(d->census);
     metrics_free(d->metrics);
     config_unref(d->config);
 }

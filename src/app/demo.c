@@ -149,7 +149,7 @@ static void on_request(void *owner, struct http_in *in) {
     http_in_body(in);
 }
 
-static const struct http_server_events host_events = { on_request, NULL };
+static const struct http_server_events host_events = { on_request, NULL, NULL };
 
 /* A dial on some loop: its host there takes the other end. */
 static void on_dial(void *owner, struct stream *s) {
@@ -207,7 +207,7 @@ struct demo_host *demo_host_new(struct demo *d, struct loop *l, struct err *e) {
         return NULL;
     }
     struct http_server_limits limits = { { 8192, 8192, 65536, 200, 256 }, BODY_MAX, 10000, 75000, 15000, 60000, 86400000,
-                                         10000, 0, 65536, 1000000, 65536, 65536 };
+                                         10000, 0, 65536, 1000000 };
     http_server_limits(h->server, &limits);
     pthread_mutex_lock(&d->lock);
     if (d->n_hosts < HOSTS_MAX)

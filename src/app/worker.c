@@ -41,7 +41,6 @@ struct parcel {
 static void set_limits(struct worker *w) {
     const struct config *c = w->config;
     const struct config_limits *m = &c->limits;
-    unsigned workers = c->workers > 0 ? (unsigned)c->workers : 1;
     struct http_server_limits l = {
         .head = { (uint32_t)m->head.request_line, (uint32_t)m->head.field, (uint32_t)m->head.total, (uint32_t)m->head.fields,
                   (uint32_t)m->body.chunk_line },
@@ -55,8 +54,6 @@ static void set_limits(struct worker *w) {
         .body_min_rate = (uint32_t)m->body.min_rate,
         .pipeline_ahead = (uint32_t)m->pipeline.ahead,
         .requests_per_connection = (uint32_t)m->conn.requests_per_connection,
-        .connections = ((unsigned)m->conn.max + workers - 1) / workers,
-        .per_address = (unsigned)m->conn.per_address,
     };
     http_server_limits(w->server, &l);
 }
@@ -145,7 +142,12 @@ static void on_bad(void *owner, void *tag, struct sv path, const struct err *e, 
     gateway_bad(path, e, out, ret_type);
 }
 
-static const struct http_server_events server_events = { on_request, on_bad };
+static void on_limit(void *owner, const char *limit) {
+    struct worker *w = owner;
+    metrics_limit(w->metrics, limit);
+}
+
+static const struct http_server_events server_events = { on_request, on_bad, on_limit };
 
 /* --- parcels ------------------------------------------------------------------------------------------------------ */
 
@@ -253,7 +255,7 @@ static bool listen_all(struct worker *w, const struct worker_port *ports, size_t
     return true;
 }
 
-struct worker *worker_start(struct gateway_shared *shared, struct metrics_shard *metrics, struct config *c,
+struct worker *worker_start(struct gateway_shared *shared, struct census *census, struct metrics_shard *metrics, struct config *c,
                             const struct worker_port *ports, size_t n_ports, struct demo *demo, struct err *e) {
     struct worker *w = mem_new(sizeof *w);
     if (!w || !(w->ports = mem_new((n_ports + 1) * sizeof *w->ports)) || !loop_init(&w->loop, e)) {
@@ -269,6 +271,8 @@ struct worker *worker_start(struct gateway_shared *shared, struct metrics_shard 
     w->config = config_ref(c);
     w->loop.owner = w;
     w->server = http_server_new(&w->loop, &server_events, w, e);
+    if (w->server)
+        http_server_census(w->server, census);
     w->gateway = w->server ? gateway_new(&w->loop, shared, metrics, c, e) : NULL;
     w->demo = w->gateway ? demo_host_new(demo, &w->loop, e) : NULL;
     if (!w->demo || !listen_all(w, ports, n_ports, e)) {

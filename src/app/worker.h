@@ -17,7 +17,7 @@ struct worker_port {
     struct tls_context *tls;          /* shared; NULL = plain */
 };
 
-struct worker *worker_start(struct gateway_shared *shared, struct metrics_shard *metrics, struct config *c,
+struct worker *worker_start(struct gateway_shared *shared, struct census *census, struct metrics_shard *metrics, struct config *c,
                             const struct worker_port *ports, size_t n_ports, struct demo *demo, struct err *e) MUST_CHECK;
 void worker_snapshot(struct worker *w, struct snapshot *s); /* shares */
 void worker_config(struct worker *w, struct config *c);     /* shares */

@@ -341,7 +341,7 @@ const struct setting settings[] = {
     LIMIT("upstream.total", T_DURATION, upstream.total_ms, "1h", SEC, 24 * HOUR, "in-stream error",
           "one answer of a runtime, to its last byte"),
     LIMIT("upstream.head", T_SIZE, upstream.head, "64KiB", K, 256 * K, "502", "head of a runtime's answer"),
-    LIMIT("upstream.event", T_SIZE, upstream.event, "1MiB", K, 16 * M, "in-stream error",
+    LIMIT("upstream.event", T_SIZE, upstream.event, "1MiB", K, 16 * M, "passed on, not metered",
           "one event of a runtime's stream"),
     MOVED("limits.upstream.idle", "gateway.stall_timeout"),
 
@@ -355,8 +355,8 @@ const struct setting settings[] = {
     MOVED("limits.park.per_target", "gateway.park_max"),
     MOVED("limits.park.wait", "gateway.park_timeout"),
 
-    LIMIT("json.depth", T_INT, json.depth, "64", 4, 256, "400", "nesting of a JSON request"),
-    LIMIT("json.members", T_INT, json.members, "10000", 64, 100000, "400", "members of one JSON object"),
+    LIMIT("json.depth", T_INT, json.depth, "64", 4, 64, "400", "nesting of a JSON request"),
+    LIMIT("json.members", T_INT, json.members, "10000", 64, 10000, "400", "members at the top of a JSON request"),
 
     LIMIT("metrics.series_per_name", T_INT, metrics.series_per_name, "1000", 10, 10000, "folded into `other`",
           "label sets of one metric"),

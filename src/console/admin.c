@@ -490,7 +490,7 @@ static void on_request(void *owner, struct http_in *in) {
         http_in_body(in);
 }
 
-static const struct http_server_events server_events = { on_request, NULL };
+static const struct http_server_events server_events = { on_request, NULL, NULL };
 
 /* --- the socket --------------------------------------------------------------------------------------------------- */
 
@@ -503,6 +503,9 @@ static const struct listener_events listener_events = { on_accept, NULL };
 
 /* A socket that nobody answers is left over from an unclean end; one that answers belongs to a running daemon. */
 static bool take_place(const struct sockaddr_un *u, struct err *e) {
+    struct stat st;
+    if (lstat(u->sun_path, &st) == 0 && !S_ISSOCK(st.st_mode)) /* never delete what is not ours */
+        return err_set(e, ERR_EXISTS, "%s is in the way: it is not a socket", u->sun_path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd >= 0 && connect(fd, (const struct sockaddr *)u, sizeof *u) == 0) {
         close(fd);
@@ -545,7 +548,8 @@ struct admin *admin_new(struct loop *l, const struct admin_house *house, struct 
         return NULL;
     }
     struct http_server_limits limits = { { 8192, 8192, 32768, 100, 256 }, BODY_MAX, 10000, 75000, 15000, 60000, 86400000,
-                                         10000, 0, 65536, 10000, 64, 64 };
+                                         10000, 0, 65536, 10000 };
+    limits.body_max = (*house->config)->limits.body.admin;
     http_server_limits(a->server, &limits);
     return a;
 }

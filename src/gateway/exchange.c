@@ -58,6 +58,7 @@ void exchange__end(struct exchange *x, enum request_result result) {
     exchange__goto(x, EX_DONE);
     unpark(x);
     timer_stop(g->loop, &x->heartbeat);
+    timer_stop(g->loop, &x->limit);
     http_call_cancel(x->call);
     x->call = NULL;
     account__finish(x, result);
@@ -177,8 +178,10 @@ static struct exchange *exchange_new(struct gateway *g, struct http_in *in, cons
     list_init(&x->all);
     list_init(&x->parked);
     buf_init(&x->kept, 16 << 20);
-    if (x->is_json)
+    if (x->is_json) {
         scan_init(&x->scan);
+        scan_limit(&x->scan, (unsigned)x->config->limits.json.depth, (unsigned)x->config->limits.json.members);
+    }
     list_push_back(&g->all, &x->all);
     metrics_in_flight(g->metrics, 1);
     atomic_fetch_add_explicit(&g->shared->streams, 1, memory_order_relaxed);

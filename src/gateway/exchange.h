@@ -86,6 +86,7 @@ struct exchange {
     struct buf kept;            /* events of one read that go on, when some are left out */
     uint64_t last_out_us;       /* when the client last got a byte */
     struct timer heartbeat;
+    struct timer limit;         /* gateway.deadline until the reply begins, then limits.upstream.total */
     uint64_t bytes_out;
     int status;
 };

@@ -141,6 +141,14 @@ static bool has_other_candidate(struct exchange *x) {
     return more && (schedule_explain(&peek, &x->want) || x->fallbacks < x->sched.slug->n_fallback);
 }
 
+static void on_total(void *arg) {
+    struct exchange *x = arg;
+    struct err e;
+    err_set(&e, ERR_TIMEOUT, "the answer took longer than limits.upstream.total (%llu s)",
+            (unsigned long long)x->config->limits.upstream.total_ms / 1000);
+    answer__fail(x, &e, RESULT_UPSTREAM_ERROR);
+}
+
 void relay__head(struct exchange *x, const struct http_head *head) {
     const struct fleet_target *t = x->sched.taken;
     uint64_t now = loop_now_us(x->g->loop);
@@ -180,6 +188,7 @@ void relay__head(struct exchange *x, const struct http_head *head) {
         return;
     }
     exchange__goto(x, EX_RELAY);
+    timer_set(x->g->loop, &x->limit, x->config->limits.upstream.total_ms, on_total, x);
     meter_init(&x->meter, x->route->api);
     if (x->is_events) {
         events_init(&x->events, sse ? EVENTS_SSE : EVENTS_NDJSON, x->config->limits.upstream.event);
@@ -189,8 +198,6 @@ void relay__head(struct exchange *x, const struct http_head *head) {
     } else {
         timer_stop(x->g->loop, &x->heartbeat);
     }
-    if (!x->started && !x->is_events)
-        start(x, head->status, type, head->chunked || head->until_eof ? -1 : head->length);
 }
 
 /* --- pieces ------------------------------------------------------------------------------------------------------- */
@@ -259,9 +266,14 @@ static void feed_events(struct exchange *x, struct sv bytes, bool end) {
     buf_reset(&x->kept);
 }
 
+/* Of the answer's body: the runtime's own where it said so and nothing is taken out. */
+static int64_t length_of(const struct exchange *x) {
+    return x->is_events || x->reply->chunked || x->reply->until_eof ? -1 : x->reply->length;
+}
+
 void relay__body(struct exchange *x, struct sv bytes) {
     if (!x->started)
-        start(x, x->reply->status, SV_NULL, -1);
+        start(x, x->reply->status, SV_NULL, length_of(x));
     if (x->has_events) {
         feed_events(x, bytes, false);
         return;

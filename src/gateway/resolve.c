@@ -197,10 +197,18 @@ static void choose(struct exchange *x, const struct err *why) {
     }
 }
 
+static void on_deadline(void *arg) {
+    struct exchange *x = arg;
+    struct err e;
+    err_set(&e, ERR_TIMEOUT, "no answer within gateway.deadline (%llu s)", (unsigned long long)x->config->gateway.deadline_ms / 1000);
+    answer__fail(x, &e, RESULT_UPSTREAM_ERROR);
+}
+
 void resolve__start(struct exchange *x) {
     struct err e;
     x->is_stream = (x->route->flags & LLM_R_STREAM_DEFAULT) ? x->scan.stream != SCAN_FALSE : x->scan.stream == SCAN_TRUE;
     x->body_us = loop_now_us(x->g->loop);
+    timer_set(x->g->loop, &x->limit, x->config->gateway.deadline_ms, on_deadline, x);
     x->deadline_us = x->body_us + x->config->gateway.deadline_ms * 1000;
     if (!read_model(x, &e) || !check_bounds(x, &e)) {
         answer__fail(x, &e, RESULT_REJECTED);

@@ -10,7 +10,6 @@
 
 #include <stdio.h>
 
-#include "base/map.h"
 
 enum {
     LINGER_MS = 1000,
@@ -18,7 +17,6 @@ enum {
     REQUEST_ARENA_MAX = 4 << 20, /* head, exchange and small answers; bodies have their own memory */
     HEAD_OUT = 2048,
     MIN_RATE_GRACE_MS = 5000,
-    LOOPBACK_PER_ADDRESS = 1024,
     OUT_AHEAD = 64 << 10, /* bytes of answers not taken yet at which the next pipelined request waits */
 };
 
@@ -30,18 +28,12 @@ enum conn_state {
     CONN_CLOSED,
 };
 
-struct address_count {
-    unsigned n;
-    size_t len;
-    char text[STREAM_PEER_TEXT];
-};
-
 struct conn {
     struct http_in in;          /* valid in CONN_EXCHANGE */
     struct http_server *server;
     struct list all;
     struct stream *stream;
-    struct address_count *address;
+    struct census_entry *address; /* NULL: not counted */
     enum conn_state state;
     struct h1 h1;
     struct buf ahead;           /* bytes the client sent that were not looked at yet */
@@ -61,7 +53,7 @@ struct http_server {
     void *owner;
     struct http_server_limits limits;
     struct list conns;
-    struct map addresses;
+    struct census *census;
     unsigned n;
     uint64_t next_id;
     bool draining;
@@ -155,10 +147,8 @@ static void conn_free(struct conn *c) {
     list_drop(&c->all);
     list_drop(&c->step.dirty);
     v->n--;
-    if (c->address && --c->address->n == 0) {
-        map_del(&v->addresses, (struct sv){ c->address->text, c->address->len });
-        mem_free(c->address);
-    }
+    if (c->address)
+        census_leave(v->census, c->address, loop_now_us(v->loop));
     buf_deinit(&c->ahead);
     arena_deinit(&c->in.arena);
     mem_free(c);
@@ -628,31 +618,9 @@ static const struct stream_events conn_events = { on_read, on_end, on_drain, on_
 
 /* --- the server --------------------------------------------------------------------------------------------------- */
 
-static bool count_address(struct http_server *v, struct conn *c) {
+static bool is_counted(const struct conn *c) {
     struct sv peer = sv_of(c->stream->peer);
-    if (peer.n == 0 || sv_eq(peer, SV("unix")) || sv_eq(peer, SV("memory")))
-        return true;
-    bool loopback = sv_starts(peer, SV("127.")) || sv_eq(peer, SV("::1"));
-    unsigned max = v->limits.per_address;
-    if (loopback && max < LOOPBACK_PER_ADDRESS)
-        max = LOOPBACK_PER_ADDRESS;
-    struct address_count *a = map_get(&v->addresses, peer);
-    if (!a) {
-        a = mem_new(sizeof *a);
-        if (!a)
-            return false;
-        a->len = peer.n;
-        memcpy(a->text, peer.p, peer.n);
-        if (!map_put(&v->addresses, (struct sv){ a->text, a->len }, a)) {
-            mem_free(a);
-            return false;
-        }
-    }
-    if (a->n >= max)
-        return false;
-    a->n++;
-    c->address = a;
-    return true;
+    return c->server->census && peer.n && !sv_eq(peer, SV("unix")) && !sv_eq(peer, SV("memory"));
 }
 
 void http_serve(struct http_server *v, struct stream *s, void *tag) {
@@ -666,7 +634,10 @@ void http_serve(struct http_server *v, struct stream *s, void *tag) {
     c->in.tag = tag;
     list_init(&c->step.dirty);
     c->step.run = on_step;
-    if (!count_address(v, c)) {
+    const char *limit = NULL;
+    if (is_counted(c) && !(c->address = census_enter(v->census, sv_of(s->peer), loop_now_us(v->loop), &limit))) {
+        if (limit && v->on->on_limit)
+            v->on->on_limit(v->owner, limit);
         stream_close(s);
         mem_free(c);
         return;
@@ -695,7 +666,6 @@ struct http_server *http_server_new(struct loop *l, const struct http_server_eve
     list_init(&v->conns);
     list_init(&v->empty.dirty);
     v->empty.run = on_server_empty;
-    map_init(&v->addresses);
     return v;
 }
 
@@ -703,8 +673,12 @@ void http_server_limits(struct http_server *v, const struct http_server_limits *
     v->limits = *limits;
 }
 
+void http_server_census(struct http_server *v, struct census *c) {
+    v->census = c;
+}
+
 bool http_server_has_room(const struct http_server *v) {
-    return !v->draining && v->n < v->limits.connections;
+    return !v->draining && (!v->census || census_has_room(v->census));
 }
 
 unsigned http_server_connections(const struct http_server *v) {
@@ -733,6 +707,5 @@ void http_server_free(struct http_server *v) {
     for (struct list *it; (it = list_pop(&v->conns));)
         gone(CONTAINER(it, struct conn, all), &e);
     list_drop(&v->empty.dirty);
-    map_deinit(&v->addresses);
     mem_free(v);
 }

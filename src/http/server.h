@@ -8,6 +8,7 @@
 #define DROVER_HTTP_SERVER_H
 
 #include "base/buf.h"
+#include "http/census.h"
 #include "http/h1.h"
 #include "io/stream.h"
 
@@ -46,8 +47,6 @@ struct http_server_limits {
     uint32_t body_min_rate;            /* bytes per second after the first 5 s */
     uint32_t pipeline_ahead;           /* bytes */
     uint32_t requests_per_connection;
-    uint32_t connections;              /* of this loop */
-    uint32_t per_address;              /* connections of one peer on this loop; loopback: 1024 at least */
 };
 
 struct http_server_events {
@@ -55,12 +54,16 @@ struct http_server_events {
     /* A request that could not be read: answer with a body for this fault. path is what was understood of it, or empty.
      * Fill *ret_type and append to out. May be NULL: then a plain JSON envelope is sent. */
     void (*on_bad)(void *owner, void *tag, struct sv path, const struct err *e, struct buf *out, struct sv *ret_type);
+    /* A connection was turned away: the name of the limit, a literal. May be NULL. */
+    void (*on_limit)(void *owner, const char *limit);
 };
 
 struct http_server;
 struct http_server *http_server_new(struct loop *l, const struct http_server_events *on, void *owner, struct err *e) MUST_CHECK;
 /* Copies; holds for connections accepted from now on. */
 void http_server_limits(struct http_server *v, const struct http_server_limits *limits);
+/* Counts connections in c from now on (borrowed until http_server_free); without one none are counted. */
+void http_server_census(struct http_server *v, struct census *c);
 /* Takes s. tag is handed to every request of this connection and must outlive it. */
 void http_serve(struct http_server *v, struct stream *s, void *tag);
 bool http_server_has_room(const struct http_server *v);

@@ -295,7 +295,7 @@ static const char *at_literal(struct scan *s, const char *p, const char *end) {
 
 static const char *open_bracket(struct scan *s, const char *p) {
     bool is_object = *p == '{';
-    if (s->depth == SCAN_DEPTH_MAX)
+    if (s->depth == s->depth_max)
         return scan__fault(s, p, FAULT_DEEP, NULL);
     s->depth++;
     s->stack = s->stack << 1 | is_object;
@@ -441,11 +441,11 @@ static enum scan_result bad(const struct scan *s, struct err *e) {
         err_set(e, ERR_BAD_REQUEST, "body, byte %" PRIu64 ": the member \"%s\" appears twice", s->bad_at, s->expected);
         break;
     case FAULT_DEEP:
-        err_set(e, ERR_BAD_REQUEST, "body, byte %" PRIu64 ": JSON is nested deeper than %d", s->bad_at, SCAN_DEPTH_MAX);
+        err_set(e, ERR_BAD_REQUEST, "body, byte %" PRIu64 ": JSON is nested deeper than %d", s->bad_at, s->depth_max);
         break;
     case FAULT_MEMBERS:
-        err_set(e, ERR_BAD_REQUEST, "body, byte %" PRIu64 ": more than %d members at the top", s->bad_at,
-                SCAN_MEMBERS_MAX);
+        err_set(e, ERR_BAD_REQUEST, "body, byte %" PRIu64 ": more than %u members at the top", s->bad_at,
+                s->members_max);
         break;
     default:
         if (s->found > 0x20 && s->found < 0x7f)
@@ -470,7 +470,14 @@ void scan_init(struct scan *s) {
     memset(s, 0, sizeof *s);
     s->at = AT_START;
     s->empty = true;
+    s->depth_max = SCAN_DEPTH_MAX;
+    s->members_max = SCAN_MEMBERS_MAX;
     s->max_tokens = s->max_completion_tokens = s->max_output_tokens = s->num_predict = s->n = -1;
+}
+
+void scan_limit(struct scan *s, unsigned depth, unsigned members) {
+    s->depth_max = depth < SCAN_DEPTH_MAX ? (uint8_t)depth : SCAN_DEPTH_MAX;
+    s->members_max = members < SCAN_MEMBERS_MAX ? members : SCAN_MEMBERS_MAX;
 }
 
 void scan_capture(struct scan *s, struct scan_slot *slots, size_t n) {

@@ -96,6 +96,8 @@ struct scan {
     uint64_t hash[5], hash_word;
     uint8_t hash_part, hash_n;
     uint32_t hash_left;
+    uint8_t depth_max;
+    uint32_t members_max;
     const char *expected;
     uint64_t bad_at;
     int found; /* the byte, -1 = none */
@@ -103,6 +105,8 @@ struct scan {
 };
 
 void scan_init(struct scan *s);
+/* Lower ceilings than the built-in ones; directly after scan_init. */
+void scan_limit(struct scan *s, unsigned depth, unsigned members);
 /* As scan_init, for a reply: copies the raw values of these top-level members. Borrows slots until scan_end. */
 void scan_capture(struct scan *s, struct scan_slot *slots, size_t n);
 

@@ -383,7 +383,7 @@ const char *scan__key_end(struct scan *s, const char *p, struct sv name) {
     if (s->depth == 1) {
         s->top = s->key;
         s->empty = false;
-        if (++s->n_members > SCAN_MEMBERS_MAX)
+        if (++s->n_members > s->members_max)
             return scan__fault(s, p - 1, FAULT_MEMBERS, NULL);
     } else if (s->depth == 2 && s->top == KEY_STREAM_OPTIONS) {
         s->stream_options_empty = false;
