@@ -13,7 +13,7 @@
 #include "base/sv.h"
 
 enum {
-    ARENA_FIRST = 4096 - 32,  /* bytes of the first block; holds a usual request head and its exchange */
+    ARENA_FIRST = 8192 - 64,  /* bytes of the first block: holds a usual request's head, exchange and reply head */
     ARENA_CACHE_MAX = 64,     /* first blocks a cache keeps */
 };
 

@@ -33,7 +33,7 @@ static void unpark(struct exchange *x) {
     metrics_queued(x->g->metrics, -1);
 }
 
-static void body_drop(struct exchange *x) {
+void exchange__drop_body(struct exchange *x) {
     atomic_fetch_sub_explicit(&x->g->shared->buffered, x->body_charged, memory_order_relaxed);
     x->body_charged = 0;
     mem_free(x->body);
@@ -43,7 +43,7 @@ static void body_drop(struct exchange *x) {
 /* The arena goes: what the exchange holds outside of it goes too. */
 static void exchange_free(void *arg) {
     struct exchange *x = arg;
-    body_drop(x);
+    exchange__drop_body(x);
     buf_deinit(&x->kept);
     if (x->has_events)
         events_deinit(&x->events);

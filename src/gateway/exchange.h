@@ -71,7 +71,6 @@ struct exchange {
     struct http_call *call;
     struct sv pieces[PATCH_PIECES];
     unsigned n_pieces, at_piece;
-    char *patch_scratch;
     bool sending, asked_usage;  /* the usage switch was added by us */
     bool fresh;                 /* no pooled connection: one was stale */
     uint64_t sent_us;
@@ -91,6 +90,8 @@ struct exchange {
     int status;
 };
 
+/* Gives the request's body back. */
+void exchange__drop_body(struct exchange *x);
 void exchange__goto(struct exchange *x, enum exchange_state to);
 /* Every path leads here; may be called again without harm. The answer must be finished or the client gone. */
 void exchange__end(struct exchange *x, enum request_result result);

@@ -96,11 +96,10 @@ static bool make_body(struct exchange *x, int64_t *ret_length) {
         if (!sv_eq(t->model->id, x->asked))
             want.model = t->model->id;
         if (want.model.p || want.include_usage) {
-            if (!x->patch_scratch)
-                x->patch_scratch = arena_alloc(&x->in->arena, PATCH_SCRATCH);
-            if (!x->patch_scratch)
+            char *scratch = arena_alloc(&x->in->arena, want.model.p ? PATCH_SCRATCH : PATCH_SCRATCH_USAGE);
+            if (!scratch)
                 return false;
-            n = patch_body(&x->scan, &want, splices, x->patch_scratch);
+            n = patch_body(&x->scan, &want, splices, scratch);
         }
         x->asked_usage = wants_usage;
     } else if (x->is_form && !sv_eq(t->model->id, x->asked)) {

@@ -188,6 +188,8 @@ void relay__head(struct exchange *x, const struct http_head *head) {
         return;
     }
     exchange__goto(x, EX_RELAY);
+    if (!x->sending)
+        exchange__drop_body(x); /* nobody will ask for it again */
     timer_set(x->g->loop, &x->limit, x->config->limits.upstream.total_ms, on_total, x);
     meter_init(&x->meter, x->route->api);
     if (x->is_events) {

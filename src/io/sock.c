@@ -24,6 +24,7 @@ enum {
     ACCEPT_PAUSE_MS = 100,
     PAUSE_TELL_MS = 1000,        /* between two log lines about it */
     SEND_NOW = 16 << 10,         /* from this size on a write goes out at once, uncopied */
+    OUT_KEPT = 1024,             /* bytes of an empty output buffer that stay: idle streams are many */
     OUT_MAX = 1 << 30,           /* owners bound their own queues; this only stops a bug */
 };
 
@@ -104,7 +105,7 @@ static void flush(struct sock *k) {
         buf_consume(&k->out, sent);
     }
     if (k->out.n == 0) {
-        if (k->out.cap > 4096)
+        if (k->out.cap > OUT_KEPT)
             buf_trim(&k->out);
         if (k->ending && !k->ended) {
             k->ended = true;

@@ -10,6 +10,7 @@ enum {
     PATCH_SPLICES = 4,
     PATCH_PIECES = 2 * PATCH_SPLICES + 1,
     PATCH_MODEL_MAX = 512,                     /* bytes of a new model id */
+    PATCH_SCRATCH_USAGE = 64,                  /* bytes, when no model is set */
     PATCH_SCRATCH = 6 * PATCH_MODEL_MAX + 128, /* bytes: every byte of it may need \u00xx */
 };
 
@@ -25,7 +26,7 @@ struct patch {
 };
 
 /* Finds the splices, ordered and apart from each other; 0 when nothing is to be done. A body without model gets one.
- * Borrows want->model and scratch (PATCH_SCRATCH bytes) until the patched body is sent. s must be complete (SCAN_OK). A
+ * Borrows want->model and scratch (PATCH_SCRATCH bytes, or PATCH_SCRATCH_USAGE) until the patched body is sent. s must be complete (SCAN_OK). A
  * model id longer than PATCH_MODEL_MAX is left as it was. */
 unsigned patch_body(const struct scan *s, const struct patch *want, struct splice out[static PATCH_SPLICES],
                     char *scratch);
