@@ -177,6 +177,8 @@ static void plan(struct endpoint *p) {
     bool doubted = p->health.bad_in_row == 1 && p->health.state != FLEET_DOWN;
     if (p->health.state == FLEET_LOADING || doubted)
         ms = ENDPOINT_SOON_MS;
+    else if (p->health.state == FLEET_DOWN && p->since_ms && clock_wall_ms() - p->since_ms < ENDPOINT_HOPE_MS)
+        ms = ENDPOINT_BACK_MS + rand_below(ENDPOINT_BACK_MS / 5);
     timer_set(p->home->loop, &p->next, ms, on_time, p);
 }
 

@@ -13,6 +13,8 @@
 enum {
     ENDPOINT_LOOK_MS = 10000,     /* between looks, give or take a fifth */
     ENDPOINT_SOON_MS = 1000,      /* while it loads, and after one failure */
+    ENDPOINT_BACK_MS = 2000,      /* when it went down less than ENDPOINT_HOPE_MS ago: restarts are short */
+    ENDPOINT_HOPE_MS = 120000,
     ENDPOINT_KIND_MS = 600000,    /* a fingerprint is good for so long */
 };
 
