@@ -68,6 +68,9 @@ static void expect(struct sv in, bool response, const char *want, const char *na
         buf_add_char(&out, '\0');
         if (!strstr(out.p, want))
             fail_msg("%s, in pieces of %zu: wanted \"%s\" in:\n%s", name, step, want, out.p);
+        bool in_body = strncmp(name, "chunk", 5) == 0 || strcmp(name, "trailers") == 0;
+        if (strncmp(want, "BAD", 3) == 0 && !in_body && strstr(out.p, "HEAD")) /* once it reached the handler */
+            fail_msg("%s, in pieces of %zu: a refused head was handed out:\n%s", name, step, out.p);
         buf_deinit(&out);
     }
 }
