@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <sys/un.h>
 
@@ -121,6 +122,12 @@ static void on_lookup(uv_getaddrinfo_t *req, int status, struct addrinfo *found)
     }
     if (status != 0)
         err_set(&a->fault, ERR_IO, "resolve: %s", uv_strerror(status));
+    if (status != 0 && sv_eq_nocase(sv_of(a->d->host), SV("localhost"))) { /* RFC 6761 section 6.3; bare roots have no hosts file */
+        struct sockaddr_in here = { .sin_family = AF_INET, .sin_port = htons(a->d->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        a->connecting = sock_connect(a->loop, (struct sockaddr *)&here, sizeof here, on_connected, a, &a->fault);
+        if (a->connecting)
+            return;
+    }
     try_next(a);
 }
 
