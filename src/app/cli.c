@@ -262,6 +262,12 @@ static void print_explain(yyjson_val *v, struct arena *a) {
             speed ? fmt(a, "%.1f", (double)speed / 1000) : SV("-"), json_str(it, "reason") } };
     }
     print_table(table, rows, 7);
+    yyjson_arr_foreach(json_get(v, "fallback"), i, n, it) {
+        printf(i ? ", " : "else ");
+        put(json_sv(it), 0);
+    }
+    if (n)
+        putchar('\n');
 }
 
 static int verb_status(struct cli *c) {

@@ -101,6 +101,7 @@ static void on_accept(void *owner, struct stream *s) {
     count_connections(w);
     if (!p->is.tls) {
         http_serve(w->server, s, &p->is.listener);
+        count_connections(w);
         return;
     }
     struct shaking *k = mem_new(sizeof *k);
@@ -133,6 +134,7 @@ static const struct listener_events port_events = { on_accept, can_accept };
 
 static void on_request(void *owner, struct http_in *in) {
     struct worker *w = owner;
+    count_connections(w);
     gateway_request(w->gateway, in);
 }
 

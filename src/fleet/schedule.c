@@ -40,10 +40,6 @@ static enum schedule_verdict judge(const struct fleet_target *t, const struct sc
         return SCHEDULE_OTHER_NODE;
     if (w->speaks && (!(p->speaks & w->speaks) || (p->deficient & w->speaks)))
         return SCHEDULE_DIALECT;
-    if (t->model->can_known && (w->can & ~t->model->can))
-        return SCHEDULE_CANNOT;
-    if (t->model->context && w->tokens * 100 > t->model->context * CONTEXT_SLACK_PERCENT)
-        return SCHEDULE_CONTEXT;
     if (p->state == FLEET_DOWN || p->state == FLEET_UNKNOWN)
         return SCHEDULE_DOWN;
     if (p->state == FLEET_LOADING)
@@ -57,6 +53,10 @@ static enum schedule_verdict judge(const struct fleet_target *t, const struct sc
         return SCHEDULE_AVOIDED;
     if (p->max_concurrent && in_flight(c) >= p->max_concurrent)
         return SCHEDULE_BUSY;
+    if (t->model->can_known && (w->can & ~t->model->can))
+        return SCHEDULE_CANNOT;
+    if (t->model->context && w->tokens * 100 > t->model->context * CONTEXT_SLACK_PERCENT)
+        return SCHEDULE_CONTEXT;
     return SCHEDULE_SPARE;
 }
 
@@ -83,13 +83,8 @@ static uint64_t rank_of(const struct fleet_target *t) {
 /* Better than nobody: a place that failed a moment ago, or one whose own words (often incomplete) or our estimate (always
  * rough) say that it cannot. Its answer will be the truth. */
 static bool last_resort(const struct fleet_target *t, enum schedule_verdict v, const struct schedule_want *w) {
-    if (v == SCHEDULE_CANNOT || v == SCHEDULE_CONTEXT) {
-        struct schedule_want less = *w;
-        less.can = 0;
-        less.tokens = 0;
-        enum schedule_verdict rest = judge(t, &less);
-        return rest == SCHEDULE_SPARE || (rest == SCHEDULE_AVOIDED && last_resort(t, rest, w));
-    }
+    if (v == SCHEDULE_CANNOT || v == SCHEDULE_CONTEXT)
+        return true; /* judged last: nothing else stands in the way */
     return v == SCHEDULE_AVOIDED &&
            atomic_load_explicit(&t->endpoint->cell->retry_after_us, memory_order_relaxed) <= w->now_us;
 }

@@ -61,7 +61,7 @@ static void each_obstacle_has_its_verdict_and_its_words(void **state) {
     } cases[] = {
         { SCHEDULE_OTHER_NODE, ERR_NO_MODEL },  { SCHEDULE_DOWN, ERR_UNAVAILABLE },    { SCHEDULE_LOADING, ERR_UNAVAILABLE },
         { SCHEDULE_BREAKER, ERR_UNAVAILABLE },  { SCHEDULE_AVOIDED, ERR_UNAVAILABLE }, { SCHEDULE_BUSY, ERR_UNAVAILABLE },
-        { SCHEDULE_DIALECT, ERR_UNSUPPORTED },  { SCHEDULE_CANNOT, ERR_BAD_REQUEST },  { SCHEDULE_CONTEXT, ERR_BAD_REQUEST },
+        { SCHEDULE_DIALECT, ERR_UNSUPPORTED },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct bench b;
@@ -77,8 +77,6 @@ static void each_obstacle_has_its_verdict_and_its_words(void **state) {
         case SCHEDULE_AVOIDED: p->cell->retry_after_us = w.now_us + 1; break;
         case SCHEDULE_BUSY: p->max_concurrent = 1; break;
         case SCHEDULE_DIALECT: w.speaks = LLM_SPEAKS_ANTHROPIC; break;
-        case SCHEDULE_CANNOT: b.models[0].can_known = true; w.can = LLM_CAN_VISION; p->state = FLEET_DOWN; break;
-        case SCHEDULE_CONTEXT: b.models[0].context = 1000; w.tokens = 1151; p->state = FLEET_DOWN; break;
         default: break;
         }
         struct schedule other = { .slug = &b.slug }, s = { .slug = &b.slug };
@@ -93,6 +91,31 @@ static void each_obstacle_has_its_verdict_and_its_words(void **state) {
         schedule_release(&s); /* nothing taken: harmless */
         bench_deinit(&b);
     }
+}
+
+/* Estimates and self-descriptions err: what stands in the way for certain is said first, and waited for. */
+static void a_doubtful_target_is_a_last_resort_and_its_other_obstacles_come_first(void **state) {
+    for (int context = 0; context < 2; context++) {
+        struct bench b;
+        struct schedule_want w = chat;
+        bench_init(&b, 1);
+        if (context) {
+            b.models[0].context = 1000;
+            w.tokens = 1151;
+        } else {
+            b.models[0].can_known = true;
+            w.can = LLM_CAN_VISION;
+        }
+        b.endpoints[0].state = FLEET_LOADING;
+        struct schedule s = { .slug = &b.slug };
+        assert_false(schedule_next(&s, &w));
+        assert_int_equal(s.verdicts[0], SCHEDULE_LOADING);
+        b.endpoints[0].state = FLEET_UP;
+        assert_true(schedule_next(&s, &w));
+        schedule_release(&s);
+        bench_deinit(&b);
+    }
+    (void)state;
 }
 
 static void a_name_without_targets_is_unavailable(void **state) {
@@ -387,6 +410,7 @@ static void outcomes_and_speeds_are_counted(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_obstacle_has_its_verdict_and_its_words),
+        cmocka_unit_test(a_doubtful_target_is_a_last_resort_and_its_other_obstacles_come_first),
         cmocka_unit_test(a_name_without_targets_is_unavailable),
         cmocka_unit_test(what_is_unknown_may_be_tried),
         cmocka_unit_test(every_candidate_is_tried_once_and_in_order),

@@ -11,8 +11,9 @@ void account__finish(struct exchange *x, enum request_result result) {
     struct meter *m = &x->meter;
     uint64_t now = loop_now_us(x->g->loop);
     bool metered = x->reply != NULL && x->route->api != LLM_NONE;
-    if (metered && m->input_source == METER_NONE && m->output_source == METER_NONE && result != RESULT_OK) {
-        struct meter_request rq = { .input_estimate = x->is_json ? meter_estimate_input(&x->scan, 0) : -1 };
+    if (metered && !x->settled) {
+        struct meter_request rq = { .input_estimate = x->is_json ? meter_estimate_input(&x->scan, 0) : -1,
+                                    .refused = x->reply->status >= 400 };
         meter_end(m, &rq, now);
     }
     struct request_record r = {

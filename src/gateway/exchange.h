@@ -77,7 +77,7 @@ struct exchange {
 
     /* the reply */
     const struct http_head *reply;
-    bool started, client_paused, strip, is_events, saw_end;
+    bool started, client_paused, strip, is_events, settled;
     struct events events;
     bool has_events;
     struct meter meter;

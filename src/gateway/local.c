@@ -105,7 +105,7 @@ static struct llm_model_card card_of(const struct fleet_slug *s) {
     c.created = known(m->created_s);
     c.size_bytes = known(m->size_bytes);
     c.size_vram = known(m->vram_bytes);
-    c.context = known(m->context_max ? m->context_max : m->context);
+    c.context = known(m->context ? m->context : m->context_max); /* what holds now, where that is known */
     c.loaded_context = m->loaded == FLEET_LOADED_YES ? known(m->context) : -1;
     c.expires = known(m->expires_s);
     return c;

@@ -14,7 +14,7 @@ static bool stays_here(struct sv n) {
            sv_eq(n, SV("content-length")) || sv_eq(n, SV("upgrade")) || sv_eq(n, SV("trailer")) ||
            sv_starts(n, SV("proxy-")) || sv_eq(n, SV("set-cookie")) || sv_eq(n, SV("x-request-id")) ||
            sv_eq(n, SV("www-authenticate")) || sv_starts(n, SV("access-control-")) || sv_starts(n, SV("drover-")) ||
-           sv_eq(n, SV("alt-svc")) || sv_eq(n, SV("strict-transport-security"));
+           sv_eq(n, SV("alt-svc")) || sv_eq(n, SV("x-accel-buffering")) || sv_eq(n, SV("strict-transport-security"));
 }
 
 static struct sv clean_label(struct exchange *x, struct sv v) {
@@ -138,7 +138,7 @@ static uint64_t retry_after_us(const struct http_head *head) {
 static bool has_other_candidate(struct exchange *x) {
     struct schedule peek = x->sched;
     bool more = x->attempts <= (unsigned)x->config->gateway.retry_max && !(x->route->flags & LLM_R_MANAGE);
-    return more && (schedule_explain(&peek, &x->want) || x->fallbacks < x->sched.slug->n_fallback);
+    return more && (schedule_explain(&peek, &x->want) || (x->node.n == 0 && x->fallbacks < x->sched.slug->n_fallback));
 }
 
 static void on_total(void *arg) {
@@ -292,6 +292,7 @@ static void settle(struct exchange *x) {
                                 .has_images = x->scan.has_image,
                                 .quirks = x->sched.taken ? x->sched.taken->endpoint->quirks : 0 };
     meter_end(&x->meter, &rq, loop_now_us(x->g->loop));
+    x->settled = true;
 }
 
 static bool ends_with_final_event(const struct exchange *x) {

@@ -179,7 +179,7 @@ static void choose(struct exchange *x, const struct err *why) {
         }
         const struct fleet_slug *slug = x->sched.slug;
         bool waits = worth_waiting(&x->sched);
-        if (!waits && x->fallbacks < slug->n_fallback && x->fallbacks < FALLBACK_DEPTH_MAX) {
+        if (!waits && x->node.n == 0 && x->fallbacks < slug->n_fallback && x->fallbacks < FALLBACK_DEPTH_MAX) {
             struct sv next = slug->fallback[x->fallbacks++];
             struct schedule was = x->sched;
             if (find_slug(x, next, &e) && x->sched.slug != was.slug)

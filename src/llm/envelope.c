@@ -150,7 +150,11 @@ bool llm_error_event(struct buf *out, enum llm_api api, const struct err *e, str
 }
 
 struct sv llm_keepalive(enum llm_api api) {
-    if (llm_dialect(api) == LLM_OLLAMA)
-        return SV_NULL;
-    return api == LLM_MESSAGES ? SV("event: ping\ndata: {\"type\": \"ping\"}\n\n") : SV(": keep-alive\n\n");
+    switch (api) {
+    case LLM_OLLAMA_CHAT: return SV("{\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":false}\n");
+    case LLM_OLLAMA_GENERATE: return SV("{\"response\":\"\",\"done\":false}\n");
+    case LLM_MESSAGES: return SV("event: ping\ndata: {\"type\": \"ping\"}\n\n");
+    default: /* one LF: a blank line behind a comment is an empty event to some clients */
+        return llm_dialect(api) == LLM_OLLAMA ? SV_NULL : SV(": keep-alive\n");
+    }
 }

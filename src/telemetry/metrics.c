@@ -75,7 +75,7 @@ struct series {
 };
 
 struct family {
-    struct series *_Atomic items[KINDS_MAX];
+    struct series *_Atomic items[KINDS_MAX + 1]; /* one more for all that found no place */
     _Atomic size_t n;
     struct map by_key;
 };
@@ -171,6 +171,15 @@ static void labels_begin(struct labels *l) {
     l->text = (struct buf){ .p = l->space, .base = l->space, .cap = sizeof l->space, .max = sizeof l->space };
 }
 
+static void label_raw(struct labels *l, struct sv name, struct sv value) {
+    if (l->text.n)
+        buf_add_char(&l->text, ',');
+    buf_add(&l->text, name);
+    buf_add(&l->text, SV("=\""));
+    buf_add(&l->text, value);
+    buf_add_char(&l->text, '"');
+}
+
 /* Prometheus text format: backslash, quote and LF are escaped. */
 static void label(struct labels *l, const char *name, struct sv value) {
     if (l->text.n)
@@ -193,12 +202,32 @@ static void label(struct labels *l, const char *name, struct sv value) {
     buf_add_char(&l->text, '"');
 }
 
+/* Past the ceiling every label becomes "other": one more series takes all that found no place. */
+static void fold(struct labels *l) {
+    struct labels was = *l;
+    struct sv rest = { was.space, was.text.n }, name;
+    labels_begin(l);
+    while (sv_cut(&rest, '=', &name)) {
+        label_raw(l, name, SV("other"));
+        size_t i = 1;
+        while (i < rest.n && rest.p[i] != '"')
+            i += rest.p[i] == '\\' ? 2 : 1;
+        rest = sv_from(rest, i + 2); /* the quote and the comma */
+    }
+}
+
 static struct series *series(struct metrics_shard *s, enum family_id id, struct labels *l) {
     struct family *f = &s->families[id];
     struct series *found = map_get(&f->by_key, buf_sv(&l->text));
     size_t n = atomic_load_explicit(&f->n, memory_order_relaxed);
-    if (found || n >= s->series_max)
+    if (found)
         return found;
+    if (n >= s->series_max) {
+        fold(l);
+        found = map_get(&f->by_key, buf_sv(&l->text));
+        if (found || n > s->series_max)
+            return found;
+    }
     struct series *made = ARENA_NEW(&s->arena, struct series);
     if (!made)
         return NULL;
@@ -217,12 +246,6 @@ struct metrics_itl *metrics_itl(struct metrics_shard *s, struct sv slug, struct 
     label(&l, "model", slug);
     label(&l, "runtime", runtime);
     struct series *found = series(s, F_MODELS, &l);
-    if (!found) { /* past the ceiling */
-        labels_begin(&l);
-        label(&l, "model", SV("other"));
-        label(&l, "runtime", SV("other"));
-        found = map_get(&s->families[F_MODELS].by_key, buf_sv(&l.text));
-    }
     return found ? found->model : NULL;
 }
 

@@ -82,6 +82,9 @@ static void invented_names_do_not_grow_the_table_past_its_ceiling(void **state) 
     struct buf out = BUF_MAX(8 << 20);
     assert_true(metrics_print(m, NULL, 0, &out));
     assert_true(out.n < 1 << 20);
+    assert_true(sv_find(buf_sv(&out), SV("drover_requests_total{model=\"other\",dialect=\"other\",node=\"other\",runtime=\"other\","
+                                         "outcome=\"other\",code=\"other\"} 4950\n")) >= 0);
+    assert_true(sv_find(buf_sv(&out), SV("drover_input_tokens_total{model=\"other\",runtime=\"other\",source=\"reported\"} ")) >= 0);
     buf_deinit(&out);
     metrics_free(m);
 }
