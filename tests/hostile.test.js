@@ -613,9 +613,9 @@ const upstream = [
   { name: 'a flood of 1xx', reply: ['HTTP/1.1 102 Processing\r\n\r\n'.repeat(5000), whole], status: 502 },
   { name: 'an endless flood of 1xx', reply: Array(200).fill('HTTP/1.1 100 Continue\r\nX: y\r\n\r\n'.repeat(100)), status: 502 },
   { name: '101 unasked', reply: ['HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n', 'garbage'], status: 502 },
-  // Redirects are never followed. relay.c passes them to the client as any other answer, Location included.
-  ...[301, 302, 303, 307, 308].map((s) => ({ name: `redirect ${s}`, reply: () => [reply([`Location: ${fakes.plain.url}/v1/chat/completions`, 'Content-Length: 0'], '', `HTTP/1.1 ${s} Moved`)], status: s, unfollowed: true })),
-  { name: 'redirect to a file', reply: [reply(['Location: file:///etc/passwd', 'Content-Length: 0'], '', 'HTTP/1.1 302 Found')], status: 302, unfollowed: true },
+  // Redirects are never followed, and never handed on: a client would carry its prompt to wherever the runtime says.
+  ...[301, 302, 303, 307, 308].map((s) => ({ name: `redirect ${s}`, reply: () => [reply([`Location: ${fakes.plain.url}/v1/chat/completions`, 'Content-Length: 0'], '', `HTTP/1.1 ${s} Moved`)], status: 502, unfollowed: true })),
+  { name: 'redirect to a file', reply: [reply(['Location: file:///etc/passwd', 'Content-Length: 0'], '', 'HTTP/1.1 302 Found')], status: 502, unfollowed: true },
   { name: 'a bare CR in a header', reply: [reply([JSON_TYPE, OK_LENGTH, 'X: a\rSet-Cookie: b=c'])], status: 502 },
   { name: 'a bare LF in a header', reply: [reply([JSON_TYPE, OK_LENGTH, 'X: a\nSet-Cookie: b=c'])], status: 502 },
   { name: 'a NUL in a header', reply: [reply([JSON_TYPE, OK_LENGTH, 'X: a\x00b'])], status: 502 },

@@ -34,7 +34,7 @@ static struct config_source source_of(const struct cli *c) {
 /* --- printing ----------------------------------------------------------------------------------------------------- */
 
 /* One cell: control, escape and bidirectional characters become visible, so that no name can draw on the terminal. */
-static int put(struct sv v, int width) {
+static int put_to(FILE *to, struct sv v, int width) {
     int columns = 0;
     while (v.n) {
         size_t len = utf8_len(v);
@@ -42,17 +42,21 @@ static int put(struct sv v, int width) {
         bool bidi = len == 3 && c == 0xe2 && (((unsigned char)v.p[1] == 0x80 && ((unsigned char)v.p[2] & 0xf0) >= 0x80 &&
                     ((unsigned char)v.p[2] >= 0xa8 || (unsigned char)v.p[2] <= 0x8f)) || (unsigned char)v.p[1] == 0x81);
         if (len == 0 || c < 0x20 || c == 0x7f || bidi || (len == 2 && c == 0xc2 && (unsigned char)v.p[1] < 0xa0)) {
-            columns += printf("\\x%02x", c);
+            columns += fprintf(to, "\\x%02x", c);
             len = 1;
         } else {
-            fwrite(v.p, 1, len, stdout);
+            fwrite(v.p, 1, len, to);
             columns++;
         }
         v = sv_from(v, len);
     }
     if (width > 0)
-        printf("%*s", columns < width ? width - columns + 2 : 2, "");
+        fprintf(to, "%*s", columns < width ? width - columns + 2 : 2, "");
     return columns;
+}
+
+static int put(struct sv v, int width) {
+    return put_to(stdout, v, width);
 }
 
 static int width_of(struct sv v) {
@@ -151,7 +155,9 @@ static int ask(const struct cli *c, struct sv method, struct sv target, struct s
         printf("%.*s", SV_FMT(buf_sv(out)));
     } else {
         struct sv hint = json_str(fault, "hint");
-        fprintf(stderr, "drover: %.*s\n", SV_FMT(json_str(fault, "message")));
+        fprintf(stderr, "drover: ");
+        put_to(stderr, json_str(fault, "message"), 0);
+        fputc('\n', stderr);
         if (hint.n)
             fprintf(stderr, "        %.*s\n", SV_FMT(hint));
     }
@@ -363,6 +369,11 @@ static int verb_logs(struct cli *c) {
     struct err e;
     struct tail tail = { .part = BUF_MAX(1 << 20), .json = c->json };
     struct buf target = BUF_MAX(256);
+    uint64_t lines = 100;
+    if (c->lines && (!sv_to_u64(sv_of(c->lines), &lines) || lines > LOG_RING_LINES)) {
+        fprintf(stderr, "drover: -n takes a number from 0 to %d\n", LOG_RING_LINES);
+        return CLI_USAGE;
+    }
     if (!find_socket(c, socket, sizeof socket))
         return CLI_FAILED;
     buf_printf(&target, "/drover/v1/logs?follow=%d&lines=", c->follow);

@@ -259,7 +259,15 @@ static void on_snapshot(void *owner, struct snapshot *s) {
 
 static const struct fleet_events fleet_events = { on_snapshot };
 
-/* What a newcomer needs to know, once, when everything was looked at. On a terminal only: logs have the same facts. */
+static struct sv first_that_serves(const struct snapshot *s) {
+    for (size_t i = 0; s && i < s->n_listed; i++)
+        for (size_t t = 0; t < s->slugs[i].n_targets; t++)
+            if (s->slugs[i].targets[t]->endpoint->state == FLEET_UP)
+                return s->slugs[i].name;
+    return SV_NULL;
+}
+
+/* What a newcomer needs to know, once, when everything was looked at. */
 static void tell(struct daemon *d) {
     const struct snapshot *s = fleet_snapshot(d->fleet);
     printf("Drover %s is ready at %s\n", DROVER_VERSION, d->n_places ? d->places[0].text : "its admin socket");
@@ -268,12 +276,15 @@ static void tell(struct daemon *d) {
         printf("  %-12.*s %-10.*s %-8s %zu model%s%s\n", SV_FMT(p->name), SV_FMT(p->kind), fleet_state_name(p->state),
                p->n_models, p->n_models == 1 ? "" : "s", p->demo ? "  (built-in sample text, not a model)" : "");
     }
+    struct sv model = first_that_serves(s);
     if (!s || s->n_listed == 0) {
         printf("  no runtime found yet: start Ollama, LM Studio, llama-server, vLLM, ... and it appears here by itself\n");
+    } else if (model.n == 0) {
+        printf("  nothing of it can serve yet: drover endpoints tells why\n");
     } else {
         printf("Try:\n  curl -N %s/v1/chat/completions -H 'content-type: application/json' \\\n"
                "    -d '{\"model\":\"%.*s\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"Hello!\"}]}'\n",
-               d->n_places ? d->places[0].text : "http://127.0.0.1:11430", SV_FMT(s->slugs[0].name));
+               d->n_places ? d->places[0].text : "http://127.0.0.1:11430", SV_FMT(model));
     }
     fflush(stdout);
 }

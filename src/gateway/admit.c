@@ -6,14 +6,21 @@
 
 #include "http/url.h"
 
+static bool is_port(struct sv v) {
+    uint64_t n;
+    return v.n <= 5 && sv_to_u64(v, &n) && n <= 65535;
+}
+
+/* The name in "name[:port]"; the whole when what stands there is no port. */
 static struct sv host_name(struct sv host) {
-    ptrdiff_t colon = sv_rfind_char(host, ':');
-    if (host.n && host.p[0] == '[') {
-        ptrdiff_t end = sv_find_char(host, ']');
-        bool alone = end > 0 && ((size_t)end + 1 == host.n || host.p[end + 1] == ':');
-        return alone ? sv_first(host, (size_t)end + 1) : host;
+    struct sv name = host, rest = SV_NULL;
+    ptrdiff_t end = host.n && host.p[0] == '[' ? sv_find_char(host, ']') + 1 : sv_find_char(host, ':');
+    if (end > 0) {
+        name = sv_first(host, (size_t)end);
+        rest = sv_from(host, (size_t)end);
     }
-    struct sv name = colon >= 0 ? sv_first(host, (size_t)colon) : host;
+    if (rest.n && (rest.p[0] != ':' || !is_port(sv_from(rest, 1))))
+        return host;
     if (name.n && name.p[name.n - 1] == '.')
         name.n--;
     return name;

@@ -175,6 +175,12 @@ void relay__head(struct exchange *x, const struct http_head *head) {
             metrics_attempt(x->g->metrics, t->endpoint->name, "ok");
         }
     }
+    if (head->status >= 300 && head->status < 400 && head->status != 304) { /* never followed, and not the client's to follow */
+        struct err e;
+        err_set(&e, ERR_BAD_REPLY, "%.*s answered with a redirect (%d)", SV_FMT(t->endpoint->name), head->status);
+        answer__fail(x, &e, RESULT_UPSTREAM_ERROR);
+        return;
+    }
     x->reply = head;
     struct sv type = http_get(head, SV("content-type"));
     bool sse = sv_starts_nocase(type, SV("text/event-stream"));
