@@ -50,7 +50,6 @@ static void set_limits(struct worker *w) {
         .body_idle_ms = (uint32_t)m->body.idle_ms,
         .client_stall_ms = (uint32_t)m->stream.client_stall_ms,
         .lifetime_ms = (uint32_t)m->conn.lifetime_ms,
-        .tls_handshake_ms = (uint32_t)m->conn.tls_handshake_ms,
         .body_min_rate = (uint32_t)m->body.min_rate,
         .pipeline_ahead = (uint32_t)m->pipeline.ahead,
         .requests_per_connection = (uint32_t)m->conn.requests_per_connection,

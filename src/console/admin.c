@@ -547,8 +547,7 @@ struct admin *admin_new(struct loop *l, const struct admin_house *house, struct 
         mem_free(a);
         return NULL;
     }
-    struct http_server_limits limits = { { 8192, 8192, 32768, 100, 256 }, BODY_MAX, 10000, 75000, 15000, 60000, 86400000,
-                                         10000, 0, 65536, 10000 };
+    struct http_server_limits limits = { { 8192, 8192, 32768, 100, 256 }, BODY_MAX, 10000, 75000, 15000, 60000, 86400000, 0, 65536, 10000 };
     limits.body_max = (*house->config)->limits.body.admin;
     http_server_limits(a->server, &limits);
     return a;

@@ -192,6 +192,7 @@ void schedule_release(struct schedule *s) {
     s->is_trial = false;
 }
 
+/* Doubts about capability and context are no reason: such targets are a last resort, so they were taken. */
 void schedule_fault(const struct schedule *s, const struct schedule_want *w, struct err *e) {
     unsigned counts[SCHEDULE_CONTEXT + 1] = { 0 };
     for (size_t i = 0; i < s->slug->n_targets; i++)
@@ -209,14 +210,9 @@ void schedule_fault(const struct schedule *s, const struct schedule_want *w, str
     else if (counts[SCHEDULE_DOWN] + counts[SCHEDULE_BREAKER] + counts[SCHEDULE_AVOIDED])
         err_set(e, ERR_UNAVAILABLE, "no endpoint that serves \"%.*s\" is healthy now (drover explain %.*s tells why)", n, name, n,
                 name);
-    else if (counts[SCHEDULE_CONTEXT])
-        err_set(e, ERR_BAD_REQUEST, "the request needs about %llu tokens, more than the context of \"%.*s\"",
-                (unsigned long long)w->tokens, n, name);
     else if (counts[SCHEDULE_DIALECT])
         err_set(e, ERR_UNSUPPORTED, "no endpoint that serves \"%.*s\" speaks this API natively, and translation between APIs is "
                 "not part of this release", n, name);
-    else if (counts[SCHEDULE_CANNOT])
-        err_set(e, ERR_BAD_REQUEST, "\"%.*s\" cannot do what the request asks (tools, images or embeddings)", n, name);
     else
         err_set(e, ERR_UNAVAILABLE, "no endpoint can serve \"%.*s\" now", n, name);
 }

@@ -25,7 +25,7 @@ void exchange__goto(struct exchange *x, enum exchange_state to) {
     x->state = to;
 }
 
-static void unpark(struct exchange *x) {
+void exchange__unpark(struct exchange *x) {
     if (list_empty(&x->parked))
         return;
     list_drop(&x->parked);
@@ -56,7 +56,7 @@ void exchange__end(struct exchange *x, enum request_result result) {
         return; /* a late event after a cancel is normal */
     struct gateway *g = x->g;
     exchange__goto(x, EX_DONE);
-    unpark(x);
+    exchange__unpark(x);
     timer_stop(g->loop, &x->heartbeat);
     timer_stop(g->loop, &x->limit);
     http_call_cancel(x->call);

@@ -90,6 +90,8 @@ struct exchange {
     int status;
 };
 
+/* Takes it off the list of those that wait; harmless when it is not on it. */
+void exchange__unpark(struct exchange *x);
 /* Gives the request's body back. */
 void exchange__drop_body(struct exchange *x);
 void exchange__goto(struct exchange *x, enum exchange_state to);

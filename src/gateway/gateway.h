@@ -19,7 +19,6 @@ struct gateway_shared {
     _Atomic unsigned streams;   /* exchanges under way */
     struct metrics *metrics;
     uint64_t started_ms;        /* wall clock */
-    struct snapshot *(*snapshot)(void *owner); /* unused by workers; for tests */
 };
 
 /* What a listener allows; the tag of its connections. */

@@ -11,16 +11,12 @@ enum {
     FALLBACK_DEPTH_MAX = 4,
 };
 
-static struct sv first_json_model(struct exchange *x) {
-    return (struct sv){ x->scan.model, x->scan.model_len };
-}
-
 /* The model a request asks for: from its body, its path, or a multipart field. */
 static bool read_model(struct exchange *x, struct err *e) {
     if ((x->route->flags & LLM_R_BODY_MODEL) && x->is_json) {
         switch (x->scan.model_state) {
         case SCAN_MODEL_OK:
-            x->asked = first_json_model(x);
+            x->asked = (struct sv){ x->scan.model, x->scan.model_len };
             break;
         case SCAN_MODEL_TOO_LONG:
             return err_set(e, ERR_BAD_REQUEST, "\"model\" is longer than %d bytes", SCAN_MODEL_MAX);
@@ -117,12 +113,6 @@ static bool park(struct exchange *x, struct err *e) {
     return true;
 }
 
-static void take_off(struct exchange *x) {
-    list_drop(&x->parked);
-    x->g->n_parked--;
-    metrics_queued(x->g->metrics, -1);
-}
-
 /* One that waits: takes a newer snapshot, then a target if there is room. */
 static void look_again(struct exchange *x) {
     struct err e;
@@ -138,7 +128,7 @@ static void look_again(struct exchange *x) {
     x->want.now_us = loop_now_us(x->g->loop);
     if (schedule_next(&x->sched, &x->want)) {
         x->queue_us += x->want.now_us - x->parked_us;
-        take_off(x);
+        exchange__unpark(x);
         forward__start(x);
     } else if (!worth_waiting(&x->sched)) {
         schedule_fault(&x->sched, &x->want, &e);

@@ -43,7 +43,7 @@ struct http_in {
 struct http_server_limits {
     struct h1_limits head;
     uint64_t body_max;                 /* bytes; a larger Content-Length is refused before a byte of it is read */
-    uint32_t head_deadline_ms, keepalive_idle_ms, body_idle_ms, client_stall_ms, lifetime_ms, tls_handshake_ms;
+    uint32_t head_deadline_ms, keepalive_idle_ms, body_idle_ms, client_stall_ms, lifetime_ms;
     uint32_t body_min_rate;            /* bytes per second after the first 5 s */
     uint32_t pipeline_ahead;           /* bytes */
     uint32_t requests_per_connection;
