@@ -102,35 +102,57 @@ bool buf_printf(struct buf *b, const char *fmt, ...) {
     return ok;
 }
 
-bool buf_add_json(struct buf *b, struct sv v) {
-    static const char hex[] = "0123456789abcdef";
-    size_t was = b->n;
-    bool ok = buf_add_char(b, '"');
-    for (size_t i = 0; ok && i < v.n;) {
-        unsigned char c = (unsigned char)v.p[i];
-        if (c == '"' || c == '\\') {
-            ok = buf_add(b, (struct sv){ (char[]){ '\\', (char)c }, 2 });
-            i++;
-        } else if (c < 0x20 || c == 0x7f) {
-            char esc[6] = { '\\', 'u', '0', '0', hex[c >> 4], hex[c & 15] };
-            ok = buf_add(b, (struct sv){ esc, sizeof esc });
-            i++;
-        } else if (c < 0x80) {
-            size_t run = i + 1;
-            while (run < v.n && (unsigned char)v.p[run] >= 0x20 && (unsigned char)v.p[run] < 0x7f && v.p[run] != '"' &&
-                   v.p[run] != '\\')
-                run++;
-            ok = buf_add(b, (struct sv){ v.p + i, run - i });
-            i = run;
-        } else {
-            size_t len = utf8_len(sv_from(v, i));
-            ok = len ? buf_add(b, (struct sv){ v.p + i, len }) : buf_add(b, SV("\xef\xbf\xbd"));
-            i += len ? len : 1;
+/* How many bytes from i on may stand in a JSON string as they are: eight at a time while nothing is special. */
+static size_t plain_run(struct sv v, size_t i) {
+    const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
+    size_t from = i;
+    for (;;) {
+        uint64_t w;
+        for (; i + sizeof w <= v.n; i += sizeof w) {
+            memcpy(&w, v.p + i, sizeof w);
+            uint64_t quote = w ^ ones * '"', slash = w ^ ones * '\\', del = w ^ ones * 0x7f;
+            if ((w | (w - ones * 0x20) | (quote - ones) | (slash - ones) | (del - ones)) & highs)
+                break; /* one of them, or not ASCII (or a false alarm behind a borrow: looked at below) */
         }
+        for (size_t end = i + sizeof w; i < v.n && i < end;) {
+            unsigned char c = (unsigned char)v.p[i];
+            size_t len = c < 0x80 ? 1 : utf8_len(sv_from(v, i));
+            if (c < 0x20 || c == '"' || c == '\\' || c == 0x7f || !len)
+                return i - from;
+            i += len;
+        }
+        if (i >= v.n)
+            return i - from;
+    }
+}
+
+bool buf_add_json(struct buf *b, struct sv v) {
+    static const char hex[] = "0123456789abcdef", shorts[] = "btn\vfr"; /* of \b to \r */
+    size_t was = b->n;
+    bool ok = buf_reserve(b, v.n + 2) && buf_add_char(b, '"');
+    for (size_t i = 0; ok && i < v.n;) {
+        size_t run = plain_run(v, i);
+        unsigned char c = (unsigned char)v.p[i];
+        if (run) {
+            ok = buf_add(b, (struct sv){ v.p + i, run });
+            i += run;
+            continue;
+        }
+        if (c == '"' || c == '\\')
+            ok = buf_add(b, (struct sv){ (char[]){ '\\', (char)c }, 2 });
+        else if (c >= '\b' && c <= '\r' && c != '\v')
+            ok = buf_add(b, (struct sv){ (char[]){ '\\', shorts[c - '\b'] }, 2 });
+        else if (c < 0x80)
+            ok = buf_add(b, (struct sv){ (char[]){ '\\', 'u', '0', '0', hex[c >> 4], hex[c & 15] }, 6 });
+        else
+            ok = buf_add(b, SV("\xef\xbf\xbd"));
+        i++;
     }
     ok = ok && buf_add_char(b, '"');
-    if (!ok)
+    if (!ok) {
         b->n = was;
+        b->failed = true;
+    }
     return ok;
 }
 

@@ -14,10 +14,33 @@ static const struct {
 #undef X
 };
 
+static const struct {
+    const char *key;
+    enum err_code code;
+} limits[] = {
+    [LIMIT_NONE] = { "", ERR_NONE },
+#define X(id, key, code) [id] = { key, code },
+    ERR_LIMITS(X)
+#undef X
+};
+
 bool err_set(struct err *e, enum err_code code, const char *fmt, ...) {
     if (!e)
         return false;
     e->code = code;
+    e->limit = LIMIT_NONE;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(e->text, sizeof e->text, fmt, ap);
+    va_end(ap);
+    return false;
+}
+
+bool err_limit(struct err *e, enum err_limit limit, const char *fmt, ...) {
+    if (!e)
+        return false;
+    e->code = limits[limit].code;
+    e->limit = limit;
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(e->text, sizeof e->text, fmt, ap);
@@ -49,6 +72,10 @@ const char *err_name(enum err_code code) {
 
 int err_http(enum err_code code) {
     return info[code].http;
+}
+
+const char *err_limit_key(enum err_limit limit) {
+    return limits[limit].key;
 }
 
 bool err_can_retry(enum err_code code) {

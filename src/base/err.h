@@ -13,6 +13,8 @@
 #define ERR_TABLE(X)                                                         \
     X(ERR_NONE,        "ok",                   200, false)                   \
     X(ERR_BAD_REQUEST, "bad_request",          400, false)                   \
+    X(ERR_PARAMETER,   "unsupported_parameter", 400, false)                  \
+    X(ERR_CONTEXT,     "context_overflow",     400, false)                   \
     X(ERR_AUTH,        "unauthenticated",      401, false)                   \
     X(ERR_DENIED,      "denied",               403, false)                   \
     X(ERR_NOT_FOUND,   "not_found",            404, false)                   \
@@ -40,20 +42,62 @@
 enum err_code { ERR_TABLE(X) ERR_CODES };
 #undef X
 
+/* Limits whose excess is a fault: the setting's key as in docs/limits.md, and the code. Whoever ends the chain counts it under
+ * the key (drover_limit_hits_total). config/config_test.c compares this table with that of the settings. */
+#define ERR_LIMITS(X)                                                                                \
+    X(LIMIT_BODY_MAX,            "gateway.body_max",                      ERR_TOO_LARGE)             \
+    X(LIMIT_PARK_MAX,            "gateway.park_max",                      ERR_UNAVAILABLE)           \
+    X(LIMIT_PARK_TIMEOUT,        "gateway.park_timeout",                  ERR_UNAVAILABLE)           \
+    X(LIMIT_STALL_TIMEOUT,       "gateway.stall_timeout",                 ERR_TIMEOUT)               \
+    X(LIMIT_DEADLINE,            "gateway.deadline",                      ERR_TIMEOUT)               \
+    X(LIMIT_CONN_MAX,            "limits.conn.max",                       ERR_UNAVAILABLE)           \
+    X(LIMIT_CONN_ADDRESS,        "limits.conn.per_address",               ERR_LIMIT)                 \
+    X(LIMIT_CONN_LOOPBACK,       "limits.conn.per_loopback",              ERR_LIMIT)                 \
+    X(LIMIT_CONN_NEW_ADDRESS,    "limits.conn.new_per_address_per_s",     ERR_LIMIT)                 \
+    X(LIMIT_CONN_NEW_LOOPBACK,   "limits.conn.new_per_loopback_per_s",    ERR_LIMIT)                 \
+    X(LIMIT_TLS_HANDSHAKE,       "limits.conn.tls_handshake",             ERR_SLOW_CLIENT)           \
+    X(LIMIT_HEAD_DEADLINE,       "limits.head.deadline",                  ERR_SLOW_CLIENT)           \
+    X(LIMIT_HEAD_REQUEST_LINE,   "limits.head.request_line",              ERR_URI_LONG)              \
+    X(LIMIT_HEAD_FIELD,          "limits.head.field",                     ERR_HEAD_LARGE)            \
+    X(LIMIT_HEAD_TOTAL,          "limits.head.total",                     ERR_HEAD_LARGE)            \
+    X(LIMIT_HEAD_FIELDS,         "limits.head.fields",                    ERR_HEAD_LARGE)            \
+    X(LIMIT_BODY_ADMIN,          "limits.body.admin",                     ERR_TOO_LARGE)             \
+    X(LIMIT_BODY_MIN_RATE,       "limits.body.min_rate",                  ERR_SLOW_CLIENT)           \
+    X(LIMIT_BODY_IDLE,           "limits.body.idle",                      ERR_SLOW_CLIENT)           \
+    X(LIMIT_BODY_CHUNK_LINE,     "limits.body.chunk_line",                ERR_BAD_REQUEST)           \
+    X(LIMIT_BODY_BUFFERED,       "limits.body.buffered_total",            ERR_UNAVAILABLE)           \
+    X(LIMIT_UPSTREAM_CONNECT,    "limits.upstream.connect",               ERR_TIMEOUT)               \
+    X(LIMIT_UPSTREAM_FIRST_BYTE, "limits.upstream.first_byte",            ERR_TIMEOUT)               \
+    X(LIMIT_UPSTREAM_TOTAL,      "limits.upstream.total",                 ERR_TIMEOUT)               \
+    X(LIMIT_UPSTREAM_HEAD,       "limits.upstream.head",                  ERR_BAD_REPLY)             \
+    X(LIMIT_CLIENT_STALL,        "limits.stream.client_stall",            ERR_CANCELED)              \
+    X(LIMIT_STREAMS,             "limits.stream.max",                     ERR_UNAVAILABLE)           \
+    X(LIMIT_JSON_DEPTH,          "limits.json.depth",                     ERR_BAD_REQUEST)           \
+    X(LIMIT_JSON_MEMBERS,        "limits.json.members",                   ERR_BAD_REQUEST)
+
+#define X(id, key, code) id,
+enum err_limit { LIMIT_NONE, ERR_LIMITS(X) ERR_LIMIT_COUNT };
+#undef X
+
 enum { ERR_TEXT_MAX = 400 }; /* bytes with the NUL; a longer chain is cut at its end, where the oldest words stand */
 
 struct err {
     enum err_code code;
+    enum err_limit limit; /* whose excess it is; LIMIT_NONE: of none */
     char text[ERR_TEXT_MAX];
 };
 
-/* Both return false, so that "return err_set(...)" ends a function. e may be NULL: then nothing is recorded. */
+/* All return false, so that "return err_set(...)" ends a function. e may be NULL: then nothing is recorded. */
 bool err_set(struct err *e, enum err_code code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* The limit's code comes with it. */
+bool err_limit(struct err *e, enum err_limit limit, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 bool err_ctx(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 bool err_no_memory(struct err *e);
 
 const char *err_name(enum err_code code);
 int err_http(enum err_code code);
+/* "limits.head.total"; empty for LIMIT_NONE. */
+const char *err_limit_key(enum err_limit limit);
 /* Whether the same request may succeed on another target. */
 bool err_can_retry(enum err_code code);
 

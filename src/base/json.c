@@ -20,11 +20,19 @@ static void drop(void *ctx, void *p) {
     mem_free(p);
 }
 
-static const yyjson_alc heap = { alloc, resize, drop, NULL };
+const yyjson_alc json_heap = { alloc, resize, drop, NULL };
+
+static yyjson_doc *parse(struct sv text, yyjson_read_flag how) {
+    /* Without YYJSON_READ_INSITU the input is only read, whatever the signature says. */
+    return text.n ? yyjson_read_opts((char *)(uintptr_t)text.p, text.n, how, &json_heap, NULL) : NULL;
+}
 
 yyjson_doc *json_parse(struct sv text) {
-    /* Without YYJSON_READ_INSITU the input is only read, whatever the signature says. */
-    return text.n ? yyjson_read_opts((char *)(uintptr_t)text.p, text.n, YYJSON_READ_NOFLAG, &heap, NULL) : NULL;
+    return parse(text, YYJSON_READ_NOFLAG);
+}
+
+yyjson_doc *json_parse_exact(struct sv text) {
+    return parse(text, YYJSON_READ_BIGNUM_AS_RAW);
 }
 
 void json_doc_freep(yyjson_doc **doc) {

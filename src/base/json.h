@@ -11,8 +11,13 @@
 #include "base/buf.h"
 #include "base/sv.h"
 
+/* The program's own allocator, for yyjson's functions that take one. */
+extern const yyjson_alc json_heap;
+
 /* NULL when the bytes are no JSON or memory is out. Copies. Free with yyjson_doc_free. */
 yyjson_doc *json_parse(struct sv text);
+/* The same, but numbers the machine cannot hold (1e400, integers above 64 bits) stay as raw text. */
+yyjson_doc *json_parse_exact(struct sv text);
 void json_doc_freep(yyjson_doc **doc);
 
 /* obj may be NULL or no object. The view is borrowed from the document. */

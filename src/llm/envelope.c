@@ -12,6 +12,8 @@ static const struct words {
 } words[ERR_CODES] = {
     [ERR_NONE] = { "api_error", NULL, "api_error", "unknown" },
     [ERR_BAD_REQUEST] = { "invalid_request_error", "invalid_value", "invalid_request_error", "invalid_request" },
+    [ERR_PARAMETER] = { "invalid_request_error", "unsupported_parameter", "invalid_request_error", "invalid_request" },
+    [ERR_CONTEXT] = { "invalid_request_error", "context_length_exceeded", "invalid_request_error", "invalid_request" },
     [ERR_AUTH] = { "authentication_error", "invalid_api_key", "authentication_error", "invalid_request" },
     [ERR_DENIED] = { "permission_error", "insufficient_permissions", "permission_error", "invalid_request" },
     [ERR_NOT_FOUND] = { "invalid_request_error", "unknown_url", "not_found_error", "invalid_request" },

@@ -1,0 +1,389 @@
+/* translate/canon_read.c - what all readers of requests share: complaints, rows of members, and the lists of a request. */
+#include "translate/canon.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "llm/print.h"
+
+enum { DEGRADED_MAX = 1024 };
+
+/* --- complaints --------------------------------------------------------------------------------------------------- */
+
+static bool complain(struct canon_request *rq, enum err_code code, const char *fmt, va_list ap) {
+    if (rq->fault->code == ERR_NONE) {
+        rq->fault->code = code;
+        vsnprintf(rq->fault->text, sizeof rq->fault->text, fmt, ap);
+    }
+    return false;
+}
+
+bool canon_bad(struct canon_request *rq, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    complain(rq, ERR_BAD_REQUEST, fmt, ap);
+    va_end(ap);
+    return false;
+}
+
+bool canon_cannot(struct canon_request *rq, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    complain(rq, ERR_PARAMETER, fmt, ap);
+    va_end(ap);
+    return false;
+}
+
+static bool no_memory(struct canon_request *rq) {
+    if (rq->fault->code == ERR_NONE)
+        err_no_memory(rq->fault);
+    return false;
+}
+
+/* A name may come from the client: what could end a header field is replaced. */
+static void add_name(struct buf *to, struct sv name) {
+    struct sv rest = buf_sv(to), one;
+    while (sv_next(&rest, ',', &one))
+        if (sv_eq(sv_trim(one), name))
+            return;
+    if (to->n + name.n + 2 > DEGRADED_MAX)
+        return;
+    if (to->n)
+        buf_add(to, SV(", "));
+    for (size_t i = 0; i < name.n; i++)
+        buf_add_char(to, name.p[i] > 0x20 && name.p[i] < 0x7f && name.p[i] != ',' ? name.p[i] : '?');
+}
+
+bool canon_lose(struct canon_request *rq, enum canon_weight w, const char *fmt, ...) {
+    char name[96];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(name, sizeof name, fmt, ap);
+    va_end(ap);
+    if (w == CANON_LOSS && rq->spec->strict)
+        return canon_cannot(rq, "%s cannot be carried over to the API of the model's runtime, and this model is strict", name);
+    add_name(rq->degraded, sv_of(name));
+    return rq->fault->code == ERR_NONE;
+}
+
+const char *canon_text(struct canon_request *rq, const char *fmt, ...) {
+    char text[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    struct sv copy = arena_sv(rq->arena, sv_of(text));
+    if (!copy.p)
+        no_memory(rq);
+    return copy.p ? copy.p : "";
+}
+
+const char *canon_where(struct canon_request *rq, const struct canon_message *m, const struct canon_part *p) {
+    const char *list = rq->list ? rq->list : "messages";
+    return p ? canon_text(rq, "%s[%u].content[%u]", list, m->index, p->index) : canon_text(rq, "%s[%u]", list, m->index);
+}
+
+struct sv canon_json(struct canon_request *rq, yyjson_val *v) {
+    struct buf text = BUF_MAX(rq->spec->body_max);
+    struct print p = print_begin(&text);
+    canon_print_value(&p, NULL, v);
+    struct sv copy = text.failed ? SV_NULL : arena_sv(rq->arena, buf_sv(&text));
+    buf_deinit(&text);
+    if (!copy.p)
+        no_memory(rq);
+    return copy;
+}
+
+/* --- members ------------------------------------------------------------------------------------------------------ */
+
+#define FIELD(rq, row, type) ((type *)(void *)((char *)(rq) + (row)->at))
+
+static const char *kind_of(yyjson_val *v) {
+    switch (yyjson_get_type(v)) {
+    case YYJSON_TYPE_NULL: return "null";
+    case YYJSON_TYPE_BOOL: return "a boolean";
+    case YYJSON_TYPE_RAW: return "a number out of range";
+    case YYJSON_TYPE_NUM: return "a number";
+    case YYJSON_TYPE_STR: return "a string";
+    case YYJSON_TYPE_ARR: return "an array";
+    default: return "an object";
+    }
+}
+
+static bool not_a(struct canon_request *rq, const struct canon_row *row, const char *want, yyjson_val *v) {
+    return canon_bad(rq, "\"%s\" must be %s, not %s", row->name, want, kind_of(v));
+}
+
+static bool keep_extra(struct canon_request *rq, struct sv name, yyjson_val *v) {
+    struct canon_extra *x = ARENA_NEW(rq->arena, struct canon_extra);
+    if (!x)
+        return no_memory(rq);
+    *x = (struct canon_extra){ NULL, name, v };
+    if (rq->last_extra)
+        rq->last_extra->next = x;
+    else
+        rq->extra = x;
+    rq->last_extra = x;
+    return true;
+}
+
+bool canon_members(struct canon_request *rq, yyjson_val *object, const char *where, const struct canon_row *rows, bool keep) {
+    size_t i, n;
+    yyjson_val *key, *value;
+    yyjson_obj_foreach(object, i, n, key, value) {
+        struct sv name = json_sv(key);
+        const struct canon_row *row = rows;
+        while (row->name && !sv_eq(sv_of(row->name), name))
+            row++;
+        if (yyjson_is_null(value))
+            continue;
+        if (row->name ? !row->read(rq, row, value)
+            : keep    ? !keep_extra(rq, name, value)
+                      : !canon_lose(rq, CANON_LOSS, "%s%.*s", where, SV_FMT(sv_first(name, 64))))
+            return false;
+    }
+    return rq->fault->code == ERR_NONE;
+}
+
+bool canon_row_number(struct canon_request *rq, const struct canon_row *row, yyjson_val *v) {
+    if (!yyjson_is_num(v))
+        return not_a(rq, row, "a number", v);
+    *FIELD(rq, row, yyjson_val *) = v;
+    return true;
+}
+
+static bool whole(struct canon_request *rq, const struct canon_row *row, yyjson_val *v, int64_t *ret) {
+    double d = yyjson_is_num(v) ? yyjson_get_num(v) : 0.5;
+    if (d != floor(d))
+        return not_a(rq, row, "an integer", v);
+    if (d > INT32_MAX)
+        return canon_bad(rq, "\"%s\" must be at most %d", row->name, INT32_MAX);
+    *ret = d < 0 ? -1 : (int64_t)d;
+    return true;
+}
+
+bool canon_row_int(struct canon_request *rq, const struct canon_row *row, yyjson_val *v) {
+    int64_t n = 0;
+    if (!whole(rq, row, v, &n))
+        return false;
+    if (n < 0)
+        return canon_bad(rq, "\"%s\" must not be negative", row->name);
+    *FIELD(rq, row, int64_t) = n;
+    return true;
+}
+
+bool canon_row_limit(struct canon_request *rq, const struct canon_row *row, yyjson_val *v) {
+    int64_t n = 0;
+    if (!whole(rq, row, v, &n))
+        return false;
+    if (n > 0)
+        *FIELD(rq, row, int64_t) = n;
+    return true;
+}
+
+bool canon_row_flag(struct canon_request *rq, const struct canon_row *row, yyjson_val *v) {
+    if (!yyjson_is_bool(v))
+        return not_a(rq, row, "true or false", v);
+    *FIELD(rq, row, bool) = yyjson_get_bool(v);
+    return true;
+}
+
+bool canon_row_tri(struct canon_request *rq, const struct canon_row *row, yyjson_val *v) {
+    if (!yyjson_is_bool(v))
+        return not_a(rq, row, "true or false", v);
+    *FIELD(rq, row, enum canon_tri) = yyjson_get_bool(v) ? CANON_YES : CANON_NO;
+    return true;
+}
+
+bool canon_row_string(struct canon_request *rq, const struct canon_row *row, yyjson_val *v) {
+    if (!yyjson_is_str(v))
+        return not_a(rq, row, "a string", v);
+    *FIELD(rq, row, struct sv) = json_sv(v);
+    return true;
+}
+
+bool canon_row_object(struct canon_request *rq, const struct canon_row *row, yyjson_val *v) {
+    if (!yyjson_is_obj(v))
+        return not_a(rq, row, "an object", v);
+    *FIELD(rq, row, yyjson_val *) = v;
+    return true;
+}
+
+bool canon_row_hint(struct canon_request *rq, const struct canon_row *row, yyjson_val *v) {
+    (void)v;
+    return canon_lose(rq, CANON_HINT, "%s", row->name);
+}
+
+bool canon_row_loss(struct canon_request *rq, const struct canon_row *row, yyjson_val *v) {
+    (void)v;
+    return canon_lose(rq, CANON_LOSS, "%s", row->name);
+}
+
+bool canon_row_skip(struct canon_request *rq, const struct canon_row *row, yyjson_val *v) {
+    (void)rq;
+    (void)row;
+    (void)v;
+    return true;
+}
+
+bool canon_row_stop(struct canon_request *rq, const struct canon_row *row, yyjson_val *v) {
+    size_t i, n;
+    yyjson_val *one;
+    if (yyjson_is_str(v))
+        return canon_stop(rq, json_sv(v));
+    if (!yyjson_is_arr(v))
+        return not_a(rq, row, "a string or an array of strings", v);
+    yyjson_arr_foreach(v, i, n, one) {
+        if (!yyjson_is_str(one))
+            return canon_bad(rq, "\"%s[%zu]\" must be a string, not %s", row->name, i, kind_of(one));
+        if (!canon_stop(rq, json_sv(one)))
+            return false;
+    }
+    return true;
+}
+
+/* --- lists -------------------------------------------------------------------------------------------------------- */
+
+#define APPEND(first, last, node) \
+    do {                          \
+        if (last)                 \
+            (last)->next = node;  \
+        else                      \
+            (first) = node;       \
+        (last) = node;            \
+    } while (0)
+
+struct canon_message *canon_message(struct canon_request *rq, enum canon_role role, uint32_t index) {
+    struct canon_message *m = ARENA_NEW(rq->arena, struct canon_message);
+    if (!m) {
+        no_memory(rq);
+        return NULL;
+    }
+    m->role = role;
+    m->index = index;
+    APPEND(rq->messages, rq->last_message, m);
+    return m;
+}
+
+struct canon_part *canon_part(struct canon_request *rq, struct canon_parts *to, enum canon_part_kind kind, uint32_t index) {
+    struct canon_part *p = ARENA_NEW(rq->arena, struct canon_part);
+    if (!p) {
+        no_memory(rq);
+        return NULL;
+    }
+    p->kind = kind;
+    p->index = index;
+    APPEND(to->first, to->last, p);
+    to->n++;
+    return p;
+}
+
+struct canon_call *canon_call(struct canon_request *rq, struct canon_message *m) {
+    struct canon_call *c = ARENA_NEW(rq->arena, struct canon_call);
+    if (!c) {
+        no_memory(rq);
+        return NULL;
+    }
+    APPEND(m->calls, m->last_call, c);
+    return c;
+}
+
+struct canon_reasoning *canon_reasoning(struct canon_request *rq, struct canon_message *m) {
+    struct canon_reasoning *r = ARENA_NEW(rq->arena, struct canon_reasoning);
+    if (!r) {
+        no_memory(rq);
+        return NULL;
+    }
+    APPEND(m->reasoning, m->last_reasoning, r);
+    return r;
+}
+
+struct canon_tool *canon_tool(struct canon_request *rq) {
+    struct canon_tool *t = ARENA_NEW(rq->arena, struct canon_tool);
+    if (!t) {
+        no_memory(rq);
+        return NULL;
+    }
+    APPEND(rq->tools, rq->last_tool, t);
+    return t;
+}
+
+bool canon_stop(struct canon_request *rq, struct sv text) {
+    struct canon_string *s = text.n ? ARENA_NEW(rq->arena, struct canon_string) : NULL;
+    if (text.n == 0)
+        return true;
+    if (!s)
+        return no_memory(rq);
+    s->text = text;
+    APPEND(rq->stop, rq->last_stop, s);
+    rq->n_stop++;
+    return true;
+}
+
+/* --- images ------------------------------------------------------------------------------------------------------- */
+
+struct sv canon_sniff(struct sv base64) {
+    static const struct {
+        const char *begins, *type;
+    } types[] = { /* the first bytes of each, encoded */
+        { "iVBORw0KGgo", "image/png" },
+        { "/9j/", "image/jpeg" },
+        { "R0lGOD", "image/gif" },
+        { "UklGR", "image/webp" },
+    };
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+        if (sv_starts(base64, sv_of(types[i].begins)))
+            return sv_of(types[i].type);
+    return SV_NULL;
+}
+
+static bool is_base64(struct sv v) {
+    for (size_t i = 0; i < v.n; i++) {
+        char c = v.p[i];
+        if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/' || c == '='))
+            return false;
+    }
+    return v.n > 0;
+}
+
+/* Without the white space some clients break lines with. */
+static struct sv without_space(struct canon_request *rq, struct sv v) {
+    char *to = arena_alloc(rq->arena, v.n);
+    size_t n = 0;
+    if (!to) {
+        no_memory(rq);
+        return SV_NULL;
+    }
+    for (size_t i = 0; i < v.n; i++)
+        if (v.p[i] != ' ' && v.p[i] != '\n' && v.p[i] != '\r' && v.p[i] != '\t')
+            to[n++] = v.p[i];
+    return (struct sv){ to, n };
+}
+
+bool canon_link(struct canon_request *rq, struct canon_part *p, struct sv url, const char *where) {
+    struct sv rest = url, head, type;
+    if (!sv_starts_nocase(url, SV("data:"))) {
+        if (!sv_starts_nocase(url, SV("http://")) && !sv_starts_nocase(url, SV("https://")))
+            return canon_bad(rq, "%s must be an http(s) or data URL", where);
+        p->url = url;
+        return true;
+    }
+    rest = sv_from(url, 5);
+    if (!sv_cut(&rest, ',', &head))
+        return canon_bad(rq, "%s is a data URL without data", where);
+    bool base64 = head.n >= 7 && sv_eq_nocase(sv_from(head, head.n - 7), SV(";base64"));
+    if (!base64)
+        return canon_bad(rq, "%s must be a data URL in base64", where);
+    type = head;
+    sv_cut(&type, ';', &head);
+    p->mime = sv_trim(head);
+    p->data = is_base64(rest) ? rest : without_space(rq, rest);
+    if (!is_base64(p->data))
+        return canon_bad(rq, "%s does not hold base64 data", where);
+    if (p->mime.n == 0 || sv_eq_nocase(p->mime, SV("application/octet-stream"))) {
+        p->mime = canon_sniff(p->data);
+        if (p->mime.n == 0 && p->kind == CANON_IMAGE)
+            return canon_bad(rq, "%s is not a PNG, JPEG, GIF or WebP image", where);
+    }
+    return rq->fault->code == ERR_NONE;
+}

@@ -1,0 +1,197 @@
+/* translate/canon_reply.c - what decoders and encoders of replies share. */
+#include <stdio.h>
+
+#include "llm/meter.h"
+#include "llm/print.h"
+#include "translate/canon.h"
+
+/* --- for decoders ------------------------------------------------------------------------------------------------- */
+
+static void emit(struct canon_reply *r, const struct canon_event *ev) {
+    if (r->fault.code == ERR_NONE)
+        r->emit(r, ev);
+}
+
+void canon_emit_text(struct canon_reply *r, enum canon_event_kind kind, struct sv text) {
+    if (text.n)
+        emit(r, &(struct canon_event){ .kind = kind, .text = text });
+}
+
+unsigned canon_emit_call(struct canon_reply *r, struct sv id, struct sv name) {
+    unsigned slot = r->n_slots++;
+    emit(r, &(struct canon_event){ .kind = CANON_E_CALL, .slot = slot, .id = id.n ? id : canon_new_id(r, "call_"), .name = name });
+    return slot;
+}
+
+void canon_emit_args(struct canon_reply *r, unsigned slot, struct sv text) {
+    if (text.n)
+        emit(r, &(struct canon_event){ .kind = CANON_E_ARGS, .slot = slot, .text = text });
+}
+
+void canon_emit_end(struct canon_reply *r) {
+    if (r->finish == CANON_FINISH_NONE)
+        canon_reply_fault(r, ERR_BAD_REPLY, "the runtime ended its answer without saying why");
+    else
+        emit(r, &(struct canon_event){ .kind = CANON_E_END });
+}
+
+void canon_finish_word(struct canon_reply *r, struct sv word) {
+    static const struct {
+        const char *word;
+        enum canon_finish means;
+    } words[] = {
+        { "stop", CANON_STOP }, { "eos_token", CANON_STOP }, { "eos", CANON_STOP }, { "end_turn", CANON_STOP },
+        { "eosFound", CANON_STOP }, { "repetition", CANON_STOP }, { "completed", CANON_STOP },
+        { "stop_sequence", CANON_STOP_SEQUENCE }, { "stopStringFound", CANON_STOP_SEQUENCE }, { "word", CANON_STOP_SEQUENCE },
+        { "length", CANON_LENGTH }, { "max_tokens", CANON_LENGTH }, { "limit", CANON_LENGTH },
+        { "max_output_tokens", CANON_LENGTH }, { "maxPredictedTokensReached", CANON_LENGTH },
+        { "contextLengthReached", CANON_CONTEXT_FULL }, { "model_context_window_exceeded", CANON_CONTEXT_FULL },
+        { "tool_calls", CANON_TOOL_CALLS }, { "function_call", CANON_TOOL_CALLS }, { "tool_use", CANON_TOOL_CALLS },
+        { "toolCalls", CANON_TOOL_CALLS }, { "content_filter", CANON_FILTERED }, { "refusal", CANON_REFUSED },
+        { "pause_turn", CANON_PAUSED }, { "load", CANON_LOADED }, { "unload", CANON_UNLOADED },
+    };
+    if (r->finish != CANON_FINISH_NONE || word.n == 0)
+        return;
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (sv_eq(word, sv_of(words[i].word)))
+            r->finish = words[i].means;
+    if (r->finish != CANON_FINISH_NONE)
+        return;
+    if (sv_eq(word, SV("abort")) || sv_eq(word, SV("cancelled")) || sv_eq(word, SV("error")))
+        canon_reply_fault(r, ERR_BAD_REPLY, "the runtime broke its answer off (%.*s)", SV_FMT(word));
+    else
+        r->finish = CANON_STOP; /* a word nobody knows yet: it did finish */
+}
+
+bool canon_reply_fault(struct canon_reply *r, enum err_code code, const char *fmt, ...) {
+    va_list ap;
+    if (r->fault.code != ERR_NONE)
+        return false;
+    va_start(ap, fmt);
+    vsnprintf(r->fault.text, sizeof r->fault.text, fmt, ap);
+    va_end(ap);
+    r->fault.code = code;
+    return false;
+}
+
+bool canon_reply_error(struct canon_reply *r, yyjson_val *error) {
+    struct buf text = BUF_MAX(8 << 10);
+    struct print p = print_begin(&text);
+    struct err e;
+    print_open(&p, NULL, '{');
+    canon_print_value(&p, "error", error);
+    print_close(&p, '}');
+    translate_fault(500, buf_sv(&text), &e);
+    buf_deinit(&text);
+    return canon_reply_fault(r, e.code, "%s", e.text);
+}
+
+/* Small events are parsed without the allocator. Two trees are never alive at once, as canon.h asks. */
+yyjson_doc *canon_parse(struct canon_reply *r, struct sv data) {
+    enum { POOL = 32 << 10, POOL_MAX = 3 << 10 };
+    static _Thread_local _Alignas(16) char pool[POOL];
+    yyjson_alc alc;
+    yyjson_doc *doc = NULL;
+    if (data.n <= POOL_MAX && yyjson_alc_pool_init(&alc, pool, sizeof pool))
+        doc = yyjson_read_opts((char *)(uintptr_t)data.p, data.n, YYJSON_READ_BIGNUM_AS_RAW, &alc, NULL);
+    if (!doc)
+        doc = json_parse_exact(data);
+    if (!doc)
+        canon_reply_fault(r, ERR_BAD_REPLY, "the runtime sent what is not JSON: %.*s", SV_FMT(sv_first(data, 60)));
+    return doc;
+}
+
+static void count(int64_t *to, yyjson_val *of, const char *name) {
+    int64_t n = json_i64(of, name, -1);
+    if (n >= 0)
+        *to = n;
+}
+
+void canon_usage_openai(struct canon_reply *r, yyjson_val *usage) {
+    yyjson_val *in = json_get(usage, "prompt_tokens_details"), *out = json_get(usage, "completion_tokens_details");
+    struct canon_usage *u = &r->usage;
+    if (!yyjson_is_obj(usage))
+        return;
+    if (!in)
+        in = json_get(usage, "input_tokens_details");
+    if (!out)
+        out = json_get(usage, "output_tokens_details");
+    count(&u->input, usage, "prompt_tokens");
+    count(&u->input, usage, "input_tokens");
+    count(&u->output, usage, "completion_tokens");
+    count(&u->output, usage, "output_tokens");
+    count(&u->cache_read, in, "cached_tokens");
+    count(&u->cache_write, in, "cache_write_tokens");
+    count(&u->reasoning, out, "reasoning_tokens");
+}
+
+/* --- for encoders ------------------------------------------------------------------------------------------------- */
+
+struct sv canon_new_id(struct canon_reply *r, const char *prefix) {
+    static const char letters[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    uint64_t h = r->spec->seed + ++r->n_ids * 0x9e3779b97f4a7c15u;
+    size_t n = strlen(prefix);
+    char *text = arena_alloc(r->arena, n + 24);
+    if (!text) {
+        err_no_memory(r->fault.code == ERR_NONE ? &r->fault : NULL);
+        return SV("id");
+    }
+    memcpy(text, prefix, n);
+    for (int i = 0; i < 24; i++) {
+        h ^= h >> 30; /* splitmix64: spreads the seed, which the caller keeps unpredictable */
+        h *= 0xbf58476d1ce4e5b9u;
+        h ^= h >> 27;
+        h *= 0x94d049bb133111ebu;
+        h ^= h >> 31;
+        text[n + (size_t)i] = letters[h % 62];
+    }
+    return (struct sv){ text, n + 24 };
+}
+
+struct canon_usage canon_usage_settled(const struct canon_reply *r) {
+    enum { BYTES_PER_TOKEN = 4 };
+    struct canon_usage u = r->usage;
+    if (u.input < 0)
+        u.input = r->spec->input_estimate > 0 ? r->spec->input_estimate : 0;
+    if (u.output < 0 || (u.output == 0 && r->text_bytes))
+        u.output = (int64_t)((r->text_bytes + BYTES_PER_TOKEN - 1) / BYTES_PER_TOKEN);
+    if (u.cache_read > u.input)
+        u.cache_read = u.input;
+    return u;
+}
+
+static bool same_word(struct sv a, struct sv b) {
+    size_t i = 0, j = 0;
+    for (;;) {
+        while (i < a.n && (a.p[i] == '_' || a.p[i] == '-' || a.p[i] == '.'))
+            i++;
+        while (j < b.n && (b.p[j] == '_' || b.p[j] == '-' || b.p[j] == '.'))
+            j++;
+        if (i == a.n || j == b.n)
+            return i == a.n && j == b.n;
+        if ((a.p[i++] | 0x20) != (b.p[j++] | 0x20))
+            return false;
+    }
+}
+
+const struct canon_tool *canon_tool_named(const struct canon_reply *r, struct sv name) {
+    const struct canon_tool *near = NULL;
+    unsigned n = 0;
+    for (const struct canon_tool *t = r->tools; t; t = t->next) {
+        if (sv_eq(t->name, name))
+            return t;
+        if (same_word(t->name, name)) {
+            near = t;
+            n++;
+        }
+    }
+    return n == 1 ? near : NULL;
+}
+
+struct sv canon_custom_input(struct canon_reply *r, struct sv args) {
+    yyjson_doc *doc = json_parse(args);
+    yyjson_val *input = json_get(yyjson_doc_get_root(doc), "input");
+    struct sv text = yyjson_is_str(input) ? arena_sv(r->arena, json_sv(input)) : arena_sv(r->arena, args);
+    yyjson_doc_free(doc);
+    return text;
+}

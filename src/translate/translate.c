@@ -1,0 +1,441 @@
+/* translate/translate.c - the way of one exchange: read, settle, print; then decode, refine, encode.
+ *
+ * Between decoder and encoder every event passes refine(): it makes the runtime's stream well-formed (one start, one end,
+ * nothing behind it), takes reasoning out of tags or puts it between them, and drops what the client does not want. */
+#include "translate/translate.h"
+
+#include <stdio.h>
+
+#include "llm/print.h"
+#include "translate/canon.h"
+#include "translate/think.h"
+
+struct translate {
+    struct canon_reply reply;
+    struct translate_spec spec;
+    struct arena arena;          /* of the reply and what it needs of the request */
+    const struct dialect *client, *runtime;
+    struct think think;
+    bool in_tags;                /* TRANSLATE_REASONING_SHOW: the opening tag is out */
+    struct buf degraded;
+    enum canon_kind kind;
+};
+
+/* --- the dialects ------------------------------------------------------------------------------------------------- */
+
+static const struct dialect *const dialects[] = {
+    &dialect_chat,
+    &dialect_completions,
+};
+
+const struct dialect *dialect_of(enum llm_api api) {
+    for (size_t i = 0; i < sizeof dialects / sizeof dialects[0]; i++)
+        if (dialects[i]->api == api)
+            return dialects[i];
+    return NULL;
+}
+
+/* What a request may be printed for, best first. Ollama's own API comes before its /v1, which hides failures in mid-stream. */
+static const enum llm_api chat_order[] = { LLM_OLLAMA_CHAT, LLM_CHAT, LLM_MESSAGES, LLM_RESPONSES, LLM_LMSTUDIO0_CHAT, LLM_NONE };
+static const enum llm_api prompt_order[] = { LLM_OLLAMA_GENERATE, LLM_COMPLETIONS, LLM_LMSTUDIO0_COMPLETIONS, LLM_NONE };
+static const enum llm_api embed_order[] = { LLM_OLLAMA_EMBED, LLM_EMBEDDINGS, LLM_LMSTUDIO0_EMBEDDINGS, LLM_NONE };
+static const enum llm_api *const orders[] = { [CANON_CHAT] = chat_order, [CANON_PROMPT] = prompt_order, [CANON_EMBED] = embed_order };
+
+unsigned translate_through(enum llm_api client) {
+    const struct dialect *d = dialect_of(client);
+    unsigned bits = 0;
+    if (!d || !d->read)
+        return 0;
+    for (int kind = CANON_CHAT; kind <= CANON_EMBED; kind++) {
+        bool prompts = client == LLM_COMPLETIONS || client == LLM_LMSTUDIO0_COMPLETIONS;
+        bool embeds = client == LLM_EMBEDDINGS || client == LLM_LMSTUDIO0_EMBEDDINGS || client == LLM_OLLAMA_EMBED || client == LLM_OLLAMA_EMBEDDINGS;
+        bool possible = embeds ? kind == CANON_EMBED : kind == CANON_PROMPT ? prompts || client == LLM_OLLAMA_GENERATE : kind == CANON_CHAT && !prompts;
+        for (const enum llm_api *api = orders[kind]; possible && *api != LLM_NONE; api++)
+            bits |= llm_speaks(*api);
+    }
+    return bits;
+}
+
+static const struct dialect *choose(const struct translate_spec *spec, enum canon_kind kind) {
+    const struct dialect *own = dialect_of(spec->client);
+    if ((spec->speaks & llm_speaks(spec->client)) && own->print)
+        return own;
+    for (const enum llm_api *api = orders[kind]; *api != LLM_NONE; api++) {
+        const struct dialect *d = spec->speaks & llm_speaks(*api) ? dialect_of(*api) : NULL;
+        if (d && d->print)
+            return d;
+    }
+    return NULL;
+}
+
+/* --- the request -------------------------------------------------------------------------------------------------- */
+
+/* The client's body with the slug's members: defaults where it has none, forced ones in any case. */
+static yyjson_doc *amend(yyjson_doc *doc, struct sv defaults, struct sv forced) {
+    yyjson_doc *was[2] = { json_parse(defaults), json_parse(forced) }, *out = NULL;
+    yyjson_mut_doc *mut = yyjson_doc_mut_copy(doc, &json_heap);
+    yyjson_mut_val *root = yyjson_mut_doc_get_root(mut);
+    size_t i, n;
+    yyjson_val *key, *value;
+    for (int force = 0; force < 2 && root; force++) {
+        yyjson_obj_foreach(yyjson_doc_get_root(was[force]), i, n, key, value) {
+            if (yyjson_mut_obj_getn(root, yyjson_get_str(key), yyjson_get_len(key)) && !force)
+                continue;
+            yyjson_mut_val *name = yyjson_val_mut_copy(mut, key);
+            yyjson_mut_obj_put(root, name, yyjson_val_mut_copy(mut, value));
+        }
+    }
+    if (root)
+        out = yyjson_mut_doc_imut_copy(mut, &json_heap);
+    yyjson_mut_doc_free(mut);
+    yyjson_doc_free(was[0]);
+    yyjson_doc_free(was[1]);
+    yyjson_doc_free(doc);
+    return out;
+}
+
+static bool keep_tools(struct translate *t, const struct canon_request *rq) {
+    struct canon_tool **to = &t->reply.tools;
+    for (const struct canon_tool *tool = rq->tools; tool; tool = tool->next) {
+        struct canon_tool *copy = ARENA_NEW(&t->arena, struct canon_tool);
+        if (!copy)
+            return false;
+        copy->name = arena_sv(&t->arena, tool->name);
+        copy->space = arena_sv(&t->arena, tool->space);
+        copy->is_custom = tool->is_custom;
+        *to = copy;
+        to = &copy->next;
+    }
+    return true;
+}
+
+static void refine(struct canon_reply *r, const struct canon_event *ev);
+
+/* What the reply needs once the request is gone. */
+static bool keep(struct translate *t, const struct canon_request *rq) {
+    struct canon_reply *r = &t->reply;
+    r->arena = &t->arena;
+    r->spec = &t->spec;
+    r->is_stream = t->spec.stream;
+    r->begun_us = r->now_us = t->spec.now_us;
+    r->now_s = t->spec.now_s;
+    r->usage = (struct canon_usage){ -1, -1, -1, -1, -1 };
+    r->load_us = r->prompt_us = r->output_us = -1;
+    r->wants_usage = rq->wants_usage;
+    r->wants_summary = rq->wants_summary;
+    r->wants_encrypted = rq->wants_encrypted;
+    r->deprecated_functions = rq->deprecated_functions;
+    r->omits_reasoning = rq->omits_reasoning;
+    r->logprobs = rq->logprobs;
+    r->wants_base64 = rq->wants_base64;
+    r->parallel = rq->parallel;
+    r->model = t->spec.shown_model;
+    r->emit = refine;
+    buf_init(&r->logprobs_json, t->spec.reply_max);
+    think_init(&t->think);
+    t->kind = rq->kind;
+    return keep_tools(t, rq) && (!t->client->begin || t->client->begin(r)) && (!t->runtime->start || t->runtime->start(r));
+}
+
+static bool read_and_print(struct translate *t, struct canon_request *rq, struct buf *out) {
+    yyjson_val *body = yyjson_doc_get_root(rq->doc);
+    if (!yyjson_is_obj(body))
+        return canon_bad(rq, "the body must be a JSON object");
+    if (!t->client->read(rq, body) || !canon_settle(rq))
+        return false;
+    rq->stream = t->spec.stream;
+    t->runtime = choose(&t->spec, rq->kind);
+    if (!t->runtime) {
+        err_set(rq->fault, ERR_UNSUPPORTED, "no endpoint of this model takes %s",
+                rq->kind == CANON_PROMPT ? "bare prompts (completions without a chat template)" : "requests of this kind");
+        return false;
+    }
+    if (!t->runtime->print(rq, out) || rq->fault->code != ERR_NONE)
+        return false;
+    if (out->failed)
+        return err_set(rq->fault, ERR_TOO_LARGE, "the request is too large once it is translated (limit %zu bytes)", t->spec.body_max);
+    if (!keep(t, rq))
+        return err_no_memory(rq->fault);
+    return true;
+}
+
+struct translate *translate_new(const struct translate_spec *spec, struct buf *out, struct err *e) {
+    struct err fault = { 0 };
+    struct arena arena;
+    struct translate *t = mem_new(sizeof *t);
+    if (!t) {
+        err_no_memory(e);
+        return NULL;
+    }
+    t->spec = *spec;
+    t->client = dialect_of(spec->client);
+    arena_init(&t->arena, spec->reply_max, NULL);
+    buf_init(&t->degraded, 4096);
+    arena_init(&arena, spec->body_max, NULL);
+    struct canon_request rq = { .arena = &arena, .spec = &t->spec, .max_output = -1, .think_budget = -1, .top_logprobs = -1,
+                                .num_ctx = -1, .dimensions = -1, .degraded = &t->degraded, .fault = &fault };
+    rq.doc = json_parse_exact(spec->body);
+    if (rq.doc && (spec->defaults.n || spec->forced.n))
+        rq.doc = amend(rq.doc, spec->defaults, spec->forced);
+    bool ok = rq.doc ? t->client && read_and_print(t, &rq, out) : err_no_memory(&fault);
+    yyjson_doc_free(rq.doc);
+    arena_deinit(&arena);
+    if (ok)
+        return t;
+    if (fault.code == ERR_NONE)
+        err_no_memory(&fault);
+    *e = fault;
+    translate_free(t);
+    return NULL;
+}
+
+void translate_free(struct translate *t) {
+    if (!t)
+        return;
+    for (struct canon_block *b = t->reply.blocks; b; b = b->next)
+        buf_deinit(&b->text);
+    buf_deinit(&t->reply.logprobs_json);
+    buf_deinit(&t->degraded);
+    think_deinit(&t->think);
+    arena_deinit(&t->arena);
+    mem_free(t);
+}
+
+enum llm_api translate_api(const struct translate *t) {
+    return t->runtime->api;
+}
+
+struct sv translate_path(const struct translate *t) {
+    return sv_of(t->runtime->path);
+}
+
+struct sv translate_type(const struct translate *t) {
+    return t->spec.stream ? sv_of(t->client->stream_type) : SV("application/json");
+}
+
+struct sv translate_degraded(const struct translate *t) {
+    return buf_sv(&t->degraded);
+}
+
+bool translate_is_over(const struct translate *t) {
+    return t->reply.ended;
+}
+
+/* --- events ------------------------------------------------------------------------------------------------------- */
+
+/* Adds to the block that is open, or opens another. */
+static void collect(struct canon_reply *r, const struct canon_event *ev) {
+    struct canon_block *b = r->last_block;
+    switch (ev->kind) {
+    case CANON_E_ARGS:
+        for (b = r->blocks; b && !(b->kind == CANON_E_CALL && b->slot == ev->slot);)
+            b = b->next;
+        break;
+    case CANON_E_SIGNATURE:
+        if (b && b->kind == CANON_E_REASONING)
+            b->signature = arena_sv(r->arena, ev->text);
+        return;
+    case CANON_E_REASONING:
+    case CANON_E_TEXT:
+    case CANON_E_REFUSAL:
+        if (b && b->kind == ev->kind)
+            break;
+        /* fall through */
+    case CANON_E_CALL:
+        b = ARENA_NEW(r->arena, struct canon_block);
+        if (!b)
+            break;
+        b->kind = ev->kind;
+        b->slot = ev->slot;
+        b->id = arena_sv(r->arena, ev->id);
+        b->name = arena_sv(r->arena, ev->name);
+        buf_init(&b->text, r->spec->reply_max);
+        if (r->last_block)
+            r->last_block->next = b;
+        else
+            r->blocks = b;
+        r->last_block = b;
+        break;
+    default:
+        return;
+    }
+    r->held += ev->text.n;
+    if (r->held > r->spec->reply_max)
+        canon_reply_fault(r, ERR_BAD_REPLY, "the answer is larger than limits.upstream.reply (%zu bytes)", r->spec->reply_max);
+    else if (!b || !buf_add(&b->text, ev->text))
+        canon_reply_fault(r, ERR_NO_MEMORY, "out of memory");
+}
+
+static void collect_logprobs(struct canon_reply *r, yyjson_val *entries) {
+    size_t i, n;
+    yyjson_val *one;
+    struct print p = { &r->logprobs_json, 0 };
+    yyjson_arr_foreach(entries, i, n, one)
+        canon_print_value(&p, NULL, one);
+    if (r->logprobs_json.failed)
+        canon_reply_fault(r, ERR_BAD_REPLY, "the log probabilities are larger than limits.upstream.reply");
+}
+
+static void deliver(struct translate *t, const struct canon_event *ev) {
+    struct canon_reply *r = &t->reply;
+    if (!r->started) {
+        r->started = true;
+        if (ev->kind != CANON_E_START)
+            deliver(t, &(struct canon_event){ .kind = CANON_E_START });
+    }
+    if (t->kind != CANON_EMBED && (!r->is_stream || r->keeps_blocks)) {
+        collect(r, ev);
+        if (ev->kind == CANON_E_LOGPROBS && !r->is_stream)
+            collect_logprobs(r, ev->value);
+    }
+    if (r->fault.code == ERR_NONE && (r->is_stream || t->kind == CANON_EMBED))
+        t->client->encode(r, ev);
+}
+
+static void deliver_text(struct translate *t, enum canon_event_kind kind, struct sv text) {
+    struct canon_reply *r = &t->reply;
+    enum translate_reasoning how = r->omits_reasoning ? TRANSLATE_REASONING_STRIP : t->spec.reasoning;
+    r->text_bytes += text.n;
+    if (!r->first_us)
+        r->first_us = r->now_us;
+    if (kind == CANON_E_REASONING && how == TRANSLATE_REASONING_STRIP)
+        return;
+    if (how == TRANSLATE_REASONING_SHOW && t->in_tags != (kind == CANON_E_REASONING)) {
+        t->in_tags = !t->in_tags;
+        deliver(t, &(struct canon_event){ .kind = CANON_E_TEXT, .text = t->in_tags ? SV("<think>") : SV("</think>\n\n") });
+    }
+    if (how == TRANSLATE_REASONING_SHOW)
+        kind = kind == CANON_E_REASONING ? CANON_E_TEXT : kind;
+    r->has_output = true;
+    if (text.n)
+        deliver(t, &(struct canon_event){ .kind = kind, .text = text });
+}
+
+static void on_thought(void *arg, bool is_reasoning, struct sv text) {
+    deliver_text(arg, is_reasoning ? CANON_E_REASONING : CANON_E_TEXT, text);
+}
+
+static bool splits_tags(const struct translate *t) {
+    return (t->spec.quirks & TRANSLATE_Q_THINK_TAGS) && t->kind == CANON_CHAT && t->spec.reasoning != TRANSLATE_REASONING_SHOW;
+}
+
+/* The runtime's calls past the first are left out when the client asked for one at a time. */
+static bool is_extra_call(const struct canon_reply *r, const struct canon_event *ev) {
+    return r->parallel == CANON_NO && ev->slot > 0;
+}
+
+static void refine(struct canon_reply *r, const struct canon_event *ev) {
+    struct translate *t = CONTAINER(r, struct translate, reply);
+    if (r->ended)
+        return;
+    switch (ev->kind) {
+    case CANON_E_START:
+        if (!r->started)
+            deliver(t, ev);
+        break;
+    case CANON_E_TEXT:
+        if (splits_tags(t))
+            think_feed(&t->think, ev->text, on_thought, t);
+        else
+            deliver_text(t, ev->kind, ev->text);
+        break;
+    case CANON_E_REASONING:
+    case CANON_E_REFUSAL:
+        deliver_text(t, ev->kind, ev->text);
+        break;
+    case CANON_E_SIGNATURE:
+        if (t->spec.reasoning == TRANSLATE_REASONING_SPLIT && !r->omits_reasoning)
+            deliver(t, ev);
+        break;
+    case CANON_E_CALL:
+    case CANON_E_ARGS:
+    case CANON_E_CALL_END:
+        think_end(&t->think, on_thought, t);
+        if (is_extra_call(r, ev))
+            break;
+        if (t->in_tags)
+            deliver_text(t, CANON_E_TEXT, SV_NULL);
+        r->has_calls = r->has_output = true;
+        r->text_bytes += ev->text.n;
+        if (!r->first_us)
+            r->first_us = r->now_us;
+        deliver(t, ev);
+        break;
+    case CANON_E_LOGPROBS:
+        if (r->logprobs)
+            deliver(t, ev);
+        break;
+    case CANON_E_END:
+        think_end(&t->think, on_thought, t);
+        if (t->in_tags)
+            deliver_text(t, CANON_E_TEXT, SV_NULL);
+        if (r->has_calls && r->finish == CANON_STOP)
+            r->finish = CANON_TOOL_CALLS;
+        deliver(t, ev);
+        r->ended = true;
+        break;
+    default: deliver(t, ev);
+    }
+}
+
+/* --- the reply ---------------------------------------------------------------------------------------------------- */
+
+static bool settled(struct translate *t, struct buf *out, struct err *e) {
+    struct canon_reply *r = &t->reply;
+    if (r->fault.code == ERR_NONE && t->arena.overflow)
+        canon_reply_fault(r, ERR_BAD_REPLY, "the answer is larger than limits.upstream.reply (%zu bytes)", t->spec.reply_max);
+    if (r->fault.code == ERR_NONE && out->failed)
+        canon_reply_fault(r, ERR_NO_MEMORY, "out of memory");
+    if (r->fault.code == ERR_NONE)
+        return true;
+    *e = r->fault;
+    return false;
+}
+
+bool translate_event(struct translate *t, struct sv name, struct sv data, uint64_t now_us, struct buf *out, struct err *e) {
+    struct canon_reply *r = &t->reply;
+    r->now_us = now_us;
+    r->out = out;
+    if (r->ended || r->fault.code != ERR_NONE)
+        return settled(t, out, e);
+    t->runtime->decode(r, name, data);
+    return settled(t, out, e);
+}
+
+bool translate_end(struct translate *t, uint64_t now_us, struct buf *out, struct err *e) {
+    struct canon_reply *r = &t->reply;
+    r->now_us = now_us;
+    r->out = out;
+    if (!r->ended && r->fault.code == ERR_NONE)
+        t->runtime->decode_end(r);
+    if (!r->ended && r->fault.code == ERR_NONE)
+        canon_reply_fault(r, ERR_BAD_REPLY, "the runtime broke its answer off");
+    if (r->fault.code == ERR_NONE && !r->is_stream && t->kind != CANON_EMBED)
+        t->client->print_reply(r);
+    return settled(t, out, e);
+}
+
+bool translate_reply(struct translate *t, struct sv body, uint64_t now_us, struct buf *out, struct err *e) {
+    struct canon_reply *r = &t->reply;
+    r->now_us = now_us;
+    r->out = out;
+    yyjson_doc *doc = canon_parse(r, body);
+    yyjson_val *root = yyjson_doc_get_root(doc), *error = json_get(root, "error");
+    if (error && !yyjson_is_null(error))
+        canon_reply_error(r, error);
+    else if (doc)
+        t->runtime->decode_reply(r, root);
+    bool ok = r->fault.code != ERR_NONE || translate_end(t, now_us, out, e);
+    yyjson_doc_free(doc);
+    return ok && settled(t, out, e);
+}
+
+void translate_fail(struct translate *t, const struct err *e, struct buf *out) {
+    struct canon_reply *r = &t->reply;
+    r->out = out;
+    if (t->client->encode_fault && r->started)
+        t->client->encode_fault(r, e);
+    else
+        llm_error_event(out, t->spec.client, e, SV_NULL);
+    r->ended = true;
+}
