@@ -68,6 +68,7 @@ struct canon_tool {
     struct canon_tool *next;
     struct sv name, description;
     yyjson_val *schema;           /* NULL: none */
+    struct sv schema_text;        /* the same as JSON text, when it is not the client's; empty */
     enum canon_tri strict;
     bool is_custom;               /* free text input */
     struct sv space;              /* Responses namespace; empty */

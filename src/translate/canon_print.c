@@ -91,6 +91,8 @@ void canon_print_args_object(struct print *p, const char *name, struct sv args) 
 void canon_print_schema(struct print *p, const char *name, const struct canon_tool *t) {
     if (t->is_custom)
         canon_print_raw(p, name, SV("{\"type\":\"object\",\"properties\":{\"input\":{\"type\":\"string\"}},\"required\":[\"input\"]}"));
+    else if (t->schema_text.n)
+        canon_print_raw(p, name, t->schema_text);
     else if (t->schema)
         canon_print_value(p, name, t->schema);
     else

@@ -26,6 +26,7 @@ struct translate {
 static const struct dialect *const dialects[] = {
     &dialect_chat,
     &dialect_completions,
+    &dialect_messages,
 };
 
 const struct dialect *dialect_of(enum llm_api api) {

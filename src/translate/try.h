@@ -39,7 +39,7 @@ static inline char *try_fault(const struct err *e) {
 
 /* Ids of 24 letters are replaced by TRY_IDS, so that expected texts can be written by hand. */
 static inline char *try_plain(char *text) {
-    static const char *const prefixes[] = { "chatcmpl-", "cmpl-", "resp_", "msg_", "call_", "toolu_", "fc_", "rs_", "ctc_" };
+    static const char *const prefixes[] = { "chatcmpl-", "cmpl-", "resp_", "msg_", "call_", "toolu_", "fc_", "rs_", "ctc_", "drover." };
     for (char *at = text; *at; at++) {
         for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
             size_t n = strlen(prefixes[i]), m = 0;
