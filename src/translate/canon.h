@@ -130,6 +130,7 @@ struct canon_request {
     int64_t top_logprobs;         /* -1 */
     bool stream, wants_usage;
     yyjson_val *keep_alive;       /* Ollama's form */
+    yyjson_val *options;          /* Ollama's, whole: what no field above holds goes to another Ollama only */
     int64_t num_ctx;              /* -1 */
     struct sv user_key;
     yyjson_val *metadata;
@@ -169,9 +170,10 @@ struct canon_row {
     bool (*read)(struct canon_request *rq, const struct canon_row *row, yyjson_val *value);
     size_t at;                    /* offsetof in struct canon_request, for the general readers below */
 };
-/* Reads an object member by member. null counts as absent. Unknown members go to rq->extra when keep is set, else they are
- * lost as CANON_LOSS. `where` is a prefix for complaints, "" or "options.". Rows end with a NULL name. */
-bool canon_members(struct canon_request *rq, yyjson_val *object, const char *where, const struct canon_row *rows, bool keep);
+/* Reads an object member by member. null counts as absent; unknown members go to rq->extra when keep is set, else they are
+ * passed over. Rows end with a NULL name. */
+bool canon_members(struct canon_request *rq, yyjson_val *object, const struct canon_row *rows, bool keep);
+const struct canon_row *canon_row_named(const struct canon_row *rows, struct sv name); /* NULL: none */
 bool canon_row_number(struct canon_request *rq, const struct canon_row *row, yyjson_val *v);  /* yyjson_val * */
 bool canon_row_int(struct canon_request *rq, const struct canon_row *row, yyjson_val *v);     /* int64_t >= 0, at most 2^31-1 */
 bool canon_row_limit(struct canon_request *rq, const struct canon_row *row, yyjson_val *v);   /* as int; 0 and less: not given */

@@ -127,19 +127,21 @@ static bool keep_extra(struct canon_request *rq, struct sv name, yyjson_val *v) 
     return true;
 }
 
-bool canon_members(struct canon_request *rq, yyjson_val *object, const char *where, const struct canon_row *rows, bool keep) {
+const struct canon_row *canon_row_named(const struct canon_row *rows, struct sv name) {
+    for (; rows->name; rows++)
+        if (sv_eq(sv_of(rows->name), name))
+            return rows;
+    return NULL;
+}
+
+bool canon_members(struct canon_request *rq, yyjson_val *object, const struct canon_row *rows, bool keep) {
     size_t i, n;
     yyjson_val *key, *value;
     yyjson_obj_foreach(object, i, n, key, value) {
-        struct sv name = json_sv(key);
-        const struct canon_row *row = rows;
-        while (row->name && !sv_eq(sv_of(row->name), name))
-            row++;
+        const struct canon_row *row = canon_row_named(rows, json_sv(key));
         if (yyjson_is_null(value))
             continue;
-        if (row->name ? !row->read(rq, row, value)
-            : keep    ? !keep_extra(rq, name, value)
-                      : !canon_lose(rq, CANON_LOSS, "%s%.*s", where, SV_FMT(sv_first(name, 64))))
+        if (row ? !row->read(rq, row, value) : keep && !keep_extra(rq, json_sv(key), value))
             return false;
     }
     return rq->fault->code == ERR_NONE;

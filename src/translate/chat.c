@@ -443,7 +443,7 @@ bool chat_read(struct canon_request *rq, yyjson_val *body) {
         return false;
     if (now && !yyjson_is_null(now) && !canon_row_limit(rq, &limits[1], now))
         return false;
-    return canon_members(rq, body, "", rows, true) && read_choice(rq, json_get(body, "tool_choice")) &&
+    return canon_members(rq, body, rows, true) && read_choice(rq, json_get(body, "tool_choice")) &&
            read_function_choice(rq, json_get(body, "function_call"));
 }
 

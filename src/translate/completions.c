@@ -68,7 +68,7 @@ static const struct canon_row rows[] = {
 
 bool completions_read(struct canon_request *rq, yyjson_val *body) {
     rq->kind = CANON_PROMPT;
-    return canon_members(rq, body, "", rows, true) && (rq->prompt || canon_bad(rq, "\"prompt\" is missing"));
+    return canon_members(rq, body, rows, true) && (rq->prompt || canon_bad(rq, "\"prompt\" is missing"));
 }
 
 bool completions_print(struct canon_request *rq, struct buf *out) {

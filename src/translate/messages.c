@@ -366,7 +366,7 @@ bool messages_read(struct canon_request *rq, yyjson_val *body) {
         return canon_bad(rq, "\"messages\" is missing");
     if (!json_get(body, "max_tokens"))
         return canon_bad(rq, "\"max_tokens\" is missing");
-    if (!canon_members(rq, body, "", rows, true))
+    if (!canon_members(rq, body, rows, true))
         return false;
     if (rq->max_output == 0) /* warm the cache: the least a runtime can generate is one token */
         rq->max_output = 1;

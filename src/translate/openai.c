@@ -1,5 +1,7 @@
 #include "translate/openai.h"
 
+#include "translate/ollama.h"
+
 #include "llm/print.h"
 
 void openai_print_sampling(struct canon_request *rq, struct print *p) {
@@ -29,22 +31,27 @@ void openai_print_stream(struct canon_request *rq, struct print *p) {
     print_close(p, '}');
 }
 
+void openai_print_member(struct print *p, struct sv name, yyjson_val *value) {
+    print_comma(p);
+    buf_add_json(p->to, name);
+    buf_add_char(p->to, ':');
+    canon_print_value(&(struct print){ p->to, p->to->n }, NULL, value);
+}
+
 bool openai_print_extra(struct canon_request *rq, struct print *p, unsigned family) {
     bool same = dialect_of(rq->spec->client)->family == family;
     for (const struct canon_extra *x = rq->extra; x; x = x->next) {
         if (same) {
-            print_comma(p);
-            buf_add_json(p->to, x->name);
-            buf_add_char(p->to, ':');
-            canon_print_value(&(struct print){ p->to, p->to->n }, NULL, x->value);
+            openai_print_member(p, x->name, x->value);
         } else if (!canon_lose(rq, CANON_LOSS, "%.*s", SV_FMT(sv_first(x->name, 64)))) {
             return false;
         }
     }
     /* What only Ollama's own API can say. */
-    if (rq->keep_alive && !canon_lose(rq, CANON_HINT, "keep_alive"))
-        return false;
-    return rq->num_ctx < 0 || canon_lose(rq, CANON_LOSS, "options.num_ctx");
+    if (same && family == FAMILY_OLLAMA)
+        return true;
+    return (!rq->keep_alive || canon_lose(rq, CANON_HINT, "keep_alive")) &&
+           (rq->num_ctx < 0 || canon_lose(rq, CANON_LOSS, "options.num_ctx")) && ollama_lose_options(rq);
 }
 
 void openai_print_usage(const struct canon_reply *r, struct print *p) {

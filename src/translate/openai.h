@@ -11,6 +11,7 @@ struct print;
 /* -- requests (openai.c) */
 void openai_print_sampling(struct canon_request *rq, struct print *p); /* numbers and stop, under the runtime's names */
 void openai_print_stream(struct canon_request *rq, struct print *p);
+void openai_print_member(struct print *p, struct sv name, yyjson_val *value);
 /* Members no canonical field holds: printed when the client's dialect is of the same family, else lost by name. */
 bool openai_print_extra(struct canon_request *rq, struct print *p, unsigned family);
 

@@ -27,6 +27,8 @@ static const struct dialect *const dialects[] = {
     &dialect_chat,
     &dialect_completions,
     &dialect_messages,
+    &dialect_ollama_chat,
+    &dialect_ollama_generate,
 };
 
 const struct dialect *dialect_of(enum llm_api api) {
