@@ -71,7 +71,7 @@ struct canon_tool {
     struct sv schema_text;        /* the same as JSON text, when it is not the client's; empty */
     enum canon_tri strict;
     bool is_custom;               /* free text input */
-    struct sv space;              /* Responses namespace; empty */
+    struct sv space;              /* Responses namespace, in front of the name with "__" between; often empty */
 };
 
 enum canon_choice { CANON_CHOICE_UNSET, CANON_CHOICE_AUTO, CANON_CHOICE_NONE, CANON_CHOICE_REQUIRED, CANON_CHOICE_NAMED };
@@ -192,10 +192,15 @@ struct canon_part *canon_part(struct canon_request *rq, struct canon_parts *to, 
 struct canon_call *canon_call(struct canon_request *rq, struct canon_message *m);
 struct canon_reasoning *canon_reasoning(struct canon_request *rq, struct canon_message *m);
 struct canon_tool *canon_tool(struct canon_request *rq);
+/* Leaves only the tools that an array of {"name"} or {"function":{"name"}} lists. */
+void canon_keep_tools(struct canon_request *rq, yyjson_val *allowed);
 bool canon_stop(struct canon_request *rq, struct sv text); /* empty ones are dropped */
 /* data:<mime>;base64,<data> -> mime and data; any other URL -> url. A missing type is found by its first bytes. `where` is for
  * complaints. */
 bool canon_link(struct canon_request *rq, struct canon_part *p, struct sv url, const char *where);
+/* Takes base64 data and its media type as they are printed later: nothing but base64 gets through. An image without a type gets
+ * the one its first bytes tell. */
+bool canon_data(struct canon_request *rq, struct canon_part *p, struct sv mime, struct sv data, const char *where);
 /* The type of a base64 image by its first bytes; empty when it is none of PNG, JPEG, GIF, WebP. */
 struct sv canon_sniff(struct sv base64);
 /* A copy in the request's arena, formatted; "" when memory is out (fault is set). */
@@ -216,6 +221,7 @@ struct sv canon_join(struct canon_request *rq, const struct canon_parts *parts, 
 struct print;
 void canon_print_value(struct print *p, const char *name, yyjson_val *v);      /* nothing when v is NULL */
 void canon_print_raw(struct print *p, const char *name, struct sv json);      /* JSON text as it is */
+void canon_print_link(struct print *p, const char *name, const struct canon_part *part); /* a data URL, or the URL */
 /* A call's arguments as an object, whatever the model wrote: the table in 8.2 of the reference. */
 void canon_print_args_object(struct print *p, const char *name, struct sv args);
 /* The schema, or {"type":"object","properties":{}}; for a custom tool the object with one string "input". */
@@ -269,6 +275,9 @@ struct canon_block {     /* what a whole reply consists of, in the order it came
     struct buf text;            /* of a call: its arguments */
     struct sv id, name, signature;
     unsigned slot;
+    struct sv item;             /* the encoder's own id for it; empty: not begun yet */
+    unsigned index;             /* and its place */
+    bool closed;
 };
 
 /* The reply of one exchange: what decoder and encoder share, and what was kept of the request. */
@@ -348,6 +357,7 @@ struct dialect {
 
     /* Client side. */
     bool (*read)(struct canon_request *rq, yyjson_val *body);
+    bool (*keep)(const struct canon_request *rq, struct canon_reply *r); /* what the reply repeats of the request, into r->echo */
     bool (*begin)(struct canon_reply *r);                                /* the encoder's state; false: no memory */
     void (*encode)(struct canon_reply *r, const struct canon_event *ev); /* one event of a stream, into r->out */
     void (*print_reply)(struct canon_reply *r);                          /* a whole reply, from r->blocks */

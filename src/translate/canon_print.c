@@ -67,6 +67,19 @@ void canon_print_value(struct print *p, const char *name, yyjson_val *v) {
     print_value(p->to, v, 0);
 }
 
+void canon_print_link(struct print *p, const char *name, const struct canon_part *part) {
+    if (!part->data.p) {
+        print_str(p, name, part->url);
+        return;
+    }
+    print_name(p, name);
+    buf_add(p->to, SV("\"data:"));
+    buf_add(p->to, part->mime);
+    buf_add(p->to, SV(";base64,"));
+    buf_add(p->to, part->data);
+    buf_add_char(p->to, '"');
+}
+
 void canon_print_args_object(struct print *p, const char *name, struct sv args) {
     yyjson_doc *doc = json_parse(args), *inner = NULL;
     yyjson_val *v = yyjson_doc_get_root(doc);

@@ -322,6 +322,26 @@ bool canon_stop(struct canon_request *rq, struct sv text) {
     return true;
 }
 
+void canon_keep_tools(struct canon_request *rq, yyjson_val *allowed) {
+    struct canon_tool **at = &rq->tools;
+    rq->last_tool = NULL;
+    while (*at) {
+        size_t i, n;
+        yyjson_val *one;
+        bool wanted = false;
+        yyjson_arr_foreach(allowed, i, n, one) {
+            yyjson_val *what = json_get(one, "function");
+            wanted = wanted || sv_eq(json_str(what ? what : one, "name"), (*at)->name);
+        }
+        if (wanted) {
+            rq->last_tool = *at;
+            at = &(*at)->next;
+        } else {
+            *at = (*at)->next;
+        }
+    }
+}
+
 /* --- images ------------------------------------------------------------------------------------------------------- */
 
 struct sv canon_sniff(struct sv base64) {
@@ -362,6 +382,26 @@ static struct sv without_space(struct canon_request *rq, struct sv v) {
     return (struct sv){ to, n };
 }
 
+bool canon_data(struct canon_request *rq, struct canon_part *p, struct sv mime, struct sv data, const char *where) {
+    bool odd = mime.n > 100;
+    for (size_t i = 0; i < mime.n; i++) {
+        char c = mime.p[i];
+        odd = odd || !(((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || (c >= '0' && c <= '9') || c == '/' || c == '.' || c == '+' || c == '-');
+    }
+    if (odd)
+        return canon_bad(rq, "%s has a malformed media type", where);
+    p->mime = mime;
+    p->data = is_base64(data) ? data : without_space(rq, data);
+    if (!is_base64(p->data))
+        return canon_bad(rq, "%s does not hold base64 data", where);
+    if (p->kind == CANON_IMAGE && (mime.n == 0 || sv_eq_nocase(mime, SV("application/octet-stream")))) {
+        p->mime = canon_sniff(p->data);
+        if (p->mime.n == 0)
+            return canon_bad(rq, "%s is not a PNG, JPEG, GIF or WebP image", where);
+    }
+    return true;
+}
+
 bool canon_link(struct canon_request *rq, struct canon_part *p, struct sv url, const char *where) {
     struct sv rest = url, head, type;
     if (!sv_starts_nocase(url, SV("data:"))) {
@@ -378,14 +418,5 @@ bool canon_link(struct canon_request *rq, struct canon_part *p, struct sv url, c
         return canon_bad(rq, "%s must be a data URL in base64", where);
     type = head;
     sv_cut(&type, ';', &head);
-    p->mime = sv_trim(head);
-    p->data = is_base64(rest) ? rest : without_space(rq, rest);
-    if (!is_base64(p->data))
-        return canon_bad(rq, "%s does not hold base64 data", where);
-    if (p->mime.n == 0 || sv_eq_nocase(p->mime, SV("application/octet-stream"))) {
-        p->mime = canon_sniff(p->data);
-        if (p->mime.n == 0 && p->kind == CANON_IMAGE)
-            return canon_bad(rq, "%s is not a PNG, JPEG, GIF or WebP image", where);
-    }
-    return rq->fault->code == ERR_NONE;
+    return canon_data(rq, p, sv_trim(head), rest, where);
 }

@@ -260,28 +260,6 @@ static bool read_functions(struct canon_request *rq, const struct canon_row *row
     return true;
 }
 
-/* Only the allowed ones stay. */
-static bool keep_allowed(struct canon_request *rq, yyjson_val *allowed) {
-    struct canon_tool **at = &rq->tools;
-    rq->last_tool = NULL;
-    while (*at) {
-        size_t i, n;
-        yyjson_val *one;
-        bool wanted = false;
-        yyjson_arr_foreach(allowed, i, n, one) {
-            yyjson_val *what = json_get(one, "function");
-            wanted = wanted || sv_eq(json_str(what ? what : one, "name"), (*at)->name);
-        }
-        if (wanted) {
-            rq->last_tool = *at;
-            at = &(*at)->next;
-        } else {
-            *at = (*at)->next;
-        }
-    }
-    return true;
-}
-
 /* After all other members: it refers to the tools. */
 static bool read_choice(struct canon_request *rq, yyjson_val *v) {
     struct sv word = json_sv(v), type = json_str(v, "type");
@@ -290,7 +268,7 @@ static bool read_choice(struct canon_request *rq, yyjson_val *v) {
         return true;
     if (allowed) {
         word = json_str(allowed, "mode");
-        keep_allowed(rq, json_get(allowed, "tools"));
+        canon_keep_tools(rq, json_get(allowed, "tools"));
     }
     if (sv_eq(word, SV("auto")))
         rq->choice = CANON_CHOICE_AUTO;
@@ -456,20 +434,6 @@ static bool has_only_text(const struct canon_parts *parts) {
     return true;
 }
 
-/* mime and data as a URL, or the URL. */
-static void print_link(struct print *p, const char *name, const struct canon_part *part) {
-    if (!part->data.p) {
-        print_str(p, name, part->url);
-        return;
-    }
-    print_name(p, name);
-    buf_add(p->to, SV("\"data:"));
-    buf_add(p->to, part->mime);
-    buf_add(p->to, SV(";base64,"));
-    buf_add(p->to, part->data);
-    buf_add_char(p->to, '"');
-}
-
 static bool print_part(struct canon_request *rq, struct print *p, const struct canon_message *m, const struct canon_part *part) {
     switch (part->kind) {
     case CANON_TEXT:
@@ -489,7 +453,7 @@ static bool print_part(struct canon_request *rq, struct print *p, const struct c
         print_open(p, NULL, '{');
         print_str(p, "type", SV("image_url"));
         print_open(p, "image_url", '{');
-        print_link(p, "url", part);
+        canon_print_link(p, "url", part);
         if (part->detail.n)
             print_str(p, "detail", part->detail);
         print_close(p, '}');

@@ -28,14 +28,9 @@ static bool read_source(struct canon_request *rq, struct canon_part *p, yyjson_v
     struct sv type = json_str(source, "type");
     p->title = json_str(block, "title");
     if (sv_eq(type, SV("base64"))) {
-        p->data = json_str(source, "data");
-        p->mime = json_str(source, "media_type");
-        struct sv sniffed = canon_sniff(p->data);
-        if (p->kind == CANON_IMAGE && !sniffed.n)
+        if (p->kind == CANON_IMAGE && !canon_sniff(json_str(source, "data")).n)
             return canon_bad(rq, "%s.source.data is not a PNG, JPEG, GIF or WebP image in base64", where);
-        if (!p->mime.n)
-            p->mime = sniffed;
-        return true;
+        return canon_data(rq, p, json_str(source, "media_type"), json_str(source, "data"), canon_text(rq, "%s.source.data", where));
     }
     if (sv_eq(type, SV("url"))) {
         struct sv url = json_str(source, "url");

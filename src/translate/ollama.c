@@ -27,10 +27,10 @@ static bool read_images(struct canon_request *rq, struct canon_message *m, yyjso
         struct canon_part *p = canon_part(rq, &m->parts, CANON_IMAGE, (uint32_t)i);
         if (!p)
             return false;
-        p->data = json_sv(one);
-        p->mime = canon_sniff(p->data);
-        if (!p->mime.n)
+        if (!canon_sniff(json_sv(one)).n)
             return canon_bad(rq, "%s[%zu] is not a PNG, JPEG, GIF or WebP image in base64", where, i);
+        if (!canon_data(rq, p, SV_NULL, json_sv(one), canon_text(rq, "%s[%zu]", where, i)))
+            return false;
     }
     return true;
 }

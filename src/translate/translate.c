@@ -29,6 +29,7 @@ static const struct dialect *const dialects[] = {
     &dialect_messages,
     &dialect_ollama_chat,
     &dialect_ollama_generate,
+    &dialect_responses,
 };
 
 const struct dialect *dialect_of(enum llm_api api) {
@@ -137,7 +138,7 @@ static bool keep(struct translate *t, const struct canon_request *rq) {
     buf_init(&r->logprobs_json, t->spec.reply_max);
     think_init(&t->think);
     t->kind = rq->kind;
-    return keep_tools(t, rq) && (!t->client->begin || t->client->begin(r)) && (!t->runtime->start || t->runtime->start(r));
+    return keep_tools(t, rq) && (!t->client->keep || t->client->keep(rq, r)) && (!t->client->begin || t->client->begin(r)) && (!t->runtime->start || t->runtime->start(r));
 }
 
 static bool read_and_print(struct translate *t, struct canon_request *rq, struct buf *out) {
@@ -288,7 +289,7 @@ static void deliver(struct translate *t, const struct canon_event *ev) {
     }
     if (t->kind != CANON_EMBED && (!r->is_stream || r->keeps_blocks)) {
         collect(r, ev);
-        if (ev->kind == CANON_E_LOGPROBS && !r->is_stream)
+        if (ev->kind == CANON_E_LOGPROBS)
             collect_logprobs(r, ev->value);
     }
     if (r->fault.code == ERR_NONE && (r->is_stream || t->kind == CANON_EMBED))
