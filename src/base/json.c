@@ -35,6 +35,60 @@ yyjson_doc *json_parse_exact(struct sv text) {
     return parse(text, YYJSON_READ_BIGNUM_AS_RAW);
 }
 
+/* The code unit of an escape at the beginning of v. */
+static bool escape(struct sv v, unsigned *ret_unit) {
+    unsigned unit = 0;
+    if (v.n < 6 || v.p[0] != '\\' || v.p[1] != 'u')
+        return false;
+    for (int i = 2; i < 6; i++) {
+        char c = v.p[i];
+        int digit = c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
+        if (digit < 0)
+            return false;
+        unit = unit << 4 | (unsigned)digit;
+    }
+    *ret_unit = unit;
+    return true;
+}
+
+/* Half a pair becomes U+FFFD; both take six bytes. */
+static void mend(char *p, size_t n) {
+    for (size_t i = 0; i < n;) {
+        struct sv rest = { p + i, n - i };
+        unsigned unit, low;
+        if (p[i] != '\\') {
+            i++;
+        } else if (!escape(rest, &unit)) {
+            i += 2;
+        } else if (unit >= 0xd800 && unit < 0xdc00 && escape(sv_from(rest, 6), &low) && low >= 0xdc00 && low < 0xe000) {
+            i += 12;
+        } else {
+            if (unit >= 0xd800 && unit < 0xe000)
+                memcpy(p + i + 2, "fffd", 4);
+            i += 6;
+        }
+    }
+}
+
+yyjson_doc *json_parse_foreign(struct sv text, bool *ret_mended) {
+    yyjson_doc *doc = json_parse(text);
+    *ret_mended = false;
+    if (doc || text.n == 0)
+        return doc;
+    char *copy = mem_copy(text.p, text.n);
+    if (!copy)
+        return NULL;
+    mend(copy, text.n);
+    doc = parse((struct sv){ copy, text.n }, YYJSON_READ_ALLOW_INVALID_UNICODE | YYJSON_READ_BIGNUM_AS_RAW);
+    mem_free(copy);
+    *ret_mended = doc != NULL;
+    return doc;
+}
+
+yyjson_doc *json_parse_raw(struct sv text) {
+    return parse(text, YYJSON_READ_NUMBER_AS_RAW);
+}
+
 void json_doc_freep(yyjson_doc **doc) {
     yyjson_doc_free(*doc);
     *doc = NULL;
@@ -58,6 +112,9 @@ int64_t json_i64(yyjson_val *obj, const char *key, int64_t otherwise) {
         return yyjson_get_uint(v) <= INT64_MAX ? (int64_t)yyjson_get_uint(v) : otherwise;
     if (yyjson_is_sint(v))
         return yyjson_get_sint(v);
+    uint64_t raw;
+    if (yyjson_is_raw(v) && sv_to_u64((struct sv){ yyjson_get_raw(v), yyjson_get_len(v) }, &raw) && raw <= INT64_MAX)
+        return (int64_t)raw;
     if (yyjson_is_real(v)) {
         double d = yyjson_get_real(v);
         if (d == floor(d) && fabs(d) < 9007199254740992.0)

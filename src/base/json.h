@@ -18,6 +18,12 @@ extern const yyjson_alc json_heap;
 yyjson_doc *json_parse(struct sv text);
 /* The same, but numbers the machine cannot hold (1e400, integers above 64 bits) stay as raw text. */
 yyjson_doc *json_parse_exact(struct sv text);
+/* The same, but all numbers stay as raw text. */
+yyjson_doc *json_parse_raw(struct sv text);
+/* The same for an answer of somebody else's program, where one bad value must not cost the rest: when the text is no JSON, it
+ * is read once more with unpaired surrogate escapes as U+FFFD, other bad bytes in strings left as they are, and numbers no
+ * machine can hold as raw text. *ret_mended: that was needed, and helped. */
+yyjson_doc *json_parse_foreign(struct sv text, bool *ret_mended);
 void json_doc_freep(yyjson_doc **doc);
 
 /* obj may be NULL or no object. The view is borrowed from the document. */

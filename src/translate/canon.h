@@ -331,6 +331,8 @@ bool canon_reply_error(struct canon_reply *r, yyjson_val *error);
 /* The JSON of an event or a reply; a lone half of a surrogate pair is mended. NULL: r->fault. Free with yyjson_doc_free before
  * the next one is parsed. */
 yyjson_doc *canon_parse(struct canon_reply *r, struct sv data);
+/* The same for vectors: numbers stay as they were written. */
+yyjson_doc *canon_parse_raw(struct canon_reply *r, struct sv data);
 /* Counters of an OpenAI chat, completions or Responses usage object. Later ones win. */
 void canon_usage_openai(struct canon_reply *r, yyjson_val *usage);
 

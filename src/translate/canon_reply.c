@@ -101,6 +101,13 @@ yyjson_doc *canon_parse(struct canon_reply *r, struct sv data) {
     return doc;
 }
 
+yyjson_doc *canon_parse_raw(struct canon_reply *r, struct sv data) {
+    yyjson_doc *doc = json_parse_raw(data);
+    if (!doc)
+        canon_reply_fault(r, ERR_BAD_REPLY, "the runtime sent what is not JSON: %.*s", SV_FMT(sv_first(data, 60)));
+    return doc;
+}
+
 static void count(int64_t *to, yyjson_val *of, const char *name) {
     int64_t n = json_i64(of, name, -1);
     if (n >= 0)

@@ -30,6 +30,13 @@ static const struct dialect *const dialects[] = {
     &dialect_ollama_chat,
     &dialect_ollama_generate,
     &dialect_responses,
+    &dialect_lmstudio0_chat,
+    &dialect_lmstudio0_completions,
+    &dialect_lmstudio1_chat,
+    &dialect_embeddings,
+    &dialect_lmstudio0_embeddings,
+    &dialect_ollama_embed,
+    &dialect_ollama_embeddings,
 };
 
 const struct dialect *dialect_of(enum llm_api api) {
@@ -423,7 +430,7 @@ bool translate_reply(struct translate *t, struct sv body, uint64_t now_us, struc
     struct canon_reply *r = &t->reply;
     r->now_us = now_us;
     r->out = out;
-    yyjson_doc *doc = canon_parse(r, body);
+    yyjson_doc *doc = t->kind == CANON_EMBED ? canon_parse_raw(r, body) : canon_parse(r, body);
     yyjson_val *root = yyjson_doc_get_root(doc), *error = json_get(root, "error");
     if (error && !yyjson_is_null(error))
         canon_reply_error(r, error);
