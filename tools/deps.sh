@@ -93,7 +93,7 @@ deps_test() {
         if ! have node || ! have npm; then die "the tests need node and npm"; fi
         return 0
     }
-    apt_install testing curl openssl util-linux
+    apt_install testing curl openssl util-linux iproute2
     # Any node and npm will do: tools/node.sh finds a newer node where this one is too old.
     { have node && have npm; } || apt_install testing nodejs npm
 }

@@ -1,8 +1,8 @@
 /* fleet/discovery.c - a round: next_place -> try_place -> on_looked -> next_place ... -> round_over -> (interval) -> again.
  *
- * Near places come first (known ports of the loopback address, then labelled containers), then the LAN addresses that the
- * operator listed. At most 16 looks are under way, so even a listed /22 sees a trickle. A place that answers but is no
- * runtime is left alone for ten minutes. mDNS is not part of this release. */
+ * Near places come first (known ports of the loopback address, then labelled containers), then what announces itself by
+ * multicast DNS, then the LAN addresses that the operator listed. At most 16 looks are under way, so even a listed /22 sees a
+ * trickle. A place that answers but is no runtime is left alone for ten minutes. An announcement only says where to look. */
 #include "fleet/discovery.h"
 
 #include <arpa/inet.h>
@@ -12,14 +12,13 @@
 
 #include "base/log.h"
 #include "fleet/containers.h"
+#include "fleet/foreign.h"
+#include "fleet/mdns.h"
 
 enum {
     AT_ONCE = 16,           /* looks under way */
     LAN_CONNECT_MS = 1000,
-    FOREIGN_MS = 600000,    /* how long a place that is no runtime is left alone */
-    FOREIGN_MAX = 1024,     /* such places that are remembered */
     HOST_MAX = 64,
-    LOOPBACK = 0x7f000001,
 };
 
 /* The usual ports, and the ones next to those that often hold a second server. 80, where TGI and TEI containers listen, is
@@ -34,6 +33,7 @@ struct place {
     uint16_t port;
     char name[HOST_MAX + 1];
     bool is_lan;
+    bool is_here;           /* announced, and at an address of this machine */
 };
 
 struct attempt {
@@ -45,12 +45,6 @@ struct attempt {
     struct look *look;
 };
 
-struct foreign { /* answered, and is none of ours */
-    uint64_t until_ms;
-    size_t key_n;
-    char key[HOST_MAX + 8];
-};
-
 struct discovery {
     const struct endpoint_home *home;
     struct config *config;
@@ -59,19 +53,21 @@ struct discovery {
     struct timer next;
     struct list under_way;   /* of struct attempt */
     unsigned n_under_way, n_near_under_way;
-    struct map foreign;      /* of struct foreign, by "host:port" */
+    struct foreign foreign;  /* by "host:port" */
     bool in_round, settled;
     bool again;              /* another round was asked for meanwhile */
 
     /* Where the round is. */
-    enum { AT_PORTS, AT_HINT, AT_CONTAINERS, AT_LAN, AT_END } stage;
+    enum { AT_PORTS, AT_HINT, AT_CONTAINERS, AT_MDNS, AT_LAN, AT_END } stage;
     size_t port, entry;
     uint32_t address;        /* within the LAN entry */
     struct probe *containers;
     struct dialer *socket;
     struct place boxes[CONTAINERS_MAX];
     size_t n_boxes, box;
-    bool asked_containers;
+    struct mdns *mdns;       /* listening */
+    struct place announced[MDNS_PLACES_MAX];
+    size_t n_announced, next_announced;
 };
 
 static void pump(struct discovery *d);
@@ -82,19 +78,19 @@ static bool is_loopback(const char *host) {
     return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0;
 }
 
-static bool listens_there(const struct config_listen *n, const char *host, uint16_t port) {
+static bool listens_there(const struct config_listen *n, const struct place *at) {
     const struct sockaddr_in *v4 = (const void *)&n->addr;
     const struct sockaddr_in6 *v6 = (const void *)&n->addr;
     char text[INET6_ADDRSTRLEN] = "";
-    if (n->addr.ss_family == AF_INET && ntohs(v4->sin_port) == port) {
+    if (n->addr.ss_family == AF_INET && ntohs(v4->sin_port) == at->port) {
         if (v4->sin_addr.s_addr == INADDR_ANY)
-            return is_loopback(host);
-        return inet_ntop(AF_INET, &v4->sin_addr, text, sizeof text) && strcmp(text, host) == 0;
+            return at->is_here || is_loopback(at->host);
+        return inet_ntop(AF_INET, &v4->sin_addr, text, sizeof text) && strcmp(text, at->host) == 0;
     }
-    if (n->addr.ss_family == AF_INET6 && ntohs(v6->sin6_port) == port) {
+    if (n->addr.ss_family == AF_INET6 && ntohs(v6->sin6_port) == at->port) {
         if (memcmp(&v6->sin6_addr, &in6addr_any, sizeof in6addr_any) == 0)
-            return is_loopback(host);
-        return inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof text) && strcmp(text, host) == 0;
+            return at->is_here || is_loopback(at->host);
+        return inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof text) && strcmp(text, at->host) == 0;
     }
     return false;
 }
@@ -103,43 +99,35 @@ static bool listens_there(const struct config_listen *n, const char *host, uint1
  * its answers: a port meant to be taken over may as well still belong to the runtime that had it first. */
 static bool is_own(const struct config *c, const struct place *at) {
     for (size_t i = 0; i < c->n_listen; i++)
-        if (listens_there(&c->listen[i], at->host, at->port))
+        if (listens_there(&c->listen[i], at))
             return true;
     return false;
 }
 
-static struct sv key_of(const struct place *at, char *space, size_t size) {
-    int n = snprintf(space, size, "%s:%u", at->host, at->port);
+static struct sv key_of(const struct place *at, char space[static FOREIGN_KEY_MAX]) {
+    int n = snprintf(space, FOREIGN_KEY_MAX, "%s:%u", at->host, at->port);
     return (struct sv){ space, (size_t)n };
 }
 
-static bool is_foreign(struct discovery *d, const struct place *at) {
-    char space[HOST_MAX + 8];
-    struct foreign *f = map_get(&d->foreign, key_of(at, space, sizeof space));
-    if (!f || f->until_ms > loop_now_ms(d->home->loop))
-        return f != NULL;
-    map_del(&d->foreign, (struct sv){ f->key, f->key_n });
-    mem_free(f);
-    return false;
+/* An endpoint is there, or it is just being looked at. */
+static bool is_seen(struct discovery *d, const char *host, uint16_t port) {
+    LIST_FOR(it, &d->under_way) {
+        const struct attempt *a = CONTAINER(it, struct attempt, under_way);
+        if (a->at.port == port && strcmp(a->at.host, host) == 0)
+            return true;
+    }
+    return d->on->is_known(d->owner, sv_of(host), port);
+}
+
+static bool is_left_alone(struct discovery *d, const struct place *at) {
+    char space[FOREIGN_KEY_MAX];
+    return is_own(d->config, at) || foreign_has(&d->foreign, key_of(at, space), loop_now_ms(d->home->loop)) ||
+           is_seen(d, at->host, at->port) || (at->is_here && is_seen(d, "127.0.0.1", at->port));
 }
 
 static void leave_alone(struct discovery *d, const struct place *at) {
-    struct foreign *f = d->foreign.n < FOREIGN_MAX ? mem_new(sizeof *f) : NULL;
-    if (!f)
-        return;
-    f->until_ms = loop_now_ms(d->home->loop) + FOREIGN_MS;
-    f->key_n = key_of(at, f->key, sizeof f->key).n;
-    struct sv key = { f->key, f->key_n };
-    if (map_get(&d->foreign, key) || !map_put(&d->foreign, key, f))
-        mem_free(f);
-}
-
-static void forget_foreign(struct discovery *d) {
-    size_t at = 0;
-    for (struct map_entry *e; (e = map_next(&d->foreign, &at));)
-        mem_free(e->value);
-    map_deinit(&d->foreign);
-    map_init(&d->foreign);
+    char space[FOREIGN_KEY_MAX];
+    foreign_add(&d->foreign, key_of(at, space), loop_now_ms(d->home->loop));
 }
 
 /* --- the places of a round ------------------------------------------------------------------------------------------ */
@@ -207,11 +195,11 @@ static bool next_lan(struct discovery *d, struct place *ret) {
 
 static void enter(struct discovery *d, int stage) {
     d->stage = stage;
-    d->port = d->entry = d->box = 0;
+    d->port = d->entry = d->box = d->next_announced = 0;
     d->address = 0;
 }
 
-/* False at the end of the round, or while the list of containers is awaited. */
+/* False at the end of the round, or while the list of containers or announcements are awaited. */
 static bool next_place(struct discovery *d, struct place *ret) {
     *ret = (struct place){ 0 };
     switch (d->stage) {
@@ -232,6 +220,15 @@ static bool next_place(struct discovery *d, struct place *ret) {
             return false;
         if (d->box < d->n_boxes) {
             *ret = d->boxes[d->box++];
+            return true;
+        }
+        enter(d, AT_MDNS);
+        /* fall through */
+    case AT_MDNS:
+        if (d->mdns)
+            return false;
+        if (d->next_announced < d->n_announced) {
+            *ret = d->announced[d->next_announced++];
             return true;
         }
         enter(d, AT_LAN);
@@ -282,7 +279,7 @@ static void on_looked(void *owner, struct look *l) {
 
 static void try_place(struct discovery *d, const struct place *at) {
     struct attempt *a;
-    if (is_own(d->config, at) || is_foreign(d, at) || d->on->is_known(d->owner, sv_of(at->host), at->port))
+    if (is_left_alone(d, at))
         return;
     a = mem_new(sizeof *a);
     if (!a)
@@ -343,16 +340,55 @@ static void ask_containers(struct discovery *d) {
     }
 }
 
+/* --- multicast DNS ------------------------------------------------------------------------------------------------- */
+
+/* Another Drover is told of, once in ten minutes, and left alone: it is no runtime. Its key is none of a place, so that an
+ * announcement cannot hide a runtime. */
+static void note_drover(struct discovery *d, const struct place *at) {
+    char space[FOREIGN_KEY_MAX];
+    int n = snprintf(space, sizeof space, "drover %s:%u", at->host, at->port);
+    struct sv key = { space, (size_t)n };
+    if (is_own(d->config, at) || foreign_has(&d->foreign, key, loop_now_ms(d->home->loop)))
+        return;
+    foreign_add(&d->foreign, key, loop_now_ms(d->home->loop));
+    log_event(LOG_INFO, "another Drover announces itself", F_STR("host", at->host), F_U64("port", at->port));
+}
+
+static void on_announced(void *owner, const struct mdns_found *f) {
+    struct discovery *d = owner;
+    for (size_t i = 0; i < f->n; i++) {
+        const struct mdns_instance *it = &f->v[i];
+        struct place *to = &d->announced[d->n_announced];
+        *to = (struct place){ .port = it->port, .is_lan = true, .is_here = it->is_here };
+        if (!it->at.family || !inet_ntop(it->at.family, it->at.bytes, to->host, sizeof to->host))
+            continue;
+        if (it->service == MDNS_DROVER)
+            note_drover(d, to);
+        else
+            d->n_announced++;
+    }
+    d->mdns = mdns_free(d->mdns);
+    pump(d);
+}
+
+static void ask_mdns(struct discovery *d) {
+    struct mdns_how how = { .listen_ms = MDNS_LISTEN_MS };
+    d->n_announced = 0;
+    if (d->config->discovery.mdns)
+        d->mdns = mdns_new(d->home->loop, &how, on_announced, d);
+}
+
 /* --- rounds ------------------------------------------------------------------------------------------------------- */
 
 static void begin_round(void *arg) {
     struct discovery *d = arg;
     d->again = d->in_round;
-    if (d->in_round)
-        return;
-    d->in_round = true;
-    enter(d, AT_PORTS);
-    ask_containers(d);
+    if (!d->in_round) {
+        d->in_round = true;
+        enter(d, AT_PORTS);
+        ask_containers(d);
+        ask_mdns(d);
+    }
     pump(d);
 }
 
@@ -362,7 +398,7 @@ static void pump(struct discovery *d) {
         return;
     while (d->n_under_way < AT_ONCE && next_place(d, &at))
         try_place(d, &at);
-    if (d->stage >= AT_LAN && d->n_near_under_way == 0 && !d->settled) {
+    if (d->stage >= AT_MDNS && d->n_near_under_way == 0 && !d->settled) {
         d->settled = true;
         d->on->on_settled(d->owner);
     }
@@ -381,7 +417,7 @@ struct discovery *discovery_new(const struct endpoint_home *home, struct config 
     d->on = on;
     d->owner = owner;
     list_init(&d->under_way);
-    map_init(&d->foreign);
+    foreign_init(&d->foreign);
     timer_set(home->loop, &d->next, 0, begin_round, d);
     return d;
 }
@@ -389,13 +425,14 @@ struct discovery *discovery_new(const struct endpoint_home *home, struct config 
 void discovery_apply(struct discovery *d, struct config *c) {
     config_unref(d->config);
     d->config = config_ref(c);
+    d->mdns = mdns_free(d->mdns);
     if (d->in_round)
         enter(d, AT_END); /* its lists are gone; what is under way comes home */
     timer_set(d->home->loop, &d->next, 0, begin_round, d);
 }
 
 void discovery_now(struct discovery *d) {
-    forget_foreign(d);
+    foreign_forget(&d->foreign);
     timer_set(d->home->loop, &d->next, 0, begin_round, d);
 }
 
@@ -403,12 +440,12 @@ void discovery_free(struct discovery *d) {
     if (!d)
         return;
     timer_stop(d->home->loop, &d->next);
+    mdns_free(d->mdns);
     probe_cancel(d->containers);
     dialer_unref(d->socket);
     while (!list_empty(&d->under_way))
         attempt_free(CONTAINER(d->under_way.next, struct attempt, under_way));
-    forget_foreign(d);
-    map_deinit(&d->foreign);
+    foreign_deinit(&d->foreign);
     config_unref(d->config);
     mem_free(d);
 }

@@ -1,8 +1,9 @@
 /* fleet/discovery.h - private to fleet: finding runtimes nobody wrote down.
  *
- * On start, every discovery.interval and when asked to, a round: known ports of this machine, labelled containers, and the
- * LAN addresses that the operator listed; nothing else is ever touched. What turns out to be a runtime is handed to on_found
- * and is an endpoint like any other from then on. Control loop only. */
+ * On start, every discovery.interval and when asked to, a round: known ports of this machine, labelled containers, what
+ * announces itself by multicast DNS (if that is on), and the LAN addresses that the operator listed; nothing else is ever
+ * touched. What turns out to be a runtime is handed to on_found and is an endpoint like any other from then on. Control loop
+ * only. */
 #ifndef DROVER_FLEET_DISCOVERY_H
 #define DROVER_FLEET_DISCOVERY_H
 
@@ -22,7 +23,7 @@ struct discovery_events {
     bool (*is_known)(void *owner, struct sv host, uint16_t port);
     /* Borrows found. */
     void (*on_found)(void *owner, const struct discovery_found *found);
-    /* The first round is over (lists of LAN addresses may take longer and are not waited for). */
+    /* The first round is over (announcements and lists of LAN addresses take longer and are not waited for). */
     void (*on_settled)(void *owner);
 };
 

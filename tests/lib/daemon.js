@@ -25,10 +25,11 @@ export function home(port, config = {}) {
   return it;
 }
 
-/** `drover serve` on a home: the child with .log (text so far) and .ended (a promise of {code, signal}). stderr: a descriptor instead of the log. */
-export function serve(place, { stderr = 'pipe', env = {} } = {}) {
+/** `drover serve` on a home: the child with .log (text so far) and .ended (a promise of {code, signal}). stderr: a descriptor instead of the log; within: a command that runs it. */
+export function serve(place, { stderr = 'pipe', env = {}, within = [] } = {}) {
   const { DROVER_BIN: _, ...rest } = process.env;
-  const child = spawn(DROVER, ['serve', '--config', place.file], { stdio: ['ignore', 'pipe', stderr], env: { ...rest, ...env } });
+  const [program, ...args] = [...within, DROVER, 'serve', '--config', place.file];
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', stderr], env: { ...rest, ...env } });
   running.add(child);
   child.log = '';
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', (data) => { child.log += data; });
