@@ -10,6 +10,9 @@ const extra = [
   ['llamacpp', { loading: true }, 'loading-llamacpp'],
   ['localai', { loading: true }, 'starting-localai'],
   ['ollama', { models: [] }, 'empty-ollama'],
+  // A name cut in the middle of a character: JSON.stringify writes it as an escape that stands alone.
+  ['ollama', { models: ['good:latest', 'half\ud800:latest'] }, 'half-ollama'],
+  ['vllm', { models: ['half\udc00', 'good'] }, 'half-vllm'],
   // Locked: a key is needed and Drover has none; the runtime is recognised all the same.
   ...['lmstudio', 'llamacpp', 'vllm', 'koboldcpp', 'tabbyapi', 'jan', 'lemonade', 'localai']
     .map((name) => [name, { requireKey: 'sk-test' }, `locked-${name}`]),
@@ -74,6 +77,18 @@ test('a llama-server that loads its model is loading, then up', async () => {
   fakeCalled('loading-llamacpp').options.loading = false;
   await until('the state up', async () => (await seen('loading-llamacpp')).state === 'up', 30000);
 });
+
+for (const name of ['half-ollama', 'half-vllm'])
+  test(`${name}: a name that is no text costs its own model only, and the reason says so`, async () => {
+    const endpoint = await until('the good model', async () => {
+      const e = await seen(name);
+      if (e?.models.length) return e;
+      throw new Error(JSON.stringify(e));
+    });
+    assert.deepEqual([endpoint.state, endpoint.models.length], ['up', 1]);
+    assert.match(endpoint.models[0].id, /^good/);
+    assert.match(endpoint.reason, /1 of its models/);
+  });
 
 test('an Ollama without models is Ollama', async () => {
   assert.equal((await settled('empty-ollama')).kind, 'ollama');

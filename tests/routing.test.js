@@ -106,6 +106,56 @@ test('a full endpoint makes requests wait in order, and turns away those past th
   assert.equal(Math.max(...fakes.narrow.inferences.map((r) => r.concurrent ?? 1)), 1);
 });
 
+test('as many wait as gateway.park_max says, for each target apart and over all workers', async () => {
+  const mine = { one: await startFake('openai', { models: ['one'] }), two: await startFake('openai', { models: ['two'] }) };
+  const other = await startDrover({ endpoints: Object.entries(mine).map(([name, f]) => ({ name, url: f.url, max_concurrent: 1 })),
+    config: { workers: 4, gateway: { park_max: 3, park_timeout: '20s' }, models: [{ slug: 'nick', targets: ['one/one'] }] }, models: ['one', 'two', 'nick'] });
+  try {
+    for (const fake of Object.values(mine)) fake.options.firstDelayMs = 1500;
+    const ask = async (model) => { const r = await other.post(CHAT, { model, messages: [] }); await r.text(); return [model, r.status]; };
+    const first = [ask('one'), ask('two')];
+    await until('both to be busy', () => mine.one.inferences.length && mine.two.inferences.length);
+    const rest = ['one', 'nick', 'two'].flatMap((model) => Array.from({ length: 8 }, () => ask(model)));
+    const refused = (await Promise.all(rest.map((p) => Promise.race([p, sleep(1000)])))).filter((a) => a?.[1] === 503);
+    assert.equal(refused.filter(([m]) => m !== 'two').length, 16 - 3, 'a target\'s other name is the same waiting room');
+    assert.equal(refused.filter(([m]) => m === 'two').length, 8 - 3);
+    assert.equal((await other.cliJson('status')).queued, 6);
+    for (const fake of Object.values(mine)) fake.options.firstDelayMs = 0;
+    const all = await Promise.all([...first, ...rest]);
+    assert.equal(all.filter(([, status]) => status === 200).length, 2 + 6);
+    assert.match(await (await other.get('/metrics')).text(), /drover_limit_hits_total\{limit="gateway.park_max"\} 18\n/);
+    assert.deepEqual(await Promise.all(Array.from({ length: 4 }, () => ask('one'))), Array(4).fill(['one', 200]), 'the places are free again');
+  } finally {
+    await other.stop();
+    for (const fake of Object.values(mine)) await fake.close();
+  }
+});
+
+test('a runtime\'s own figure is a preference: full ones come last, and still serve everybody', async () => {
+  const mine = { one: await startFake('llamacpp', { models: ['both'], slots: 1 }), four: await startFake('llamacpp', { models: ['both'], slots: 4 }) };
+  const other = await startDrover({ endpoints: Object.entries(mine).map(([name, f]) => ({ name, url: f.url, weight: name === 'one' ? 10000 : 1 })),
+    config: { workers: 2, gateway: { park_max: 1 } }, models: ['both'] });
+  try {
+    await until('the figures', async () => (await other.cliJson('endpoints')).endpoints.every((e) => e.models[0]?.slots === mine[e.name].options.slots));
+    for (const fake of Object.values(mine)) fake.options.firstDelayMs = 1500;
+    const ask = async (model) => { const r = await other.post(CHAT, { model, messages: [] }); await r.text(); return [r.status, r.headers.get('drover-target')]; };
+    const five = [];
+    for (let i = 0; i < 5; i++) {
+      five.push(ask('both'));
+      await until('it to be sent', () => mine.one.inferences.length + mine.four.inferences.length === i + 1);
+    }
+    assert.deepEqual([mine.one.inferences.length, mine.four.inferences.length], [1, 4]);
+    assert.equal((await other.cliJson('explain', 'both')).candidates.find((c) => c.endpoint === 'one').slots, 1);
+    for (const fake of Object.values(mine)) fake.options.firstDelayMs = 100;
+    const ten = await Promise.all(Array.from({ length: 10 }, () => ask('both@one')));
+    assert.deepEqual(ten, Array(10).fill([200, 'one/both']));
+    assert.deepEqual((await Promise.all(five)).map(([status]) => status), Array(5).fill(200));
+  } finally {
+    await other.stop();
+    for (const fake of Object.values(mine)) await fake.close();
+  }
+});
+
 test('a client that leaves while it waits frees its place', async () => {
   fakes.narrow.options.firstDelayMs = 1500;
   const first = chat('narrow');
@@ -147,6 +197,35 @@ test('the lists of every dialect hold the same models, merged', async () => {
   assert.equal((await (await drover.get('/v1/models/Qwen/Qwen3-8B')).json()).id, 'Qwen/Qwen3-8B');
   const show = await drover.post('/api/show', { model: 'south-only' });
   assert.equal(show.status, 200);
+});
+
+test('what Drover answers itself has an id, lists and pages too', async () => {
+  const seen = new Set();
+  for (const route of ['/healthz', '/readyz', '/version', '/metrics', '/v1/models', '/v1/models/narrow', '/api/tags', '/api/ps', '/api/version', '/', '/api/v0/models', '/api/v0/models/narrow',
+    '/api/v1/models', '/lmstudio-greeting', '/v1/models/nobody', '/nothing']) {
+    const response = await drover.get(route);
+    await response.arrayBuffer();
+    assert.match(response.headers.get('x-request-id') ?? 'none', /^[0-9a-f]{32}$/, route);
+    seen.add(response.headers.get('x-request-id'));
+  }
+  const show = await drover.post('/api/show', { model: 'south-only' });
+  await show.arrayBuffer();
+  assert.match(show.headers.get('x-request-id') ?? 'none', /^[0-9a-f]{32}$/);
+  assert.equal(seen.size, 16);
+});
+
+test('an error names the target that was tried, when there was one', async () => {
+  fakes.lmstudio.options.answer = (request, response) => response.socket.destroy();
+  const failed = await chat('lm-model');
+  assert.equal(failed.status, 502);
+  assert.equal(failed.headers.get('drover-target'), 'lmstudio/lm-model');
+  const link = await chat('coder', { messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'http://127.0.0.1/x.png' } }] }] });
+  assert.equal(link.status, 400, await link.text());
+  assert.equal(link.headers.get('drover-target'), 'north/Qwen/Qwen3-8B');
+  for (const unknown of [await chat('nobody'), await drover.post(CHAT, '{')]) {
+    assert.ok(unknown.status >= 400);
+    assert.equal(unknown.headers.get('drover-target'), null);
+  }
 });
 
 test('a multipart body is routed by its field, wherever it stands', async () => {

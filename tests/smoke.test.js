@@ -77,6 +77,43 @@ test('tells its state on the command line', async () => {
   assert.equal(endpoints[0].name, fake.name);
 });
 
+test('arguments that mean nothing are usage errors', async () => {
+  assert.equal((await drover.cli('config', 'show', 'extra')).code, 2);
+  for (const model of [MODEL, 'no-such-model']) {
+    const { code, stderr } = await drover.cli('explain', model, '--api', 'nonsense');
+    assert.equal(code, 2);
+    assert.match(stderr, /--api.*openai-chat.*anthropic/s);
+  }
+  assert.equal((await drover.cli('explain', MODEL, '--api', 'anthropic')).code, 0);
+});
+
+test('tells of names that lead nowhere: on the command line, and in the log after a reload', async () => {
+  drover.configure({ models: [{ slug: 'lost', targets: [`old-box/${MODEL}`], fallback: ['lots'] }, { slug: 'lots-of', targets: [MODEL] }] });
+  const { code, stdout, stderr } = await drover.cli('config', 'check');
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /: good/);
+  assert.match(stderr, /drover\.yaml:\d+:\d+: warning: models\[0\]\.targets\[0\]: "old-box" is no endpoint of this file/);
+  assert.match(stderr, /drover\.yaml:\d+:\d+: warning: models\[0\]\.fallback\[0\]: "lots" is no slug or alias/);
+  assert.equal((await drover.cli('reload')).code, 0);
+  await until('the warnings in the log', () => /"level":"warn".*"line":\d+.*old-box/.test(drover.log) && /"level":"warn".*fallback\[0\]/.test(drover.log));
+  drover.configure();
+  assert.equal((await drover.cli('reload')).code, 0);
+});
+
+test('a change of the file is applied once, though the watch and a reload both see it; an endpoint of another kind has changed, not gone', async () => {
+  const times = (what) => drover.log.split(what).length - 1;
+  const before = [times('"configuration reloaded"'), times('nothing in it has changed'), times('"endpoint changed"')];
+  drover.configure({ endpoints: [{ name: fake.name, url: fake.url, kind: 'vllm' }] });
+  assert.equal((await drover.cli('reload')).code, 0);
+  await until('the file watch', () => times('nothing in it has changed') > before[1], 10000);
+  assert.equal(times('"configuration reloaded"'), before[0] + 1);
+  assert.equal(times('"endpoint changed"'), before[2] + 1);
+  assert.equal(times('"endpoint removed"'), 0);
+  drover.configure();
+  assert.equal((await drover.cli('reload')).code, 0);
+  await until('the model', async () => (await drover.post('/v1/chat/completions', ask())).status === 200);
+});
+
 test('keeps the running settings when a changed file is bad, and takes a good one', async () => {
   drover.configure({ listen: 'nonsense' });
   drover.process.kill('SIGHUP');

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/utf8.h"
 #include "http/url.h"
+#include "llm/llm.h"
 #include "version.h"
 
 enum { OVERRIDES_MAX = 64, ARGS_MAX = 8, ANSWER_MAX = 64 << 20 };
@@ -260,7 +261,7 @@ static void print_explain(yyjson_val *v, struct arena *a) {
     table[0] = (struct table){ { SV("ENDPOINT"), SV("MODEL"), SV("VERDICT"), SV("STATE"), SV("BUSY"), SV("MS/TOKEN"),
                                  SV("REASON") } };
     yyjson_arr_foreach(list, i, n, it) {
-        int64_t max = json_i64(it, "max_concurrent", 0), speed = json_i64(it, "us_per_token", 0);
+        int64_t max = json_i64(it, "max_concurrent", json_i64(it, "slots", 0)), speed = json_i64(it, "us_per_token", 0);
         table[rows++] = (struct table){ { json_str(it, "endpoint"), json_str(it, "model"), json_str(it, "verdict"),
             json_str(it, "state"),
             max ? fmt(a, "%lld/%lld", (long long)json_i64(it, "in_flight", 0), (long long)max)
@@ -300,6 +301,13 @@ static void add_escaped(struct buf *b, struct sv v) {
 }
 
 static int verb_explain(struct cli *c) {
+    if (c->api && !llm_speaks_parse(sv_of(c->api))) {
+        fprintf(stderr, "drover: --api takes one of lmstudio");
+        for (unsigned i = 0; i < LLM_SPEAKS_N; i++)
+            fprintf(stderr, ", %s", llm_speaks_name(1u << i));
+        fputc('\n', stderr);
+        return CLI_USAGE;
+    }
     struct buf target = BUF_MAX(8192);
     buf_add(&target, SV("/drover/v1/explain?model="));
     add_escaped(&target, sv_of(c->args[0]));
@@ -397,7 +405,7 @@ static int verb_config(struct cli *c) {
     static struct config_report report;
     struct config_source s = source_of(c);
     bool is_show = c->n_args && strcmp(c->args[0], "show") == 0;
-    if (!is_show && (!c->n_args || strcmp(c->args[0], "check") != 0)) {
+    if (is_show ? c->n_args > 1 : !c->n_args || strcmp(c->args[0], "check") != 0) {
         fprintf(stderr, "usage: drover config check [FILE] | drover config show [--json]\n");
         return CLI_USAGE;
     }

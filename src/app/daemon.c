@@ -81,13 +81,19 @@ static void print_report(const struct config_report *r) {
     buf_deinit(&out);
 }
 
-static bool load(const struct config_source *source, struct config **ret, struct err *e) {
-    static struct config_report report; /* large; the control thread only */
-    struct config_source s = *source;
-    struct config *c = config_load(&s, &report);
+static struct config_report report; /* of the last load; large; the control thread only */
+
+static void log_warnings(void) {
     for (size_t i = 0; i < report.n_warnings; i++)
         log_event(LOG_WARN, "configuration", F_STR("file", report.warnings[i].source), F_U64("line", report.warnings[i].line),
                   F_STR("key", report.warnings[i].key), F_STR("warning", report.warnings[i].text));
+    if (report.n_more_warnings)
+        log_event(LOG_WARN, "configuration: more warnings, drover config check", F_U64("count", report.n_more_warnings));
+}
+
+static bool load(const struct config_source *source, struct config **ret, struct err *e) {
+    struct config_source s = *source;
+    struct config *c = config_load(&s, &report);
     if (!c) {
         const struct config_complaint *first = &report.complaints[0];
         err_set(e, ERR_CONFIG, "%s:%u:%u: %s: %s", first->source, first->line, first->column, first->key, first->text);
@@ -108,12 +114,18 @@ static void set_census(struct daemon *d) {
 
 static bool reload(void *owner, struct err *e) {
     struct daemon *d = owner;
-    struct config *next;
+    struct config *next = NULL;
     struct buf names = BUF_MAX(4096);
     if (!load(&d->options->source, &next, e)) {
         log_event(LOG_ERROR, "configuration refused, the running settings stay in force", F_STR("cause", e->text));
         return false;
     }
+    if (config_is_same(d->config, next) && fleet_is_complete(d->fleet)) { /* as when the file was changed and a reload asked for */
+        log_event(LOG_INFO, "configuration read again, nothing in it has changed", F_SV("file", next->file));
+        config_unref(next);
+        return true;
+    }
+    log_warnings();
     if (config_needs_restart(d->config, next, &names))
         log_event(LOG_WARN, "some settings apply only after a restart", F_SV("keys", buf_sv(&names)));
     buf_deinit(&names);
@@ -475,6 +487,7 @@ int daemon_run(const struct daemon_options *options) {
     if (load(&options->source, &d->config, &e)) {
         log_set_level((enum log_level)d->config->log.level);
         log_start(STDERR_FILENO, (enum log_format)d->config->log.format);
+        log_warnings();
         if (build(d, &e)) {
             watch_signals(d);
             for (size_t i = 0; i < d->n_places; i++)

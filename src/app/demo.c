@@ -206,7 +206,8 @@ struct demo_host *demo_host_new(struct demo *d, struct loop *l, struct err *e) {
         mem_free(h);
         return NULL;
     }
-    struct http_server_limits limits = { { 8192, 8192, 65536, 200, 256 }, BODY_MAX, 10000, 75000, 15000, 60000, 86400000, 0, 65536, 1000000 };
+    struct http_server_limits limits = { { 8192, 8192, 65536, 200, 256 }, BODY_MAX, 10000, 75000, 15000, 60000, 86400000, 0, 65536, 1000000,
+                                         LIMIT_BODY_MAX };
     http_server_limits(h->server, &limits);
     pthread_mutex_lock(&d->lock);
     if (d->n_hosts < HOSTS_MAX)

@@ -45,6 +45,7 @@ static void set_limits(struct worker *w) {
         .head = { (uint32_t)m->head.request_line, (uint32_t)m->head.field, (uint32_t)m->head.total, (uint32_t)m->head.fields,
                   (uint32_t)m->body.chunk_line },
         .body_max = c->gateway.body_max,
+        .body_limit = LIMIT_BODY_MAX,
         .head_deadline_ms = (uint32_t)m->head.deadline_ms,
         .keepalive_idle_ms = (uint32_t)m->conn.keepalive_idle_ms,
         .body_idle_ms = (uint32_t)m->body.idle_ms,
@@ -78,10 +79,15 @@ static void shaking_free(struct shaking *k) {
     mem_free(k);
 }
 
-static void on_handshake_late(void *arg) {
-    struct shaking *k = arg;
+static void shaking_end(struct shaking *k) {
     tls_cancel(k->handshake);
     shaking_free(k);
+}
+
+static void on_handshake_late(void *arg) {
+    struct shaking *k = arg;
+    metrics_limit(k->port->worker->metrics, LIMIT_TLS_HANDSHAKE);
+    shaking_end(k);
 }
 
 static void on_handshake(void *arg, struct stream *s, const struct err *e) {
@@ -123,7 +129,7 @@ static bool can_accept(void *owner) {
     struct port *p = owner;
     bool room = http_server_has_room(p->worker->server);
     if (!room)
-        metrics_limit(p->worker->metrics, "conn.max");
+        metrics_limit(p->worker->metrics, LIMIT_CONN_MAX);
     return room;
 }
 
@@ -143,7 +149,7 @@ static void on_bad(void *owner, void *tag, struct sv path, const struct err *e, 
     gateway_bad(path, e, out, ret_type);
 }
 
-static void on_limit(void *owner, const char *limit) {
+static void on_limit(void *owner, enum err_limit limit) {
     struct worker *w = owner;
     metrics_limit(w->metrics, limit);
 }
@@ -223,7 +229,7 @@ void worker_drain(struct worker *w, void (*on_empty)(void *arg), void *arg) {
 static void free_parts(struct worker *w) {
     stop_accepting(w);
     for (struct list *it; (it = list_pop(&w->shaking));)
-        on_handshake_late(CONTAINER(it, struct shaking, all));
+        shaking_end(CONTAINER(it, struct shaking, all));
     http_server_free(w->server);
     gateway_free(w->gateway);
     demo_host_free(w->demo);

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 // clang-format off
 #include <cmocka.h>
@@ -100,6 +101,39 @@ static void a_buffer_is_a_queue(void **state) {
     }
     assert_int_equal(b.n, in - out);
     buf_deinit(&b);
+}
+
+static void one_bad_string_does_not_cost_a_foreign_document(void **state) {
+    static const struct {
+        const char *text, *name; /* NULL: no document */
+        bool mended;
+    } cases[] = {
+        { "{\"a\":\"x\"}", "x", false },
+        { "{\"a\":\"\\ud83d\\ude00\"}", "\xf0\x9f\x98\x80", false },
+        { "{\"a\":\"x\\ud800\"}", "x\xef\xbf\xbd", true },
+        { "{\"a\":\"\\uDC00y\"}", "\xef\xbf\xbdy", true },
+        { "{\"a\":\"\\ud800\\ud83d\\ude00\\udc00\"}", "\xef\xbf\xbd\xf0\x9f\x98\x80\xef\xbf\xbd", true },
+        { "{\"a\":\"\\\\ud800\",\"b\":\"\\ud800\"}", "\\ud800", true }, /* no escape behind an escaped backslash */
+        { "{\"a\":\"\\ud800\\u00e9\"}", "\xef\xbf\xbd\xc3\xa9", true },
+        { "{\"a\":\"x\xff\"}", "x\xff", true },
+        { "{\"a\":\"x\",\"b\":1e999}", "x", true },
+        { "{\"a\":\"\\ud8\"}", NULL, false },
+        { "{\"a\":\"\\ud800", NULL, false },
+        { "\\ud800", NULL, false },
+        { "\\", NULL, false },
+        { "", NULL, false },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        size_t n = strlen(cases[i].text);
+        char *exact = mem_copy(cases[i].text, n);
+        bool mended = false;
+        CLEANUP(json_doc_freep) yyjson_doc *doc = json_parse_foreign((struct sv){ exact, n }, &mended);
+        assert_int_equal(mended, cases[i].mended);
+        assert_int_equal(doc != NULL, cases[i].name != NULL);
+        if (doc)
+            assert_true(sv_eq(json_str(yyjson_doc_get_root(doc), "a"), sv_of(cases[i].name)));
+        mem_free(exact);
+    }
 }
 
 static void json_strings_are_always_valid(void **state) {
@@ -211,6 +245,51 @@ static void a_fault_tells_the_whole_chain(void **state) {
     assert_false(err_set(NULL, ERR_IO, "nobody listens"));
 }
 
+/* What the log writes to a file of which JOURNAL_STREAM says that it is the journal's, or is not. */
+static struct sv logged(enum log_format format, bool is_journal, char text[static 2048]) {
+    char said[64];
+    struct stat st;
+    FILE *f = tmpfile();
+    assert_non_null(f);
+    assert_int_equal(fstat(fileno(f), &st), 0);
+    snprintf(said, sizeof said, "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino + !is_journal);
+    setenv("JOURNAL_STREAM", said, 1);
+    log_set_level(LOG_DEBUG);
+    assert_true(log_start(fileno(f), format));
+    log_event(LOG_ERROR, "e");
+    log_event(LOG_WARN, "w two", F_STR("k", "a b"), F_I64("n", -1));
+    log_event(LOG_INFO, "i", F_STR("k", "line\nbreak"));
+    log_event(LOG_DEBUG, "d", F_STR("k", "v"));
+    log_stop();
+    log_set_level(LOG_INFO);
+    unsetenv("JOURNAL_STREAM");
+    rewind(f);
+    size_t n = fread(text, 1, 2048, f);
+    fclose(f);
+    return (struct sv){ text, n };
+}
+
+static void the_journal_gets_priorities_instead_of_times_and_levels(void **state) {
+    (void)state;
+    char text[2048];
+    static const char want[] = "<3>e\n<4>w two  k=\"a b\"  n=-1\n<6>i  k=\"line\\nbreak\"\n<7>d  k=v\n";
+    struct sv got = logged(LOG_AUTO, true, text);
+    if (!sv_eq(got, sv_of(want)))
+        fail_msg("%.*s", SV_FMT(got));
+    assert_true(sv_eq(logged(LOG_TEXT, true, text), sv_of(want)));
+    assert_true(sv_starts(logged(LOG_JSON, true, text), SV("{\"time\":")));  /* whoever asks for JSON gets it */
+    assert_true(sv_starts(logged(LOG_AUTO, false, text), SV("{\"time\":"))); /* another's journal stream: not ours */
+    got = logged(LOG_TEXT, false, text);
+    assert_true(got.n > 20 && got.p[2] == ':' && sv_find(got, SV(" error e\n")) > 0);
+    static const char *const odd[] = { "", "1", "1:", "x:y", "1:2:3", ":" };
+    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+        setenv("JOURNAL_STREAM", odd[i], 1);
+        assert_true(log_start(STDERR_FILENO, LOG_AUTO));
+        log_stop();
+    }
+    unsetenv("JOURNAL_STREAM");
+}
+
 static void the_log_gives_way_at_its_oldest_and_tells_how_many(void **state) {
     (void)state;
     int fds[2];
@@ -257,11 +336,13 @@ int main(void) {
         cmocka_unit_test(a_buffer_keeps_its_ceiling),
         cmocka_unit_test(a_buffer_is_a_queue),
         cmocka_unit_test(json_strings_are_always_valid),
+        cmocka_unit_test(one_bad_string_does_not_cost_a_foreign_document),
         cmocka_unit_test(utf8_is_shortest_form_only),
         cmocka_unit_test(an_arena_zeroes_aligns_and_runs_what_was_deferred),
         cmocka_unit_test(a_map_finds_what_was_put_and_forgets_what_was_deleted),
         cmocka_unit_test(a_list_member_may_be_dropped_twice),
         cmocka_unit_test(a_fault_tells_the_whole_chain),
+        cmocka_unit_test(the_journal_gets_priorities_instead_of_times_and_levels),
         cmocka_unit_test(the_log_gives_way_at_its_oldest_and_tells_how_many),
         cmocka_unit_test(times_and_random_texts_have_their_form),
     };

@@ -70,6 +70,8 @@ enum err_code { ERR_TABLE(X) ERR_CODES };
     X(LIMIT_UPSTREAM_FIRST_BYTE, "limits.upstream.first_byte",            ERR_TIMEOUT)               \
     X(LIMIT_UPSTREAM_TOTAL,      "limits.upstream.total",                 ERR_TIMEOUT)               \
     X(LIMIT_UPSTREAM_HEAD,       "limits.upstream.head",                  ERR_BAD_REPLY)             \
+    X(LIMIT_UPSTREAM_EVENT,      "limits.upstream.event",                 ERR_BAD_REPLY)             \
+    X(LIMIT_UPSTREAM_REPLY,      "limits.upstream.reply",                 ERR_BAD_REPLY)             \
     X(LIMIT_CLIENT_STALL,        "limits.stream.client_stall",            ERR_CANCELED)              \
     X(LIMIT_STREAMS,             "limits.stream.max",                     ERR_UNAVAILABLE)           \
     X(LIMIT_JSON_DEPTH,          "limits.json.depth",                     ERR_BAD_REQUEST)           \
@@ -83,8 +85,8 @@ enum { ERR_TEXT_MAX = 400 }; /* bytes with the NUL; a longer chain is cut at its
 
 struct err {
     enum err_code code;
-    enum err_limit limit; /* whose excess it is; LIMIT_NONE: of none */
     char text[ERR_TEXT_MAX];
+    enum err_limit limit; /* whose excess it is; LIMIT_NONE: of none */
 };
 
 /* All return false, so that "return err_set(...)" ends a function. e may be NULL: then nothing is recorded. */

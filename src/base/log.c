@@ -8,6 +8,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -15,6 +17,7 @@
 #include "base/mem.h"
 
 static const char *const level_names[LOG_LEVELS] = { "error", "warn", "info", "debug" };
+static const char *const level_priorities[LOG_LEVELS] = { "<3>", "<4>", "<6>", "<7>" };
 static _Atomic int level_now = LOG_INFO;
 
 struct line {
@@ -82,8 +85,9 @@ static void format_json(struct buf *b, enum log_level level, const char *text, c
     buf_add_char(b, '}');
 }
 
-/* {"time":"T","level":"L","msg":"M","k":"v"} -> "T LEVEL M  k=v". Our own lines only, so the shape is known. */
-static void format_text(struct buf *out, struct sv json, bool color) {
+/* {"time":"T","level":"L","msg":"M","k":"v"} -> "T LEVEL M  k=v", or, for the journal, "<4>M  k=v". Our own lines only, so the
+ * shape is known. */
+static void format_text(struct buf *out, struct sv json, bool journal, bool color) {
     static const char *const tint[LOG_LEVELS] = { "\033[31m", "\033[33m", "", "\033[2m" };
     struct sv v = sv_from(json, 1);
     int field = 0;
@@ -107,8 +111,12 @@ static void format_text(struct buf *out, struct sv json, bool color) {
         struct sv value = sv_first(v, n);
         struct sv bare = quoted ? sv_first(sv_from(value, 1), value.n - 2) : value;
         v = sv_from(v, n + 1);
-        if (field == 0) {
+        if (field == 0 && !journal) {
             buf_add(out, sv_first(sv_from(bare, 11), 12)); /* the time of day */
+        } else if (field == 1 && journal) {
+            enum log_level l = LOG_INFO;
+            log_level_parse(bare, &l);
+            buf_add(out, sv_of(level_priorities[l]));
         } else if (field == 1) {
             enum log_level l = LOG_INFO;
             log_level_parse(bare, &l);
@@ -118,8 +126,8 @@ static void format_text(struct buf *out, struct sv json, bool color) {
             }
             buf_printf(out, " %-5.*s", SV_FMT(bare));
         } else if (field == 2) {
-            buf_printf(out, " %.*s", SV_FMT(bare));
-        } else {
+            buf_printf(out, "%s%.*s", journal ? "" : " ", SV_FMT(bare));
+        } else if (field > 2) {
             bool plain = !quoted || (bare.n && sv_find_char(bare, ' ') < 0 && sv_find_char(bare, '\\') < 0);
             buf_printf(out, "  %.*s=%.*s", SV_FMT(key), SV_FMT(plain ? bare : value));
         }
@@ -140,11 +148,27 @@ static void write_all(int fd, struct sv v) {
     }
 }
 
+/* Whether fd is the stream to the journal that systemd made: systemd.exec(5), $JOURNAL_STREAM. */
+static bool is_journal(int fd) {
+    const char *said = getenv("JOURNAL_STREAM");
+    unsigned long long dev, inode;
+    struct stat st;
+    char more;
+    return said && sscanf(said, "%llu:%llu%c", &dev, &inode, &more) == 2 && fstat(fd, &st) == 0 && st.st_dev == dev &&
+           st.st_ino == inode;
+}
+
+static enum log_format format_for(int fd, enum log_format wanted) {
+    if (wanted != LOG_JSON && is_journal(fd))
+        return LOG_JOURNAL;
+    return wanted != LOG_AUTO ? wanted : isatty(fd) ? LOG_TEXT : LOG_JSON;
+}
+
 static void write_line(int fd, enum log_format format, struct sv json) {
     char space[LOG_LINE_MAX + 512];
     struct buf out = { .p = space, .base = space, .cap = sizeof space, .max = sizeof space };
-    if (format == LOG_TEXT) {
-        format_text(&out, json, isatty(fd));
+    if (format == LOG_TEXT || format == LOG_JOURNAL) {
+        format_text(&out, json, format == LOG_JOURNAL, isatty(fd));
     } else {
         buf_add(&out, json);
         buf_add_char(&out, '\n');
@@ -184,7 +208,7 @@ void log_write(enum log_level level, const char *text, const struct log_field *f
         ring_add(buf_sv(&b));
     pthread_mutex_unlock(&ring.lock);
     if (!queued)
-        write_line(STDERR_FILENO, isatty(STDERR_FILENO) ? LOG_TEXT : LOG_JSON, buf_sv(&b));
+        write_line(STDERR_FILENO, format_for(STDERR_FILENO, LOG_AUTO), buf_sv(&b));
 }
 
 static void *writer(void *arg) {
@@ -217,13 +241,11 @@ static void *writer(void *arg) {
 }
 
 bool log_start(int fd, enum log_format format) {
-    if (format == LOG_AUTO)
-        format = isatty(fd) ? LOG_TEXT : LOG_JSON;
     ring.bytes = ring.bytes ? ring.bytes : mem_alloc(LOG_RING_BYTES);
     if (!ring.bytes)
         return false;
     ring.fd = fd;
-    ring.format = format;
+    ring.format = format_for(fd, format);
     ring.stop = false;
     ring.running = true;
     if (pthread_create(&ring.thread, NULL, writer, NULL) != 0)

@@ -1,8 +1,8 @@
 /* base/log.h - one event a line, written where someone can act on it.
  *
  * log_event formats at once into a bounded ring (the oldest line gives way, and how many did is told); a thread of its own
- * writes the ring out, so a slow disk or terminal never holds the caller. Human text on a terminal, one JSON object per
- * line elsewhere. Control bytes in values are made visible. Any thread.
+ * writes the ring out, so a slow disk or terminal never holds the caller. Human text on a terminal and in the journal, one
+ * JSON object per line elsewhere. Control bytes in values are made visible. Any thread.
  *
  *     log_event(LOG_INFO, "endpoint up", F_SV("endpoint", name), F_U64("models", n), F_STR("kind", kind)); */
 #ifndef DROVER_BASE_LOG_H
@@ -14,7 +14,9 @@
 #include "base/sv.h"
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_LEVELS };
-enum log_format { LOG_AUTO, LOG_TEXT, LOG_JSON };
+/* LOG_JOURNAL: text behind a syslog priority, "<4>", without time and level (sd-daemon(3)); what LOG_AUTO and LOG_TEXT are
+ * when systemd connected the output to the journal. */
+enum log_format { LOG_AUTO, LOG_TEXT, LOG_JSON, LOG_JOURNAL };
 
 enum {
     LOG_LINE_MAX = 8192,   /* bytes of one line; longer ones are cut with a mark */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "config/load.h"
 
 /* ${NAME} becomes the variable's value; $${ is a plain ${. Only what a file says is expanded, and only once. */
@@ -261,7 +262,7 @@ static void secret(struct loader *l, struct node *n, const char *key, struct con
                      l->file_mode, n->origin->label);
         else {
             if (n->expanded || n->origin->kind == FROM_ENVIRONMENT)
-                warn(l->report, n->origin, key,
+                WARN(l, n, key,
                      "a secret in the environment is passed on to child processes: prefer key_file");
             secret_set(l, n, key, n->text, field);
         }
@@ -278,6 +279,48 @@ static void secret(struct loader *l, struct node *n, const char *key, struct con
         no_memory(l);
     else if (!l->src->no_files)
         secret_from_file(l, n, key, field);
+}
+
+/* What a plain word means in YAML: true, false, null and numbers are what JSON takes them for; the rest is text. */
+static void scalar_json(struct buf *out, const struct node *n) {
+    yyjson_doc *doc = n->plain ? json_parse(n->text) : NULL;
+    if (node_is_null(n))
+        buf_add(out, SV("null"));
+    else if (doc)
+        buf_add(out, n->text);
+    else
+        buf_add_json(out, n->text);
+    yyjson_doc_free(doc);
+}
+
+/* Depth is bounded by tree_read. */
+static void node_json(struct buf *out, const struct node *n) {
+    bool first = true;
+    if (n->kind == NODE_SCALAR) {
+        scalar_json(out, n);
+        return;
+    }
+    buf_add_char(out, n->kind == NODE_MAP ? '{' : '[');
+    for (const struct node *child = n->first; child; child = child->next, first = false) {
+        if (!first)
+            buf_add_char(out, ',');
+        if (n->kind == NODE_MAP) {
+            buf_add_json(out, child->key);
+            buf_add_char(out, ':');
+        }
+        node_json(out, child);
+    }
+    buf_add_char(out, n->kind == NODE_MAP ? '}' : ']');
+}
+
+static void json(struct loader *l, const struct setting *s, const struct node *n, const char *key, struct sv *field) {
+    struct buf out = BUF_MAX((size_t)s->max);
+    node_json(&out, n);
+    if (out.failed)
+        COMPLAIN(l, n, key, "more than %d bytes as JSON; that is all there may be", (int)s->max);
+    else if (!(*field = arena_sv(&l->c->arena__, buf_sv(&out))).p)
+        no_memory(l);
+    buf_deinit(&out);
 }
 
 void assign(struct loader *l, const struct setting *s, struct node *n, const char *key, void *base, bool is_file_twin) {
@@ -299,7 +342,7 @@ void assign(struct loader *l, const struct setting *s, struct node *n, const cha
     }
     if (node_is_null(n))
         return;
-    if (n->kind != (is_list(s->type) ? NODE_LIST : NODE_SCALAR)) {
+    if (n->kind != (is_list(s->type) ? NODE_LIST : s->type == T_JSON ? NODE_MAP : NODE_SCALAR)) {
         expected(l, s, n, key);
         return;
     }
@@ -353,6 +396,9 @@ void assign(struct loader *l, const struct setting *s, struct node *n, const cha
     case T_LIST:
     case T_ENUMS:
         list(l, s, n, key, field);
+        break;
+    case T_JSON:
+        json(l, s, n, key, field);
         break;
     case T_SECRET:
         if (is_file_twin && n->text.n == 0)

@@ -25,7 +25,7 @@ enum {
     CONFIG_DEPTH_MAX = 32,      /* nesting of a document */
     CONFIG_NODES_MAX = 50000,   /* keys and values of a document */
     CONFIG_COMPLAINTS_MAX = 20, /* kept in a report; the rest are counted */
-    CONFIG_WARNINGS_MAX = 8,
+    CONFIG_WARNINGS_MAX = 20,
     CONFIG_LISTEN_MAX = 16,
     CONFIG_ENDPOINTS_MAX = 1024,
     CONFIG_MODELS_MAX = 4096,
@@ -87,7 +87,7 @@ enum {
     X(LEVEL_DEBUG, "debug", "")
 
 #define CONFIG_FORMATS(X) /* values are those of enum log_format */ \
-    X(FORMAT_AUTO, "auto", "text on a terminal, JSON elsewhere") \
+    X(FORMAT_AUTO, "auto", "text on a terminal and in the journal, JSON elsewhere") \
     X(FORMAT_TEXT, "text", "")                                  \
     X(FORMAT_JSON, "json", "")
 
@@ -142,10 +142,16 @@ struct config_endpoint {
     int media_urls; /* enum config_media */
 };
 
+enum config_reasoning { CONFIG_REASONING_ASIS, CONFIG_REASONING_SPLIT, CONFIG_REASONING_SHOW, CONFIG_REASONING_STRIP };
+
 struct config_model {
     struct sv slug; /* may hold one '*' */
     struct config_list targets, fallback, aliases;
     bool strict;
+    int reasoning; /* enum config_reasoning */
+    struct sv system;            /* put in front of all system text; empty: nothing */
+    struct sv defaults, force;   /* JSON objects of request members; empty: none */
+    bool context_guard;
 };
 
 struct config_limits {
@@ -177,7 +183,7 @@ struct config_limits {
     } pipeline;
     struct {
         uint64_t connect_ms, first_byte_ms, total_ms;
-        size_t head, event;
+        size_t head, event, reply;
     } upstream;
     struct {
         uint64_t heartbeat_ms, client_stall_ms;
@@ -263,6 +269,7 @@ struct config_report {
     size_t n_more;                                         /* complaints that found no place */
     struct config_complaint warnings[CONFIG_WARNINGS_MAX]; /* the settings are good, but look at this */
     size_t n_warnings;
+    size_t n_more_warnings;
     bool no_memory; /* the only complaint is that memory was out */
 };
 
@@ -281,6 +288,9 @@ enum config_style { CONFIG_YAML, CONFIG_JSON };
 bool config_show(const struct config *c, struct buf *out, enum config_style style);
 /* True when a setting differs that only a restart applies; their paths go to names ("listen, workers"). */
 bool config_needs_restart(const struct config *old, const struct config *new_, struct buf *names);
+
+/* True when no setting differs, the secrets included. False also when memory is out. */
+bool config_is_same(const struct config *a, const struct config *b);
 
 /* The generated parts of docs/config.md and docs/limits.md. */
 bool config_manual(struct buf *out);

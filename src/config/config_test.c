@@ -104,7 +104,7 @@ static void the_example_of_the_contract_is_understood(void **state) {
         "  - {address: \"[::1]:7443\", tls: {cert: a.pem, key: /k/a.key}, names: [ai.home]}\n"
         "  - {address: unix:/tmp/d.sock, tls: off}\n"
         "takeover: [ollama]\n"
-        "discovery: {local: true, mdns: false, containers: false, lan: [192.168.1.0/24, \"fd00::5\"], interval: "
+        "discovery: {local: true, mdns: true, containers: false, lan: [192.168.1.0/24, \"fd00::5\"], interval: "
         "1m30s}\n"
         "endpoints:\n"
         "  - name: big\n"
@@ -120,7 +120,8 @@ static void the_example_of_the_contract_is_understood(void **state) {
         "    targets: [\"big/Qwen/Qwen3-Coder\", \"qwen3-coder:30b\"]\n"
         "    fallback: [small]\n"
         "    aliases: [c1, c2]\n"
-        "  - {slug: \"gpt-*\", targets: [\"big/*\"], strict: true}\n"
+        "  - {slug: \"gpt-*\", targets: [\"big/*\"], strict: true, reasoning: strip, system: \"Be brief.\", context_guard: true,\n"
+        "     defaults: {temperature: 0.5, stop: [\"1\", 'b', c], x: {on: true, off: ~}}, force: {}}\n"
         "slugs: names\n"
         "gateway: {body_max: 64MiB, park_max: 64, park_timeout: 10m, stall_timeout: 5m, retry_max: 0, policy: auto}\n"
         "log: {level: warn, format: auto}\n");
@@ -148,7 +149,13 @@ static void the_example_of_the_contract_is_understood(void **state) {
     assert_int_equal(e[1].priority, -5);
     assert_int_equal(c->n_models, 2);
     assert_string_equal(c->models[0].targets.v[1].p, "qwen3-coder:30b");
-    assert_true(c->models[1].strict);
+    assert_true(c->models[1].strict && c->models[1].context_guard);
+    assert_int_equal(c->models[1].reasoning, CONFIG_REASONING_STRIP);
+    assert_string_equal(c->models[1].system.p, "Be brief.");
+    assert_string_equal(c->models[1].defaults.p, "{\"temperature\":0.5,\"stop\":[\"1\",\"b\",\"c\"],\"x\":{\"on\":true,\"off\":null}}");
+    assert_string_equal(c->models[1].force.p, "{}");
+    assert_int_equal(c->models[0].reasoning, CONFIG_REASONING_ASIS);
+    assert_int_equal(c->models[0].defaults.n, 0);
     assert_int_equal(c->gateway.retry_max, 0);
     assert_int_equal(c->log.level, LOG_WARN);
     assert_null(config_unref(c));
@@ -212,8 +219,9 @@ static void each_fault_is_named_with_its_place(void **state) {
         { "limits: {body: {buffered_total: 60%}}\n", "1:33: limits.body.buffered_total: more than 50%" },
         { "limits: {body: {min_rate: fast}}\n", "1:27: limits.body.min_rate: expected a rate such as 2KiB/s" },
         { "demo: {enabled: yes}\n", "1:17: demo.enabled: expected true or false, got \"yes\"" },
-        { "discovery: {mdns: true}\n", "1:19: discovery.mdns: true is not in this version" },
         { "log: {level: wrn}\n", "1:14: log.level: expected error, warn, info or debug, got \"wrn\"; did you mean \"warn\"?" },
+        { "models: [{slug: a, targets: [b], defaults: 7}]\n", "1:44: models[0].defaults: expected a group of members, got \"7\"" },
+        { "models: [{slug: a, targets: [b], reasoning: hide}]\n", "1:45: models[0].reasoning: expected as_is, split, show or strip" },
         { "takeover: ollama\n", "1:11: takeover: expected a list of ollama or lmstudio, got \"ollama\"" },
         { "takeover: [ollama, lmstduio]\n", "1:20: takeover[1]: expected ollama or lmstudio, got \"lmstduio\"; did you mean \"lmstudio\"?" },
         { "takeover: [[ollama]]\n", "1:12: takeover[0]: expected a word" },
@@ -350,6 +358,86 @@ static void an_unknown_variable_is_only_warned_of(void **state) {
     assert_int_equal(r.n_warnings, 1);
     assert_string_equal(r.warnings[0].source, "environment variable DROVER_LOG_LEVLE");
     config_unref(c);
+}
+
+static void names_that_lead_nowhere_are_warned_of(void **state) {
+#define ENDPOINTS "endpoints: [{name: gpu-1, url: \"http://a\"}, {name: gpu-2, url: \"http://b\"}]\nmodels:\n"
+    static const struct {
+        const char *text, *want[3];
+    } cases[] = {
+        { ENDPOINTS "  - {slug: a, targets: [gpu-1/Qwen/Qwen3, qwen3, gpu-2/x], fallback: [b], aliases: [c]}\n"
+                    "  - {slug: b, targets: [qwen3]}\n  - {slug: d, targets: [m], fallback: [b, c]}\n", { NULL } },
+        { ENDPOINTS "  - slug: a\n    targets: [gpu-1/m, old-box/m]\n",
+          { "4:24: models[0].targets[1]: \"old-box\" is no endpoint of this file: it leads somewhere only if one is found under that "
+            "name, or a runtime lists \"old-box/m\" as a whole" } },
+        { ENDPOINTS "  - {slug: a, targets: [gpu1/m]}\n",
+          { "3:25: models[0].targets[0]: \"gpu1\" is no endpoint of this file: it leads somewhere only if one is found under that "
+            "name, or a runtime lists \"gpu1/m\" as a whole; did you mean \"gpu-1\"?" } },
+        { "models: [{slug: a, targets: [Qwen/Qwen3]}]\n", { NULL } }, /* without endpoints nothing can be told */
+        { ENDPOINTS "  - {slug: \"gpt-*\", targets: [\"gpu-1/*\", \"*\"]}\n  - {slug: a, targets: [m], fallback: [gpt-4o]}\n", { NULL } },
+        { ENDPOINTS "  - {slug: \"gpt-*\", targets: [\"gpu-3/*\"]}\n", { "3:31: models[0].targets[0]: \"gpu-3\" is no endpoint" } },
+        { "models:\n  - {slug: coder, targets: [m], fallback: [b]}\n  - slug: b\n    targets: [m]\n    fallback:\n      - codr\n",
+          { "6:9: models[1].fallback[0]: \"codr\" is no slug or alias of this file: it leads somewhere only if a runtime lists a model of "
+            "that name; did you mean \"coder\"?" } },
+        { "models: [{slug: a, targets: [m], fallback: [\"b:latest\"]}, {slug: b, targets: [m]}]\n", { NULL } },
+        { "models:\n  - {slug: a, targets: [m], fallback: [b]}\n  - {slug: b, targets: [m], fallback: [c]}\n"
+          "  - {slug: c, targets: [m], fallback: [nick]}\n  - {slug: d, targets: [m], fallback: [c]}\n"
+          "  - {slug: e, targets: [m], fallback: [f], aliases: [f]}\n",
+          { "4:40: models[2].fallback[0]: \"nick\" is no slug", "6:40: models[4].fallback[0]: goes in a circle: \"e\"" } },
+        { "models:\n  - {slug: a, targets: [m], fallback: [b, c], aliases: [nick]}\n  - {slug: b, targets: [m], fallback: [c]}\n"
+          "  - {slug: c, targets: [m], fallback: [nick]}\n",
+          { "4:40: models[2].fallback[0]: goes in a circle: \"a\" falls back to this one, by itself or by way of others" } },
+        { "models: [{slug: a, targets: [m], fallback: [\"${A}\"]}]\n", { "1:45: models[0].fallback[0]: what stands here is no slug" } },
+    };
+    const char *env[] = { "HOME=/h", "A=hidden", NULL };
+    bool all = true;
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct config_report r;
+        size_t n = 0;
+        char got[1200] = "";
+        struct config *c = load_with(cases[i].text, strlen(cases[i].text), env, NULL, &r);
+        while (cases[i].want[n])
+            n++;
+        bool ok = c && r.n_warnings == n && r.n == 0;
+        for (size_t w = 0; w < n && ok; w++)
+            ok = strncmp(said(&r.warnings[w], got, sizeof got), cases[i].want[w], strlen(cases[i].want[w])) == 0;
+        if (!ok)
+            print_error("%s\n%zu warnings, the last looked at: %s\n", cases[i].text, r.n_warnings, got);
+        all = all && ok;
+        config_unref(c);
+    }
+    assert_true(all);
+}
+
+static void what_an_override_put_in_is_looked_at_instead(void **state) {
+    static const char *const sets[] = { "models=[{slug: x, targets: [m], fallback: [y]}]", NULL };
+    static const char text[] = "models: [{slug: a, targets: [m], fallback: [b]}, {slug: c, targets: [m]}]\n";
+    struct config_report r;
+    (void)state;
+    struct config *c = load_with(text, strlen(text), no_env, sets, &r);
+    assert_non_null(c);
+    assert_int_equal(r.n_warnings, 1);
+    assert_string_equal(r.warnings[0].source, "--set");
+    config_unref(c);
+}
+
+static void many_warnings_are_counted(void **state) {
+    struct buf text = BUF_MAX(1 << 20), out = BUF_MAX(1 << 20);
+    struct config_report r;
+    (void)state;
+    buf_add(&text, SV("models:\n"));
+    for (int i = 0; i < 50; i++)
+        buf_printf(&text, "  - {slug: s%d, targets: [m], fallback: [none%d]}\n", i, i);
+    struct config *c = load_with(text.p, text.n, no_env, NULL, &r);
+    assert_non_null(c);
+    assert_int_equal(r.n_warnings, CONFIG_WARNINGS_MAX);
+    assert_true(config_report_print(&r, &out));
+    assert_true(sv_starts(buf_sv(&out), SV("t.yaml:2:41: warning: models[0].fallback[0]: ")));
+    assert_true(sv_ends(buf_sv(&out), SV("and 30 more warnings\n")));
+    config_unref(c);
+    buf_deinit(&text);
+    buf_deinit(&out);
 }
 
 static void variables_are_put_into_text_once(void **state) {
@@ -494,6 +582,36 @@ static void a_small_buffer_gets_nothing_or_all(void **state) {
     assert_int_equal(b.n, 0);
     buf_deinit(&b);
     config_unref(c);
+}
+
+static void two_readings_of_one_file_are_the_same(void **state) {
+    static const char base[] = "endpoints: [{name: a, url: \"http://a\", key: \"${K}\", weight: 5}]\nmodels: [{slug: s, targets: [m]}]\n"
+                               "log: {level: debug}\n";
+    static const char *const others[] = {
+        "endpoints: [{name: a, url: \"http://a\", key: \"${K}\", weight: 6}]\nmodels: [{slug: s, targets: [m]}]\nlog: {level: debug}\n",
+        "endpoints: [{name: a, url: \"http://a\", key: \"${L}\", weight: 5}]\nmodels: [{slug: s, targets: [m]}]\nlog: {level: debug}\n",
+        "endpoints: [{name: a, url: \"http://a\", weight: 5}]\nmodels: [{slug: s, targets: [m]}]\nlog: {level: debug}\n",
+        "endpoints: [{name: a, url: \"http://a\", key: \"${K}\", weight: 5}]\nmodels: [{slug: s, targets: [m, n]}]\nlog: {level: debug}\n",
+        "endpoints: [{name: a, url: \"http://a\", key: \"${K}\", weight: 5}]\nlog: {level: debug}\n",
+        "endpoints: [{name: a, url: \"http://a\", key: \"${K}\", weight: 5}]\nmodels: [{slug: s, targets: [m]}]\n", "",
+    };
+    static const char *const env[] = { "HOME=/h", "K=sk-1", "L=sk-2", NULL };
+    struct config_report r;
+    (void)state;
+    struct config *a = load_with(base, strlen(base), env, NULL, &r), *b = load_with(base, strlen(base), env, NULL, &r);
+    assert_true(config_is_same(a, a) && config_is_same(a, b) && config_is_same(b, a));
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        struct config *c = load_with(others[i], strlen(others[i]), env, NULL, &r);
+        assert_non_null(c);
+        if (config_is_same(a, c) || config_is_same(c, a))
+            fail_msg("taken for the same: %s", others[i]);
+        config_unref(c);
+    }
+    mem_fail_at(1, 0);
+    assert_false(config_is_same(a, b)); /* memory is out: rather apply it once too often */
+    mem_fail_at(0, 0);
+    config_unref(a);
+    config_unref(b);
 }
 
 static void settings_that_wait_for_a_restart_are_named(void **state) {
@@ -734,6 +852,45 @@ static void the_table_keeps_its_own_rules(void **state) {
     }
 }
 
+/* base/err.h and the table name the same limits. Those of the table that end nothing, or are counted under another's name: */
+static const char *const uncounted[] = {
+    "gateway.retry_max",                      /* the last fault is the answer, and it is counted */
+    "limits.conn.new_per_address_burst",      /* as new_per_address_per_s */
+    "limits.conn.new_per_loopback_burst",
+    "limits.conn.keepalive_idle",             /* the ordinary end of a connection */
+    "limits.conn.requests_per_connection",
+    "limits.conn.lifetime",
+    "limits.listen.backlog",                  /* the kernel's */
+    "limits.pipeline.ahead",                  /* these make something wait or pass in another way */
+    "limits.stream.heartbeat",
+    "limits.stream.memory",
+    "limits.metrics.series_per_name",
+    "limits.log.line",
+    "limits.log.ring_lines",
+    "limits.stop.drain",                      /* nobody scrapes any more */
+};
+
+static void each_limit_that_refuses_is_counted_under_its_key(void **state) {
+    (void)state;
+    size_t limits = 0, left = 0;
+    for (size_t i = 0; i < n_settings; i++) {
+        const struct setting *s = &settings[i];
+        bool counted = false, other = false;
+        if (!s->over)
+            continue;
+        for (int l = LIMIT_NONE + 1; l < ERR_LIMIT_COUNT; l++)
+            counted = counted || strcmp(err_limit_key((enum err_limit)l), s->path) == 0;
+        for (size_t u = 0; u < sizeof uncounted / sizeof *uncounted; u++)
+            other = other || strcmp(uncounted[u], s->path) == 0;
+        if (counted == other)
+            fail_msg("%s: a limit is either in ERR_LIMITS or in this test's list", s->path);
+        limits += counted;
+        left += other;
+    }
+    assert_int_equal(limits, ERR_LIMIT_COUNT - 1); /* each key is that of a setting */
+    assert_int_equal(left, sizeof uncounted / sizeof *uncounted);
+}
+
 static void numbers_read_and_print_with_their_units(void **state) {
     /* clang-format off */
     static const struct {
@@ -850,6 +1007,9 @@ int main(void) {
         cmocka_unit_test(variables_and_flags_are_checked_like_the_file),
         cmocka_unit_test(a_flag_wins_over_a_variable_and_that_over_the_file),
         cmocka_unit_test(an_unknown_variable_is_only_warned_of),
+        cmocka_unit_test(names_that_lead_nowhere_are_warned_of),
+        cmocka_unit_test(what_an_override_put_in_is_looked_at_instead),
+        cmocka_unit_test(many_warnings_are_counted),
         cmocka_unit_test(variables_are_put_into_text_once),
         cmocka_unit_test(what_came_from_a_variable_is_not_repeated_in_a_complaint),
         cmocka_unit_test(up_to_twenty_complaints_come_in_the_order_of_lines),
@@ -857,6 +1017,7 @@ int main(void) {
         cmocka_unit_test(what_is_shown_reads_back_as_the_same),
         cmocka_unit_test(what_is_shown_holds_no_secret),
         cmocka_unit_test(a_small_buffer_gets_nothing_or_all),
+        cmocka_unit_test(two_readings_of_one_file_are_the_same),
         cmocka_unit_test(settings_that_wait_for_a_restart_are_named),
         cmocka_unit_test(every_refused_allocation_ends_cleanly),
         cmocka_unit_test(a_missing_or_unfit_file_is_named),
@@ -866,6 +1027,7 @@ int main(void) {
         cmocka_unit_test(places_follow_the_environment),
         cmocka_unit_test(the_app_may_judge_urls_more_strictly),
         cmocka_unit_test(the_table_keeps_its_own_rules),
+        cmocka_unit_test(each_limit_that_refuses_is_counted_under_its_key),
         cmocka_unit_test(numbers_read_and_print_with_their_units),
         cmocka_unit_test(edits_are_counted),
         cmocka_unit_test(the_pages_are_as_the_table_says),

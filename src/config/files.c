@@ -128,7 +128,7 @@ bool config_file_read(struct loader *l, const struct origin *o, const char *path
     }
     l->file_mode = (unsigned)st.st_mode & 0777;
     if (st.st_mode & S_IWOTH && S_ISREG(st.st_mode))
-        warn(l->report, o, NULL, "everyone on this machine can change this file: chmod o-w %s", path);
+        warn(l->report, o, 0, 0, NULL, "everyone on this machine can change this file: chmod o-w %s", path);
     /* The whole block at once: a growing buffer would leave copies of inline secrets behind. */
     if (!buf_reserve(out, CONFIG_FILE_MAX + 1))
         return no_memory(l);

@@ -182,7 +182,7 @@ static void apply_environment(struct loader *l) {
             if (setting_in(&settings[i], "") && is_variable(settings[i].path, sv_from(name, 7)))
                 s = &settings[i];
         if (!s)
-            warn(l->report, o, NULL, "names no setting and is ignored");
+            warn(l->report, o, 0, 0, NULL, "names no setting and is ignored");
         else if (text.n) /* set but empty, as container files write it, is not set */
             assign_text(l, s, text, o, l->c);
     }
@@ -265,13 +265,6 @@ static void read_document(struct loader *l, struct sv text, struct origin *o) {
 
 /* ---- the entries of lists, each seen as a whole ---- */
 
-static const struct node *child(const struct node *item, const char *key) {
-    const struct node *n = item->first;
-    while (n && !sv_eq(n->key, sv_of(key)))
-        n = n->next;
-    return n ? n : item;
-}
-
 static bool is_new(struct loader *l, struct sv name) {
     if (map_get(&l->seen, name))
         return false;
@@ -283,7 +276,7 @@ static bool is_new(struct loader *l, struct sv name) {
 void listen_finish(struct loader *l, void *all, size_t i, const struct node *item) {
     struct config_listen *one = all;
     struct config_listen *me = &one[i];
-    const struct node *at = child(item, "address");
+    const struct node *at = node_child(item, "address");
     struct err e = { 0 };
     char key[64], shown[QUOTED_MAX];
     snprintf(key, sizeof key, "listen[%zu].address", i);
@@ -301,10 +294,10 @@ void listen_finish(struct loader *l, void *all, size_t i, const struct node *ite
             "127.0.0.1, [::1] or a unix: path, and put a proxy that authenticates in front of it",
             shown);
     snprintf(key, sizeof key, "listen[%zu].tls", i);
-    at = child(item, "tls");
+    at = node_child(item, "tls");
     me->tls = me->tls_cert.n && me->tls_key.n;
     if (at != item && at->kind == NODE_MAP) {
-        const struct node *cert = child(at, "cert"), *tls_key = child(at, "key");
+        const struct node *cert = node_child(at, "cert"), *tls_key = node_child(at, "key");
         bool has_cert = cert != at && !node_is_null(cert), has_key = tls_key != at && !node_is_null(tls_key);
         if (has_cert != has_key || !at->n) /* both null is how config_show writes "off" */
             COMPLAIN(l, at, key, "%s missing: TLS needs cert and key",
@@ -321,12 +314,12 @@ void listen_finish(struct loader *l, void *all, size_t i, const struct node *ite
 
 void endpoint_finish(struct loader *l, void *all, size_t i, const struct node *item) {
     const struct config_endpoint *e = (struct config_endpoint *)all + i;
-    const struct node *url = child(item, "url");
+    const struct node *url = node_child(item, "url");
     struct err fault = { 0 };
     char key[64];
     if (e->name.n && !is_new(l, e->name)) {
         snprintf(key, sizeof key, "endpoints[%zu].name", i);
-        COMPLAIN(l, child(item, "name"), key, "another endpoint is called \"%s\" already", e->name.p);
+        COMPLAIN(l, node_child(item, "name"), key, "another endpoint is called \"%s\" already", e->name.p);
     }
     snprintf(key, sizeof key, "endpoints[%zu].url", i);
     if (!e->url.n)
@@ -338,9 +331,9 @@ void endpoint_finish(struct loader *l, void *all, size_t i, const struct node *i
     }
     snprintf(key, sizeof key, "endpoints[%zu].tls", i);
     if ((e->tls.ca.n || e->tls.insecure) && !sv_starts_nocase(e->url, SV("https://")))
-        COMPLAIN(l, child(item, "tls"), key, "has no effect on an http:// URL: write https://, or leave tls out");
+        COMPLAIN(l, node_child(item, "tls"), key, "has no effect on an http:// URL: write https://, or leave tls out");
     else if (e->tls.insecure)
-        warn(l->report, item->origin, key,
+        WARN(l, node_child(item, "tls"), key,
              "the certificate of \"%s\" is not checked: whoever is in between can read along",
              e->name.p ? e->name.p : "");
 }
@@ -349,14 +342,16 @@ void model_finish(struct loader *l, void *all, size_t i, const struct node *item
     const struct config_model *m = (struct config_model *)all + i;
     bool is_pattern = sv_find_char(m->slug, '*') >= 0;
     char key[96];
+    if (i == 0)
+        l->models = item;
     if (m->slug.n && !is_new(l, m->slug)) {
         snprintf(key, sizeof key, "models[%zu].slug", i);
-        COMPLAIN(l, child(item, "slug"), key, "\"%s\" is the slug or alias of another entry already", m->slug.p);
+        COMPLAIN(l, node_child(item, "slug"), key, "\"%s\" is the slug or alias of another entry already", m->slug.p);
     }
     for (size_t a = 0; a < m->aliases.n; a++)
         if (!is_new(l, m->aliases.v[a])) {
             snprintf(key, sizeof key, "models[%zu].aliases[%zu]", i, a);
-            COMPLAIN(l, child(item, "aliases"), key, "\"%s\" is a slug or alias already", m->aliases.v[a].p);
+            COMPLAIN(l, node_child(item, "aliases"), key, "\"%s\" is a slug or alias already", m->aliases.v[a].p);
         }
     for (size_t t = 0; t < m->targets.n; t++) {
         ptrdiff_t star = sv_find_char(m->targets.v[t], '*');
@@ -364,14 +359,14 @@ void model_finish(struct loader *l, void *all, size_t i, const struct node *item
             continue;
         snprintf(key, sizeof key, "models[%zu].targets[%zu]", i, t);
         if (!is_pattern && m->slug.n)
-            COMPLAIN(l, child(item, "targets"), key, "'*' takes what the slug's '*' stood for, and this slug has none");
+            COMPLAIN(l, node_child(item, "targets"), key, "'*' takes what the slug's '*' stood for, and this slug has none");
         else if (sv_find_char(sv_from(m->targets.v[t], (size_t)star + 1), '*') >= 0)
-            COMPLAIN(l, child(item, "targets"), key, "expected at most one '*'");
+            COMPLAIN(l, node_child(item, "targets"), key, "expected at most one '*'");
     }
     for (size_t f = 0; f < m->fallback.n; f++)
         if (sv_eq(m->fallback.v[f], m->slug)) {
             snprintf(key, sizeof key, "models[%zu].fallback[%zu]", i, f);
-            COMPLAIN(l, child(item, "fallback"), key, "a model cannot fall back to itself");
+            COMPLAIN(l, node_child(item, "fallback"), key, "a model cannot fall back to itself");
         }
 }
 
@@ -494,6 +489,8 @@ static void fill(struct loader *l) {
     apply_environment(l);
     apply_overrides(l);
     set_computed(l);
+    if (!l->report->n)
+        check_names(l);
     if (file.base)
         sodium_memzero(file.base, file.cap);
     buf_deinit(&file);

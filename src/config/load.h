@@ -12,6 +12,7 @@ struct loader {
     struct config *c; /* being filled; its arena holds what stays */
     struct arena tmp; /* the documents; gone after the load */
     struct map seen;  /* names that must be unique in the list being read */
+    const struct node *models; /* first entry of the last `models` that was read */
     struct sv base;   /* absolute directory that relative paths of the file start from */
     struct sv cwd;
     unsigned file_mode; /* permission bits of the file; 0 when there is none */
@@ -23,6 +24,9 @@ bool no_memory(struct loader *l);
 #define COMPLAIN(l, node, key, ...)                                                                                    \
     complain((l)->report, (node)->origin, (node)->line, (node)->column, key, __VA_ARGS__)
 
+#define WARN(l, node, key, ...)                                                                                        \
+    warn((l)->report, (node)->origin, (node)->line, (node)->column, key, __VA_ARGS__)
+
 /* load.c: the value of NAME in the environment, or the NULL view. */
 struct sv env_get(const struct loader *l, const char *name);
 
@@ -31,6 +35,9 @@ void assign(struct loader *l, const struct setting *s, struct node *n, const cha
 /* load.c: every child of a mapping finds its row. table is the prefix of paths, shown what complaints call it. */
 void walk(struct loader *l, struct node *map, const char *table, const char *shown, void *base);
 void assign_defaults(struct loader *l, const char *prefix, void *base);
+
+/* names.c: warns of names that lead nowhere in a document that is good otherwise. */
+void check_names(struct loader *l);
 
 /* files.c */
 struct sv path_absolute(struct loader *l, struct sv path, enum origin_kind from);

@@ -50,6 +50,8 @@ static bool cell_values(const struct setting *s, struct buf *out) {
         return buf_add(out, SV("secret"));
     case T_STRING:
         return buf_add(out, SV("text"));
+    case T_JSON:
+        return buf_add(out, SV("group of request members"));
     case T_MOVED:
     case T_FIXED:
     case T_LATER:

@@ -28,12 +28,15 @@ void complain(struct config_report *r, const struct origin *o, unsigned line, un
     va_end(ap);
 }
 
-void warn(struct config_report *r, const struct origin *o, const char *key, const char *fmt, ...) {
-    if (r->n_warnings == CONFIG_WARNINGS_MAX)
+void warn(struct config_report *r, const struct origin *o, unsigned line, unsigned column, const char *key,
+          const char *fmt, ...) {
+    if (r->n_warnings == CONFIG_WARNINGS_MAX) {
+        r->n_more_warnings++;
         return;
+    }
     va_list ap;
     va_start(ap, fmt);
-    fill(&r->warnings[r->n_warnings++], o, 0, 0, key, fmt, ap);
+    fill(&r->warnings[r->n_warnings++], o, line, column, key, fmt, ap);
     va_end(ap);
 }
 
@@ -80,6 +83,8 @@ bool config_report_print(const struct config_report *r, struct buf *out) {
         ok = ok && buf_printf(out, "and %zu more\n", r->n_more);
     for (size_t i = 0; i < r->n_warnings; i++)
         ok = ok && print(&r->warnings[i], "warning: ", out);
+    if (r->n_more_warnings)
+        ok = ok && buf_printf(out, "and %zu more warnings\n", r->n_more_warnings);
     return ok;
 }
 

@@ -16,6 +16,14 @@ static const struct choice takeovers[] = { CONFIG_TAKEOVERS(X) { NULL, NULL, 0 }
 static const struct choice kinds[] = { CONFIG_KINDS(X) { NULL, NULL, 0 } };
 static const struct choice dialects[] = { CONFIG_DIALECTS(X) { NULL, NULL, 0 } };
 static const struct choice media[] = { CONFIG_MEDIA(X) { NULL, NULL, 0 } };
+static const struct choice reasonings[] = {
+    { "as_is", "as the runtime sends it", CONFIG_REASONING_ASIS },
+    { "split", "apart from the text, also where it came between `<think>` tags", CONFIG_REASONING_SPLIT },
+    { "show", "in the text, between `<think>` tags", CONFIG_REASONING_SHOW },
+    { "strip", "not at all", CONFIG_REASONING_STRIP },
+    { 0 },
+};
+
 static const struct choice slug_styles[] = { CONFIG_SLUGS(X) { NULL, NULL, 0 } };
 static const struct choice policies[] = { CONFIG_POLICIES(X) { NULL, NULL, 0 } };
 static const struct choice levels[] = { CONFIG_LEVELS(X) { NULL, NULL, 0 } };
@@ -222,9 +230,9 @@ const struct setting settings[] = {
     ROW("discovery.containers", T_BOOL, LIVE, TOP(discovery.containers), "true", 0, 1,
         .text = "look for labelled containers through the Docker or Podman socket"),
     ROW("discovery.lan", T_LIST, LIVE, TOP(discovery.lan), NULL, 0, 64, .check = check_lan,
-        .text = "addresses and IPv4 ranges (`192.168.1.0/24`, /22 at most) to look at; nothing else is ever probed"),
-    ROW("discovery.mdns", T_BOOL, LIVE, TOP(discovery.mdns), "false", 0, 0,
-        .text = "listen for runtimes that announce themselves"),
+        .text = "addresses and IPv4 ranges (`192.168.1.0/24`, /22 at most) to look at; without `discovery.mdns` nothing else is ever probed"),
+    ROW("discovery.mdns", T_BOOL, LIVE, TOP(discovery.mdns), "false", 0, 1,
+        .text = "ask the local network by multicast DNS who announces a runtime"),
     ROW("discovery.interval", T_DURATION, LIVE, TOP(discovery.interval_ms), "30s", 5 * SEC, HOUR,
         .text = "time between two looks"),
 
@@ -237,11 +245,11 @@ const struct setting settings[] = {
     ROW("endpoints[].kind", T_ENUM, LIVE, END(kind), "auto", 0, 0, .choices = kinds, .text = "which runtime it is"),
     ROW("endpoints[].key", T_SECRET, LIVE, END(key), NULL, 1, 4096, .text = "API key sent to the endpoint"),
     ROW("endpoints[].max_concurrent", T_INT, LIVE, END(max_concurrent), NULL, 1, 4096,
-        .text = "requests sent to it at one time; without it the runtime's own figure, or no bound"),
+        .text = "requests sent to it at one time, the rest waits here; without it there is no bound, and what the runtime tells of itself is a preference"),
     ROW("endpoints[].weight", T_INT, LIVE, END(weight), "100", 1, 10000,
         .text = "its share of the work against others of the same model; 100 is usual"),
     ROW("endpoints[].priority", T_INT, LIVE, END(priority), "0", -100, 100,
-        .text = "higher is tried first; among equals local comes before remote"),
+        .text = "higher is tried first; among equals a free slot before none, then local before remote"),
     ROW("endpoints[].dialects", T_ENUMS, LIVE, END(dialects), NULL, 0, 0, .choices = dialects,
         .text = "use only these of the dialects it offers; none listed means all"),
     ROW("endpoints[].models.include", T_LIST, LIVE, END(models.include), NULL, 0, 256, .check = check_glob,
@@ -265,6 +273,16 @@ const struct setting settings[] = {
         .text = "slugs to try, in this order, when no target can serve"),
     ROW("models[].strict", T_BOOL, LIVE, MOD(strict), "false", 0, 1,
         .text = "refuse a request rather than leave out a field that its target cannot take"),
+    ROW("models[].reasoning", T_ENUM, LIVE, MOD(reasoning), "as_is", 0, 0, .choices = reasonings,
+        .text = "where reasoning stands in answers"),
+    ROW("models[].system", T_STRING, LIVE, MOD(system), NULL, 0, 65536, .text = "text put in front of each request's system prompt"),
+    ROW("models[].defaults", T_JSON, LIVE, MOD(defaults), NULL, 0, 65536,
+        .text = "request members, in the client's API, for requests that have none of their own"),
+    ROW("models[].force", T_JSON, LIVE, MOD(force), NULL, 0, 65536,
+        .text = "request members, in the client's API, that replace the request's own"),
+    ROW("models[].context_guard", T_BOOL, LIVE, MOD(context_guard), "false", 0, 1,
+        .text = "refuse a prompt that does not fit, rather than let the runtime cut it: its estimate against the model's context; "
+                "Ollama is told to count"),
     ROW("models[].aliases", T_LIST, LIVE, MOD(aliases), NULL, 0, 64, .check = check_plain_slug,
         .text = "other names of the same"),
 
@@ -274,7 +292,7 @@ const struct setting settings[] = {
     ROW("gateway.body_max", T_SIZE, LIVE, TOP(gateway.body_max), "64MiB", K, G, .over = "413",
         .text = "request body of an inference call"),
     ROW("gateway.park_max", T_INT, LIVE, TOP(gateway.park_max), "64", 1, 4096, .over = "503 with the reason",
-        .text = "requests that wait for one busy or loading target"),
+        .text = "requests that wait for one busy or loading target, over all workers"),
     ROW("gateway.park_timeout", T_DURATION, LIVE, TOP(gateway.park_timeout_ms), "10m", SEC, HOUR,
         .over = "503 with the reason", .text = "longest wait for a busy or loading target"),
     ROW("gateway.stall_timeout", T_DURATION, LIVE, TOP(gateway.stall_timeout_ms), "5m", SEC, HOUR,
@@ -334,15 +352,17 @@ const struct setting settings[] = {
     LIMIT("pipeline.ahead", T_SIZE, pipeline.ahead, "64KiB", K, M, "reading stops",
           "bytes read beyond the request being answered"),
 
-    LIMIT("upstream.connect", T_DURATION, upstream.connect_ms, "5s", 100, MIN, "next candidate, then 502",
+    LIMIT("upstream.connect", T_DURATION, upstream.connect_ms, "5s", 100, MIN, "next candidate, then 504",
           "time to connect to a runtime"),
     LIMIT("upstream.first_byte", T_DURATION, upstream.first_byte_ms, "5m", SEC, HOUR, "next candidate, then 504",
           "from the request to the first byte of a runtime's answer"),
     LIMIT("upstream.total", T_DURATION, upstream.total_ms, "1h", SEC, 24 * HOUR, "in-stream error",
           "one answer of a runtime, to its last byte"),
     LIMIT("upstream.head", T_SIZE, upstream.head, "64KiB", K, 256 * K, "502", "head of a runtime's answer"),
-    LIMIT("upstream.event", T_SIZE, upstream.event, "1MiB", K, 16 * M, "passed on, not metered",
+    LIMIT("upstream.event", T_SIZE, upstream.event, "8MiB", K, 16 * M, "502 where it is translated, else passed on, not metered",
           "one event of a runtime's stream"),
+    LIMIT("upstream.reply", T_SIZE, upstream.reply, "64MiB", K, G, "502",
+          "a runtime's whole answer, where it must be held to be translated or renamed"),
     MOVED("limits.upstream.idle", "gateway.stall_timeout"),
 
     LIMIT("stream.heartbeat", T_DURATION, stream.heartbeat_ms, "15s", SEC, MIN, "a keep-alive comment is sent",
@@ -371,7 +391,7 @@ const struct setting settings[] = {
     ROW("log.level", T_ENUM, LIVE, TOP(log.level), "info", 0, 0, .choices = levels,
         .text = "least important line to write"),
     ROW("log.format", T_ENUM, RESTART, TOP(log.format), "auto", 0, 0, .choices = formats,
-        .text = "`auto` is text on a terminal and JSON elsewhere"),
+        .text = "form of the lines; in the journal text has the priorities of systemd instead of time and level"),
 
     ROW("demo.enabled", T_BOOL, LIVE, TOP(demo.enabled), "false", 0, 1,
         .text = "offer the built-in demonstration endpoint, whose answers are plainly labelled sample text"),

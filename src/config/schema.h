@@ -23,6 +23,7 @@ enum setting_type {
     T_ENUM,     /* int */
     T_ENUMS,    /* unsigned, a bit for each */
     T_LIST,     /* struct config_list */
+    T_JSON,     /* struct sv: a group of members of any form, as JSON text */
     T_SECRET,   /* struct config_secret; answers to <path>_file too */
     T_ITEMS,    /* pointer and count of structs: .items tells which */
     T_MOVED,    /* the setting is called .text; from here on there are no values */

@@ -1,4 +1,6 @@
 /* config/show.c - the effective settings in print, and what differs between two of them. Both walk the table. */
+#include <sodium.h>
+
 #include "config/schema.h"
 
 struct printer {
@@ -112,6 +114,12 @@ static void put_value(struct printer *p, const struct setting *s, const void *ba
             put_string(p, ((const struct config_list *)field)->v[i]);
         }
         put(p, SV("]"));
+        break;
+    case T_JSON:
+        if (((const struct sv *)field)->n)
+            put(p, *(const struct sv *)field); /* JSON is YAML */
+        else
+            put(p, SV("{}"));
         break;
     case T_SECRET: /* with blanks inside, which no key may have: reading it back is refused */
         put_or_null(p, ((const struct config_secret *)field)->value ? SV("(set, not shown)") : SV_NULL);
@@ -262,4 +270,39 @@ bool config_needs_restart(const struct config *old, const struct config *new_, s
         any = true;
     }
     return any;
+}
+
+/* What print cannot tell: the secrets of one scope. */
+static bool has_same_secrets(const char *prefix, const void *a, const void *b) {
+    for (size_t i = 0; i < n_settings; i++) {
+        if (settings[i].type != T_SECRET || !setting_in(&settings[i], prefix))
+            continue;
+        const struct config_secret *x = (const void *)((const char *)a + settings[i].at);
+        const struct config_secret *y = (const void *)((const char *)b + settings[i].at);
+        if (x->n != y->n || (x->n && sodium_memcmp(x->value, y->value, x->n) != 0))
+            return false;
+    }
+    return true;
+}
+
+/* The same number of entries in both. */
+static bool has_same_secrets_in(const struct setting *s, const struct config *a, const struct config *b) {
+    const char *x = *(const char *const *)(const void *)((const char *)a + s->at);
+    const char *y = *(const char *const *)(const void *)((const char *)b + s->at);
+    size_t n = *(const size_t *)(const void *)((const char *)a + s->items->count_at), size = s->items->size;
+    for (size_t i = 0; i < n; i++)
+        if (!has_same_secrets(s->items->prefix, x + i * size, y + i * size))
+            return false;
+    return true;
+}
+
+bool config_is_same(const struct config *a, const struct config *b) {
+    for (size_t i = 0; i < n_settings; i++) {
+        const struct setting *s = &settings[i];
+        if (s->type >= T_MOVED || !setting_in(s, ""))
+            continue;
+        if (differs(s, a, b) || (s->type == T_ITEMS && !has_same_secrets_in(s, a, b)))
+            return false;
+    }
+    return sv_eq(a->file, b->file) && has_same_secrets("", a, b);
 }

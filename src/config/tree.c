@@ -20,6 +20,13 @@ struct reader {
     bool bad;
 };
 
+const struct node *node_child(const struct node *map, const char *key) {
+    const struct node *n = map->first;
+    while (n && !sv_eq(n->key, sv_of(key)))
+        n = n->next;
+    return n ? n : map;
+}
+
 bool node_is_null(const struct node *n) {
     return n->kind == NODE_SCALAR && n->plain &&
            (n->text.n == 0 || sv_eq(n->text, SV("~")) || sv_eq_nocase(n->text, SV("null")));

@@ -35,13 +35,15 @@ struct node *tree_read(struct sv text, const struct origin *o, struct arena *a, 
 struct node *tree_scalar(struct sv text, const struct origin *o, struct arena *a);
 /* Nothing, ~ or null: as if the line were not there. */
 bool node_is_null(const struct node *n);
+/* The value under this key; the mapping itself when there is none. */
+const struct node *node_child(const struct node *map, const char *key);
 
 void complain(struct config_report *r, const struct origin *o, unsigned line, unsigned column, const char *key,
               const char *fmt, ...) __attribute__((format(printf, 6, 7)));
-void warn(struct config_report *r, const struct origin *o, const char *key, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
+void warn(struct config_report *r, const struct origin *o, unsigned line, unsigned column, const char *key,
+          const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 void complain_no_memory(struct config_report *r);
-/* By line, complaints without one last, otherwise as they came. */
+/* Complaints by line, those without one last, otherwise as they came. */
 void report_sort(struct config_report *r);
 
 /* Puts at most 60 bytes of v in quotes, control bytes and broken UTF-8 as '?'. */

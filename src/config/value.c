@@ -137,6 +137,8 @@ bool expected_text(const struct setting *s, struct buf *out) {
         return buf_printf(out, "a list of words, at most %s of them", max);
     case T_ITEMS:
         return buf_add(out, SV("a list of entries"));
+    case T_JSON:
+        return buf_add(out, SV("a group of members"));
     case T_PATH:
     case T_FILE:
     case T_KEY_FILE:

@@ -205,6 +205,7 @@ static void one_model(struct buf *out, const struct snapshot *s, const struct fl
     known(out, "context_max", m->context_max);
     known(out, "size_bytes", m->size_bytes);
     known(out, "vram_bytes", m->vram_bytes);
+    known(out, "slots", m->slots);
     known(out, "expires", m->expires_s);
     if (m->family.n)
         text(out, "family", m->family);
@@ -297,6 +298,7 @@ static void explain(struct request *r) {
         text(&out, "reason", t->endpoint->reason);
         number(&out, "in_flight", atomic_load(&t->endpoint->cell->in_flight));
         known(&out, "max_concurrent", t->endpoint->max_concurrent);
+        known(&out, "slots", t->model->slots);
         known(&out, "us_per_token", atomic_load(&t->cell->us_per_token));
         truth(&out, "local", t->endpoint->local);
         number(&out, "priority", t->endpoint->priority);
@@ -547,7 +549,7 @@ struct admin *admin_new(struct loop *l, const struct admin_house *house, struct 
         mem_free(a);
         return NULL;
     }
-    struct http_server_limits limits = { { 8192, 8192, 32768, 100, 256 }, BODY_MAX, 10000, 75000, 15000, 60000, 86400000, 0, 65536, 10000 };
+    struct http_server_limits limits = { { 8192, 8192, 32768, 100, 256 }, BODY_MAX, 10000, 75000, 15000, 60000, 86400000, 0, 65536, 10000, LIMIT_BODY_ADMIN };
     limits.body_max = (*house->config)->limits.body.admin;
     http_server_limits(a->server, &limits);
     return a;

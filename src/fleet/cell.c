@@ -32,6 +32,22 @@ struct cell *cell_unref(struct cell *c) {
     return NULL;
 }
 
+bool cell_wait(struct cell *c, uint32_t max) {
+    uint32_t now = atomic_load_explicit(&c->waiting, memory_order_relaxed);
+    do {
+        if (now >= max)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&c->waiting, &now, now + 1, memory_order_relaxed, memory_order_relaxed));
+    cell_ref(c);
+    return true;
+}
+
+struct cell *cell_unwait(struct cell *c) {
+    if (c)
+        atomic_fetch_sub_explicit(&c->waiting, 1, memory_order_relaxed);
+    return cell_unref(c);
+}
+
 void cell_outcome(struct cell *c, enum outcome o, uint64_t now_us) {
     if (o == OUTCOME_OK) {
         atomic_fetch_add_explicit(&c->n_ok, 1, memory_order_relaxed);

@@ -56,6 +56,7 @@ struct fleet {
     uint64_t published_ms;
     bool calm;                 /* everything known at the start is published: from now on changes may wait a little */
     bool dirty, searched, settled;
+    bool lacks_some;           /* a configured endpoint could not be made */
 
     unsigned char opaque_key[OPAQUE_KEY_BYTES];
     bool has_opaque_key;
@@ -230,8 +231,8 @@ static void on_endpoint_change(void *owner, struct endpoint *p) {
 
 /* --- endpoints ---------------------------------------------------------------------------------------------------- */
 
-static void drop(struct fleet *f, struct endpoint *p, const char *why) {
-    log_event(LOG_INFO, "endpoint removed", F_STR("endpoint", p->name), F_STR("url", p->url), F_STR("why", why));
+static void drop(struct fleet *f, struct endpoint *p, const char *what, const char *why) {
+    log_event(LOG_INFO, what, F_STR("endpoint", p->name), F_STR("url", p->url), F_STR("why", why));
     f->n_found -= p->found;
     endpoint_free(p);
     changed(f);
@@ -259,6 +260,13 @@ static bool is_at(const struct endpoint *p, struct sv host, uint16_t port) {
     return !p->demo && url_parse(sv_of(p->url), &u, NULL) && u.port == port && sv_eq_nocase(plain_host(u.host), plain_host(host));
 }
 
+static bool is_named(const struct config *c, const char *name) {
+    for (size_t i = 0; i < c->n_endpoints; i++)
+        if (sv_eq(c->endpoints[i].name, sv_of(name)))
+            return true;
+    return false;
+}
+
 /* Takes over what the configuration says. What is wrong with one endpoint is its own misfortune. */
 static void take_configured(struct fleet *f) {
     struct list old = LIST_INIT(old), found = LIST_INIT(found);
@@ -272,6 +280,7 @@ static void take_configured(struct fleet *f) {
         endpoint_at(it)->listed = false;
         endpoint_at(it)->settings = NULL;
     }
+    f->lacks_some = false;
     for (size_t i = 0; i < f->config->n_endpoints; i++) {
         const struct config_endpoint *s = &f->config->endpoints[i];
         struct endpoint_place at = place_of(s);
@@ -283,6 +292,7 @@ static void take_configured(struct fleet *f) {
             p = endpoint_new(&f->home, &at, &e);
             if (!p) {
                 log_event(LOG_ERROR, "an endpoint cannot be used", F_SV("endpoint", s->name), F_STR("cause", e.text));
+                f->lacks_some = true;
                 continue;
             }
             endpoint_watch(p);
@@ -292,8 +302,10 @@ static void take_configured(struct fleet *f) {
         list_push_back(&f->endpoints, &p->in_fleet);
     }
     LIST_FOR_SAFE(it, &f->endpoints)
-        if (!endpoint_at(it)->listed)
-            drop(f, endpoint_at(it), "it is no longer configured");
+        if (!endpoint_at(it)->listed && is_named(f->config, endpoint_at(it)->name))
+            drop(f, endpoint_at(it), "endpoint changed", "its address, kind, key or certificates are others now: it starts anew");
+        else if (!endpoint_at(it)->listed)
+            drop(f, endpoint_at(it), "endpoint removed", "it is no longer configured");
     list_move(&f->endpoints, &found);
 }
 
@@ -309,7 +321,7 @@ static void drop_shadowed(struct fleet *f) {
                                                     strcmp(o->name, p->name) == 0));
         }
         if (p->found && shadowed)
-            drop(f, p, "the configuration names it");
+            drop(f, p, "endpoint removed", "the configuration names it");
     }
 }
 
@@ -327,10 +339,7 @@ static bool has_name(struct fleet *f, const char *name) {
     LIST_FOR(it, &f->endpoints)
         if (strcmp(endpoint_at(it)->name, name) == 0)
             return true;
-    for (size_t i = 0; i < f->config->n_endpoints; i++)
-        if (sv_eq(f->config->endpoints[i].name, sv_of(name)))
-            return true;
-    return false;
+    return is_named(f->config, name);
 }
 
 /* Kind alone on this machine and the usual port, else with port, or with address: the same place gets the same name after a
@@ -397,7 +406,7 @@ static void on_tick(void *arg) {
         struct endpoint *p = endpoint_at(it);
         busy = endpoint_tick(p, now_ms) || busy;
         if (p->found && p->health.state == FLEET_DOWN && now_ms - p->alive_ms > FOUND_GONE_MS)
-            drop(f, p, "it has been down for long");
+            drop(f, p, "endpoint removed", "it has been down for long");
     }
     timer_set(f->loop, &f->tick, busy ? TICK_BUSY_MS : TICK_IDLE_MS, on_tick, f);
 }
@@ -493,6 +502,10 @@ void fleet_apply(struct fleet *f, struct config *c) {
     config_unref(old);
     discovery_apply(f->discovery, c);
     changed(f);
+}
+
+bool fleet_is_complete(const struct fleet *f) {
+    return !f->lacks_some && (f->config->slugs != CONFIG_SLUGS_OPAQUE || f->has_opaque_key);
 }
 
 void fleet_demo(struct fleet *f, struct dialer *d) {

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "base/utf8.h"
 
 /* --- findings ----------------------------------------------------------------------------------------------------- */
 
@@ -45,9 +46,18 @@ static bool grow(struct look *l) {
     return true;
 }
 
+/* Not UTF-8, or with the mark of a character that was lost: nobody could ask for it by this name. */
+static bool is_text(struct sv v) {
+    return utf8_valid(v) && sv_find(v, SV("\xef\xbf\xbd")) < 0;
+}
+
 struct fleet_model *look_add(struct look *l, struct sv id) {
     if (id.n == 0 || id.n > LOOK_ID_MAX || map_get(&l->by_id, id))
         return NULL;
+    if (!is_text(id)) {
+        l->n_nameless++;
+        return NULL;
+    }
     if (l->n_models == LOOK_MODELS_MAX) {
         l->n_refused++;
         return NULL;
@@ -74,6 +84,11 @@ void look_fail(struct look *l, enum look_end end, const char *fmt, ...) {
 uint64_t look_u64(yyjson_val *obj, const char *key) {
     int64_t v = json_i64(obj, key, 0);
     return v > 0 && v <= LOOK_NUMBER_MAX ? (uint64_t)v : 0;
+}
+
+uint32_t look_slots(yyjson_val *obj, const char *key) {
+    uint64_t n = look_u64(obj, key);
+    return n <= UINT32_MAX ? (uint32_t)n : 0;
 }
 
 void look_loaded(struct look *l, int loaded) {

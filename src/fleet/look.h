@@ -64,7 +64,7 @@ struct look {
     struct probe_place at;
     struct fingerprint print;
     struct look_notes *notes;   /* borrowed, may be NULL */
-    size_t cap, n_refused;
+    size_t cap, n_refused, n_nameless;
     struct map by_id;           /* of index + 1 */
     const struct step *step;    /* under way; NULL while fingerprinting */
     int asked;                  /* enum fp_probe under way */
@@ -101,7 +101,7 @@ void look_conclude(struct look *l);
 
 /* --- for adapters ------------------------------------------------------------------------------------------------- */
 
-/* A new model with this id; NULL when the id is empty, too long or known already, the look is full or memory is out. */
+/* A new model with this id; NULL when the id is empty, too long, no text or known already, the look is full or memory is out. */
 struct fleet_model *look_add(struct look *l, struct sv id);
 /* NULL when there is none. */
 struct fleet_model *look_find(struct look *l, struct sv id);
@@ -116,6 +116,8 @@ void look_list(struct look *l, const struct probe_reply *r, const char *owner,
                void (*fill)(struct look *l, struct fleet_model *m, yyjson_val *entry));
 /* A count that is not negative; 0 when missing or of another type. */
 uint64_t look_u64(yyjson_val *obj, const char *key);
+/* The same for a number of requests that run at one time. */
+uint32_t look_slots(yyjson_val *obj, const char *key);
 /* Marks all models as loaded, or not, where that is not known yet. */
 void look_loaded(struct look *l, int loaded);
 

@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "base/log.h"
+
 enum { ARENA_MAX = 512 << 10 }; /* the head, the request and the call; the body has its own buffer */
 
 struct probe {
@@ -11,6 +13,7 @@ struct probe {
     struct http_call *call;
     struct buf body;
     struct sv question;
+    struct sv host, path;   /* for the log */
     struct timer deadline;
     struct probe_reply reply;
     struct err fault;
@@ -38,8 +41,11 @@ static void finish(struct probe *p, const struct err *fault) {
         r->body = buf_sv(&p->body);
         struct sv text = sv_trim(r->body);
         if (!r->cut && text.n && (text.p[0] == '{' || text.p[0] == '[')) {
-            doc = json_parse(r->body);
+            bool mended;
+            doc = json_parse_foreign(r->body, &mended);
             r->json = yyjson_doc_get_root(doc);
+            if (mended)
+                log_event(LOG_DEBUG, "an answer holds bytes that are no text", F_SV("host", p->host), F_SV("path", p->path));
         }
     }
     p->done(p->arg, r);
@@ -111,6 +117,8 @@ struct probe *probe_start(struct loop *l, const struct probe_place *at, struct s
     buf_init(&p->body, reply_max);
     char *target = arena_printf(&p->arena, "%.*s%.*s", SV_FMT(at->base_path), SV_FMT(path));
     p->question = arena_sv(&p->arena, body);
+    p->host = at->host;
+    p->path = sv_of(target);
     if (!target || (body.n && !p->question.p)) {
         probe_free(p);
         err_no_memory(e);

@@ -58,6 +58,7 @@ const struct step localai_steps[] = {
 
 static void fill_koboldcpp(struct look *l, struct fleet_model *m, yyjson_val *entry) {
     m->created_s = 0; /* always 1 */
+    m->slots = 1;
     m->loaded = FLEET_LOADED_YES;
     m->format = SV("gguf");
 }

@@ -15,6 +15,7 @@ static struct fleet_model *take_info(struct look *l, const struct probe_reply *r
     l->version = look_keep(l, json_str(r->json, "version"));
     m->loaded = FLEET_LOADED_YES;
     m->format = SV("safetensors");
+    m->slots = look_slots(r->json, "max_concurrent_requests"); /* beyond it they say 429 */
     return m;
 }
 

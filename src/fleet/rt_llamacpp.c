@@ -42,6 +42,7 @@ static void take_props(struct look *l, const struct probe_reply *r) {
     uint64_t slot = look_u64(json_get(r->json, "default_generation_settings"), "n_ctx");
     if (slot)
         m->context = slot; /* of one slot: what a request gets */
+    m->slots = look_slots(r->json, "total_slots");
     if (!m->quant.n)
         m->quant = look_keep(l, json_str(r->json, "model_ftype"));
     if (json_bool(r->json, "is_sleeping", false))

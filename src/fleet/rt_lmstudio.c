@@ -29,6 +29,7 @@ static void take_v1(struct look *l, const struct probe_reply *r) {
         m->size_bytes = look_u64(entry, "size_bytes");
         m->context_max = look_u64(entry, "max_context_length");
         m->context = look_u64(json_get(running, "config"), "context_length");
+        m->slots = look_slots(json_get(running, "config"), "parallel");
         m->loaded = running ? FLEET_LOADED_YES : FLEET_LOADED_NO;
         m->can = can_of(json_str(entry, "type"), json_bool(can, "vision", false), json_bool(can, "trained_for_tool_use", false));
         /* "Not trained for tools" does not mean that tools fail, so the list is not the last word on them. */

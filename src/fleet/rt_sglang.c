@@ -15,6 +15,7 @@ static void take_info(struct look *l, const struct probe_reply *r) {
     struct sv quant = json_str(r->json, "quantization");
     for (size_t i = 0; i < l->n_models; i++) {
         l->models[i].quant = look_keep(l, quant);
+        l->models[i].slots = look_slots(r->json, "max_running_requests");
         if (!l->models[i].context)
             l->models[i].context = look_u64(r->json, "context_length");
     }

@@ -1,9 +1,10 @@
 /* fleet/schedule.c - who gets the request.
  *
  * First the questions with a hard answer: is it the endpoint asked for, does it live, does it speak the dialect, can the
- * model do what is asked, is there room. Among those that remain the order is: local before remote, higher priority,
- * then the least outstanding work divided by speed and weight. A conversation keeps returning to the place that rendezvous
- * hashing gives it, which holds its prefix in its cache, unless that place has clearly more to do than the best one. */
+ * model do what is asked, is there room. Among those that remain the order is: higher priority, a free slot before none,
+ * local before remote, then the least outstanding work divided by speed and weight. A conversation keeps returning to the
+ * place that rendezvous hashing gives it, which holds its prefix in its cache, unless that place has clearly more to do than
+ * the best one. */
 #include "fleet/fleet.h"
 
 enum {
@@ -38,7 +39,7 @@ static enum schedule_verdict judge(const struct fleet_target *t, const struct sc
     struct cell *c = p->cell;
     if (w->node.n && !sv_eq(w->node, p->name))
         return SCHEDULE_OTHER_NODE;
-    if (w->speaks && (!(p->speaks & w->speaks) || (p->deficient & w->speaks)))
+    if (w->speaks && !(p->speaks & ~p->deficient & (w->speaks | w->through)))
         return SCHEDULE_DIALECT;
     if (p->state == FLEET_DOWN || p->state == FLEET_UNKNOWN)
         return SCHEDULE_DOWN;
@@ -73,11 +74,17 @@ static uint64_t load_of(const struct fleet_target *t) {
     return load;
 }
 
+/* The runtime works on as many as it said it can: what comes now would queue there. Only a reason to prefer others: it may be
+ * shared, queue for long, and answer small questions without a slot. The bound is max_concurrent. */
+static bool is_full(const struct fleet_target *t) {
+    return !t->endpoint->max_concurrent && t->model->slots && in_flight(t->cell) >= t->model->slots;
+}
+
 /* Groups that come before or after others whatever their load. Lower is better. */
 static uint64_t rank_of(const struct fleet_target *t) {
     enum { HIGHEST = 1000 };
     int64_t priority = t->endpoint->priority > HIGHEST ? HIGHEST : t->endpoint->priority;
-    return (uint64_t)(HIGHEST - priority) * 2 + (t->endpoint->local ? 0 : 1);
+    return (uint64_t)(HIGHEST - priority) * 4 + (is_full(t) ? 2 : 0) + (t->endpoint->local ? 0 : 1);
 }
 
 /* Better than nobody: a place that failed a moment ago, or one whose own words (often incomplete) or our estimate (always
@@ -211,8 +218,7 @@ void schedule_fault(const struct schedule *s, const struct schedule_want *w, str
         err_set(e, ERR_UNAVAILABLE, "no endpoint that serves \"%.*s\" is healthy now (drover explain %.*s tells why)", n, name, n,
                 name);
     else if (counts[SCHEDULE_DIALECT])
-        err_set(e, ERR_UNSUPPORTED, "no endpoint that serves \"%.*s\" speaks this API natively, and translation between APIs is "
-                "not part of this release", n, name);
+        err_set(e, ERR_UNSUPPORTED, "no endpoint that serves \"%.*s\" speaks this API or one that it could be translated to", n, name);
     else
         err_set(e, ERR_UNAVAILABLE, "no endpoint can serve \"%.*s\" now", n, name);
 }

@@ -295,6 +295,40 @@ static void affinity_does_not_outrank_priority(void **state) {
 
 /* --- limits and trials ---------------------------------------------------------------------------------------------- */
 
+/* The figure a runtime tells of itself: a preference, never a bound. */
+static void a_place_with_a_free_slot_comes_before_a_full_one(void **state) {
+    struct bench b;
+    struct schedule s[6];
+    bench_init(&b, 2);
+    b.models[0].slots = 1;
+    b.models[1].slots = 2;
+    b.endpoints[0].weight = 10000; /* by load it would get everything */
+    for (int i = 0; i < 6; i++) {
+        s[i] = (struct schedule){ .slug = &b.slug };
+        assert_true(schedule_next(&s[i], &chat));
+        assert_ptr_equal(s[i].taken, &b.targets[i == 1 || i == 2]); /* full, all of them: by load again */
+    }
+    for (int i = 0; i < 6; i++)
+        schedule_release(&s[i]);
+
+    b.endpoints[1].local = false; /* a free slot elsewhere is better than a place in the queue here ... */
+    s[0] = s[1] = (struct schedule){ .slug = &b.slug };
+    assert_true(schedule_next(&s[0], &chat) && schedule_next(&s[1], &chat));
+    assert_ptr_equal(s[0].taken, &b.targets[0]);
+    assert_ptr_equal(s[1].taken, &b.targets[1]);
+    schedule_release(&s[1]);
+    b.endpoints[0].priority = 1; /* ... but the operator's word is stronger, on the order and on the bound */
+    s[1] = (struct schedule){ .slug = &b.slug };
+    assert_true(schedule_next(&s[1], &chat));
+    assert_ptr_equal(s[1].taken, &b.targets[0]);
+    schedule_release(&s[1]);
+    b.endpoints[0].priority = 0;
+    b.endpoints[0].max_concurrent = 2;
+    assert_int_equal(chosen(&b, &chat), 0);
+    schedule_release(&s[0]);
+    bench_deinit(&b);
+}
+
 static void explaining_reserves_nothing(void **state) {
     struct bench b;
     bench_init(&b, 2);
@@ -407,6 +441,34 @@ static void outcomes_and_speeds_are_counted(void **state) {
     assert_null(cell_unref(NULL));
 }
 
+static void *wait_and_leave(void *arg) {
+    struct cell *c = arg;
+    for (int i = 0; i < 20000; i++)
+        if (cell_wait(c, 3)) {
+            assert_in_range(atomic_load(&c->waiting), 1, 3);
+            cell_unwait(c);
+        }
+    return NULL;
+}
+
+static void waiting_places_are_counted_over_all_threads(void **state) {
+    struct cell *c = cell_new();
+    pthread_t t[4];
+    assert_true(cell_wait(c, 2) && cell_wait(c, 2));
+    assert_false(cell_wait(c, 2));
+    assert_null(cell_unwait(c));
+    assert_true(cell_wait(c, 2));
+    cell_unwait(c), cell_unwait(c);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&t[i], NULL, wait_and_leave, c), 0);
+    for (unsigned i = 0; i < 4; i++)
+        pthread_join(t[i], NULL);
+    assert_int_equal(c->waiting, 0);
+    assert_int_equal(c->refs, 1);
+    assert_null(cell_unwait(NULL));
+    cell_unref(c);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_obstacle_has_its_verdict_and_its_words),
@@ -422,10 +484,12 @@ int main(void) {
         cmocka_unit_test(a_conversation_stays_and_conversations_spread),
         cmocka_unit_test(a_conversation_leaves_a_place_that_is_busier_than_others),
         cmocka_unit_test(affinity_does_not_outrank_priority),
+        cmocka_unit_test(a_place_with_a_free_slot_comes_before_a_full_one),
         cmocka_unit_test(explaining_reserves_nothing),
         cmocka_unit_test(a_trial_takes_the_only_permit),
         cmocka_unit_test(threads_never_pass_the_limit_together),
         cmocka_unit_test(outcomes_and_speeds_are_counted),
+        cmocka_unit_test(waiting_places_are_counted_over_all_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

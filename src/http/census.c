@@ -123,22 +123,22 @@ static bool take_allowance(struct census_entry *a, unsigned per_s, unsigned burs
     return true;
 }
 
-struct census_entry *census_enter(struct census *c, struct sv peer, uint64_t now_us, const char **ret_limit) {
+struct census_entry *census_enter(struct census *c, struct sv peer, uint64_t now_us, enum err_limit *ret_limit) {
     char space[KEY_MAX];
     struct sv key = key_of(peer, space);
     bool loopback = sv_starts(peer, SV("127.")) || sv_eq(peer, SV("::1"));
-    *ret_limit = NULL;
+    *ret_limit = LIMIT_NONE;
     pthread_mutex_lock(&c->lock);
     const struct census_limits *l = &c->limits;
     sweep(c, now_us);
     struct census_entry *a = entry_of(c, key);
     if (a && c->n >= l->connections)
-        *ret_limit = "conn.max";
+        *ret_limit = LIMIT_CONN_MAX;
     else if (a && a->n >= (loopback ? l->per_loopback : l->per_address))
-        *ret_limit = loopback ? "conn.per_loopback" : "conn.per_address";
+        *ret_limit = loopback ? LIMIT_CONN_LOOPBACK : LIMIT_CONN_ADDRESS;
     else if (a && !take_allowance(a, loopback ? l->new_loopback_per_s : l->new_per_s, loopback ? l->new_loopback_burst : l->new_burst,
                                   now_us))
-        *ret_limit = loopback ? "conn.new_per_loopback_per_s" : "conn.new_per_address_per_s";
+        *ret_limit = loopback ? LIMIT_CONN_NEW_LOOPBACK : LIMIT_CONN_NEW_ADDRESS;
     else if (a)
         a->n++, c->n++;
     pthread_mutex_unlock(&c->lock);

@@ -24,8 +24,8 @@ void census_set(struct census *c, const struct census_limits *limits);
 
 /* Whether one more connection would be welcome, whoever it is. */
 bool census_has_room(struct census *c);
-/* NULL: turned away, *ret_limit names the limit (a literal), or memory is out. */
-struct census_entry *census_enter(struct census *c, struct sv peer, uint64_t now_us, const char **ret_limit);
+/* NULL: turned away by *ret_limit, or, with LIMIT_NONE, memory is out. */
+struct census_entry *census_enter(struct census *c, struct sv peer, uint64_t now_us, enum err_limit *ret_limit);
 void census_leave(struct census *c, struct census_entry *a, uint64_t now_us);
 /* Connections in all. */
 unsigned census_count(struct census *c);

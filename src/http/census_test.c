@@ -22,16 +22,16 @@ static void each_limit_is_named_when_it_bites(void **state) {
     (void)state;
     struct census *c = open_census();
     struct census_entry *a[8] = { 0 };
-    const char *limit;
+    enum err_limit limit;
     for (int i = 0; i < 3; i++)
         assert_non_null(a[i] = census_enter(c, SV("192.0.2.1"), 1000, &limit));
     assert_null(census_enter(c, SV("192.0.2.1"), 1000, &limit));
-    assert_string_equal(limit, "conn.per_address");
+    assert_int_equal(limit, LIMIT_CONN_ADDRESS);
     for (int i = 3; i < 6; i++)
         assert_non_null(a[i] = census_enter(c, SV("127.0.0.1"), 1000, &limit));
     assert_false(census_has_room(c));
     assert_null(census_enter(c, SV("192.0.2.9"), 1000, &limit));
-    assert_string_equal(limit, "conn.max");
+    assert_int_equal(limit, LIMIT_CONN_MAX);
     for (int i = 0; i < 6; i++)
         census_leave(c, a[i], 1000);
     assert_int_equal(census_count(c), 0);
@@ -41,12 +41,12 @@ static void each_limit_is_named_when_it_bites(void **state) {
 static void new_connections_have_an_allowance_that_fills_up_again(void **state) {
     (void)state;
     struct census *c = open_census();
-    const char *limit;
+    enum err_limit limit;
     uint64_t now = 5000000;
     for (int i = 0; i < 4; i++) /* the burst */
         census_leave(c, census_enter(c, SV("192.0.2.1"), now, &limit), now);
     assert_null(census_enter(c, SV("192.0.2.1"), now, &limit));
-    assert_string_equal(limit, "conn.new_per_address_per_s");
+    assert_int_equal(limit, LIMIT_CONN_NEW_ADDRESS);
     assert_non_null(census_enter(c, SV("192.0.2.2"), now, &limit)); /* another address is another matter */
     now += 100001;
     struct census_entry *a = census_enter(c, SV("192.0.2.1"), now, &limit); /* 10 a second: one more by now */
@@ -59,7 +59,7 @@ static void new_connections_have_an_allowance_that_fills_up_again(void **state) 
 static void ipv6_addresses_count_by_their_network(void **state) {
     (void)state;
     struct census *c = open_census();
-    const char *limit;
+    enum err_limit limit;
     assert_non_null(census_enter(c, SV("2001:db8::1"), 0, &limit));
     assert_non_null(census_enter(c, SV("2001:db8::2"), 0, &limit));
     assert_non_null(census_enter(c, SV("2001:db8::ffff:0:3"), 0, &limit));
@@ -71,7 +71,7 @@ static void ipv6_addresses_count_by_their_network(void **state) {
 static void addresses_that_went_are_forgotten(void **state) {
     (void)state;
     struct census *c = open_census();
-    const char *limit;
+    enum err_limit limit;
     uint64_t now = 20000000;
     for (int i = 0; i < 2000; i++) { /* under the leak checker: everything goes in the end */
         char text[32];

@@ -8,9 +8,9 @@
 #include "base/map.h"
 
 enum {
-    POOL_MAX = 512,      /* idle connections kept per dialer and loop */
-    INTERIM_MAX = 16,    /* 1xx heads read over in one call */
-    HEAD_MAX = 64 << 10, /* bytes of a request head */
+    POOL_MAX = 512,       /* idle connections kept per dialer and loop */
+    INTERIM_MAX = 16,     /* 1xx heads read over in one call */
+    HEAD_MAX = 256 << 10, /* bytes of a request head: whatever limits.head lets in at their ceilings, and our own fields */
 };
 
 struct pool {
@@ -285,7 +285,8 @@ static void on_call_timer(void *arg) {
         return;
     }
     struct err e;
-    err_set(&e, ERR_TIMEOUT, c->got_head ? "no byte of the reply for %u ms" : "no reply within %u ms", limit_ms);
+    err_limit(&e, c->got_head ? LIMIT_STALL_TIMEOUT : LIMIT_UPSTREAM_FIRST_BYTE,
+              c->got_head ? "no byte of the reply for %u ms" : "no reply within %u ms", limit_ms);
     call_fail(c, &e, false);
 }
 
@@ -315,6 +316,16 @@ static bool render(struct http_call *c, struct buf *out, const struct http_call_
     c->chunked = s->length < 0;
     c->sent = s->length == 0;
     return !out->failed;
+}
+
+static void render_fault(const struct http_call_spec *s, struct err *e) {
+    size_t n = s->method.n + s->target.n;
+    for (unsigned i = 0; i < s->n_headers; i++)
+        n += s->headers[i].name.n + s->headers[i].value.n + 4;
+    if (n > HEAD_MAX - 256)
+        err_set(e, ERR_HEAD_LARGE, "the head of the request would have %zu bytes, and %d are all there may be", n, HEAD_MAX - 256);
+    else
+        err_no_memory(e);
 }
 
 static void begin_on(struct http_call *c, struct up *u) {
@@ -389,14 +400,14 @@ struct http_call *http_call_start(struct http_client *k, struct arena *arena, co
         } else {
             buf_deinit(&c->head);
             up_close(u);
-            err_no_memory(e);
+            render_fault(spec, e);
             return NULL;
         }
         begin_on(c, u);
         return c;
     }
     if (!render(c, &c->head, spec))
-        err_no_memory(e);
+        render_fault(spec, e);
     else
         c->dial = dialer_dial(p->dialer, k->loop, spec->connect_ms, on_dialled, c, e);
     if (!c->dial) {

@@ -153,6 +153,28 @@ static void a_call_sends_what_it_should_and_reads_the_reply(void **state) {
     finish(&c);
 }
 
+static void a_head_may_be_as_large_as_any_client_may_send_it(void **state) {
+    (void)state;
+    enum { BIG = 200 << 10, TOO_BIG = 300 << 10 };
+    char *value = malloc(TOO_BIG);
+    memset(value, 'v', TOO_BIG);
+    struct call c = { 0 };
+    arena_init(&c.arena, 1 << 20, NULL);
+    struct http_header h = { SV("x"), { value, BIG } };
+    struct http_call_spec spec = { .dialer = house->dialer, .method = SV("GET"), .target = SV("/"), .headers = &h, .n_headers = 1,
+                                   .connect_ms = 1000, .first_byte_ms = 1000, .stall_ms = 1000 };
+    c.call = http_call_start(house->client, &c.arena, &spec, &call_events, &c, &c.e);
+    assert_non_null(c.call);
+    turn(3);
+    assert_true(house->heard.n > BIG);
+    http_call_cancel(c.call);
+    h.value.n = TOO_BIG;
+    assert_null(http_call_start(house->client, &c.arena, &spec, &call_events, &c, &c.e));
+    assert_int_equal(c.e.code, ERR_HEAD_LARGE);
+    arena_deinit(&c.arena);
+    free(value);
+}
+
 static void a_connection_is_used_again_and_an_unasked_word_ends_it(void **state) {
     (void)state;
     struct call c;
@@ -264,6 +286,7 @@ int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, open_house, close_house)
     const struct CMUnitTest tests[] = {
         T(a_call_sends_what_it_should_and_reads_the_reply),
+        T(a_head_may_be_as_large_as_any_client_may_send_it),
         T(a_connection_is_used_again_and_an_unasked_word_ends_it),
         T(a_pooled_connection_that_had_ended_is_called_stale),
         T(replies_that_break_off_or_break_rules_fail),

@@ -1,7 +1,7 @@
 /* http/h1.c - what is refused beyond llhttp's own strictness, each because another parser might see another message:
  * a Transfer-Encoding that is not exactly one "chunked"; Transfer-Encoding in HTTP/1.0; more than one Host, or none in
  * HTTP/1.1; a Host with bytes no host name has; versions other than 1.0 and 1.1; a target with bytes outside visible
- * ASCII; control bytes in values (a tab may stay). Trailers of requests are read within the limits and dropped. */
+ * ASCII; control bytes in values (a tab may stay); replies with a status outside 100..599. Trailers of requests are read within the limits and dropped. */
 #include "http/h1.h"
 
 #include <stdio.h>
@@ -16,6 +16,17 @@ static int fail(struct h1 *h, enum err_code code, const char *text) {
         h->bad_status = err_http(code);
         err_set(&h->err, h->is_response ? ERR_BAD_REPLY : code, "%s", text);
     }
+    return HPE_USER;
+}
+
+/* A limit of requests; of a reply everything is under one, limits.upstream.head. */
+static int fail_limit(struct h1 *h, enum err_limit limit, const char *text) {
+    if (h->phase == H1_BROKEN)
+        return HPE_USER;
+    struct err e;
+    err_limit(&e, limit, "%s", text);
+    fail(h, e.code, h->is_response ? "the reply's head is larger than limits.upstream.head" : text);
+    h->err.limit = h->is_response ? LIMIT_UPSTREAM_HEAD : limit;
     return HPE_USER;
 }
 
@@ -48,10 +59,8 @@ static int text_add(struct h1 *h, const char *at, size_t n, bool lower) {
 static int on_url(llhttp_t *ll, const char *at, size_t n) {
     struct h1 *h = ll->data;
     h->url_n += (uint32_t)n;
-    if (h->url_n > h->limits->line) {
-        fail(h, ERR_URI_LONG, "request target longer than head.request_line");
-        return HPE_USER;
-    }
+    if (h->url_n > h->limits->line)
+        return fail_limit(h, LIMIT_HEAD_REQUEST_LINE, "request target longer than limits.head.request_line");
     for (size_t i = 0; i < n; i++)
         if ((unsigned char)at[i] <= 0x20 || (unsigned char)at[i] >= 0x7f)
             return fail(h, ERR_BAD_REQUEST, "request target has a byte outside visible ASCII");
@@ -61,7 +70,7 @@ static int on_url(llhttp_t *ll, const char *at, size_t n) {
 static int count_field(struct h1 *h, size_t n) {
     h->total_n += (uint32_t)n;
     if (h->total_n > h->limits->total)
-        return fail(h, ERR_HEAD_LARGE, "header fields larger than head.total");
+        return fail_limit(h, LIMIT_HEAD_TOTAL, "header fields larger than limits.head.total");
     return 0;
 }
 
@@ -76,7 +85,8 @@ static int on_field(llhttp_t *ll, const char *at, size_t n) {
         return HPE_USER;
     if (h->in_value || h->n_cuts == 0) { /* a new field begins */
         if (h->n_cuts >= h->limits->fields)
-            return fail(h, ERR_HEAD_LARGE, "more header fields than head.fields");
+            return h->is_response ? fail(h, ERR_BAD_REPLY, "the reply has too many header fields")
+                                  : fail_limit(h, LIMIT_HEAD_FIELDS, "more header fields than limits.head.fields");
         if (h->n_cuts == h->cap_cuts) {
             uint32_t cap = h->cap_cuts ? h->cap_cuts * 2 : CUTS_FIRST;
             struct h1_cut *cuts = ARENA_ARRAY(h->arena, struct h1_cut, cap);
@@ -94,7 +104,7 @@ static int on_field(llhttp_t *ll, const char *at, size_t n) {
     c->name_n += (uint32_t)n;
     c->value = c->name + c->name_n;
     if (c->name_n > h->limits->field)
-        return fail(h, ERR_HEAD_LARGE, "a header field is longer than head.field");
+        return fail_limit(h, LIMIT_HEAD_FIELD, "a header field is longer than limits.head.field");
     return text_add(h, at, n, true);
 }
 
@@ -106,7 +116,7 @@ static int on_value(llhttp_t *ll, const char *at, size_t n) {
     struct h1_cut *c = &h->cuts[h->n_cuts - 1];
     c->value_n += (uint32_t)n;
     if (c->name_n + c->value_n > h->limits->field)
-        return fail(h, ERR_HEAD_LARGE, "a header field is longer than head.field");
+        return fail_limit(h, LIMIT_HEAD_FIELD, "a header field is longer than limits.head.field");
     for (size_t i = 0; i < n; i++)
         if (((unsigned char)at[i] < 0x20 && at[i] != '\t') || (unsigned char)at[i] == 0x7f)
             return fail(h, ERR_BAD_REQUEST, "a header value has a control byte");
@@ -130,7 +140,8 @@ static int on_chunk_extension(llhttp_t *ll, const char *at, size_t n) {
     (void)at;
     h->chunk_line_n += (uint32_t)n;
     if (h->chunk_line_n > h->limits->chunk_line)
-        return fail(h, ERR_BAD_REQUEST, "chunk extensions longer than body.chunk_line");
+        return h->is_response ? fail(h, ERR_BAD_REPLY, "chunk extensions of the reply are too long")
+                              : fail_limit(h, LIMIT_BODY_CHUNK_LINE, "chunk extensions longer than limits.body.chunk_line");
     return 0;
 }
 
@@ -213,6 +224,11 @@ static int on_headers_complete(llhttp_t *ll) {
         fail(h, ERR_BAD_REQUEST, "HTTP version must be 1.0 or 1.1");
         h->bad_status = 505;
         return HPE_USER;
+    }
+    if (h->is_response && (head->status < 100 || head->status > 599)) { /* RFC 9110 section 15: such a reply is invalid */
+        char text[64];
+        snprintf(text, sizeof text, "the reply has status %d, which HTTP does not know", head->status);
+        return fail(h, ERR_BAD_REPLY, text);
     }
     head->headers = ARENA_ARRAY(h->arena, struct http_header, h->n_cuts ? h->n_cuts : 1);
     if (!head->headers)

@@ -169,6 +169,10 @@ static const struct {
     { "no http", "SSH-2.0-x\r\n", "BAD" },
     { "folded", "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", "BAD" },
     { "bare LF", "HTTP/1.1 200 OK\nA: b\n\n", "BAD" },
+    { "least status", "HTTP/1.1 100 Huh\r\n\r\n", "HEAD   100" },
+    { "largest status", "HTTP/1.1 599 Huh\r\nContent-Length: 0\r\n\r\n", "HEAD   599" },
+    { "status too low", "HTTP/1.1 099 Huh\r\nContent-Length: 0\r\n\r\n", "BAD" },
+    { "status too high", "HTTP/1.1 600 Huh\r\nContent-Length: 0\r\n\r\n", "BAD" },
     { "header injection", "HTTP/1.1 200 OK\r\nA: b\x01\r\n\r\n", "BAD" },
 };
 

@@ -72,7 +72,14 @@ static void wait_for(struct conn *c, uint32_t ms) {
     timer_set(c->server->loop, &c->timer, ms, on_timer, c);
 }
 
+/* One place for whatever ends a request here; the handler counts what it refuses itself. */
+static void count_limit(struct conn *c, enum err_limit limit) {
+    if (limit != LIMIT_NONE && c->server->on->on_limit)
+        c->server->on->on_limit(c->server->owner, limit);
+}
+
 static void gone(struct conn *c, const struct err *e) {
+    count_limit(c, e->limit);
     if (c->state == CONN_EXCHANGE && c->in.on) {
         const struct http_in_events *on = c->in.on;
         c->in.on = NULL;
@@ -88,7 +95,7 @@ static void on_timer(void *arg) {
     struct err e;
     switch (c->state) {
     case CONN_HEAD:
-        err_set(&e, ERR_SLOW_CLIENT, "the request head did not arrive within head.deadline");
+        err_limit(&e, LIMIT_HEAD_DEADLINE, "the request head did not arrive within limits.head.deadline");
         refuse(c, &e, 408);
         return;
     case CONN_EXCHANGE: {
@@ -99,8 +106,9 @@ static void on_timer(void *arg) {
             bool slow = spent > MIN_RATE_GRACE_MS &&
                         c->body_bytes < (spent - MIN_RATE_GRACE_MS) / 1000 * c->server->limits.body_min_rate;
             if (idle || slow) {
-                err_set(&e, ERR_SLOW_CLIENT, idle ? "the request body stopped for longer than body.idle"
-                                                  : "the request body came slower than body.min_rate");
+                err_limit(&e, idle ? LIMIT_BODY_IDLE : LIMIT_BODY_MIN_RATE,
+                          idle ? "the request body stopped for longer than limits.body.idle"
+                               : "the request body came slower than limits.body.min_rate");
                 refuse(c, &e, 408);
                 return;
             }
@@ -110,7 +118,7 @@ static void on_timer(void *arg) {
         }
         if (c->started && stream_queued(c->stream) > 0) {
             if (c->progress == c->in.sent - stream_queued(c->stream)) { /* not one byte left since the last look */
-                err_set(&e, ERR_CANCELED, "the client took no data for longer than stream.client_stall");
+                err_limit(&e, LIMIT_CLIENT_STALL, "the client took no data for longer than limits.stream.client_stall");
                 gone(c, &e);
                 return;
             }
@@ -242,6 +250,7 @@ static void write_head(struct conn *c, int status, const struct http_header *hea
 
 /* An answer to something that never became, or no longer is, a handler's request; then the connection ends. */
 static void refuse(struct conn *c, const struct err *e, int status) {
+    count_limit(c, e->limit);
     struct buf body = BUF_MAX(16 << 10);
     struct sv type = SV("application/json");
     struct http_server *v = c->server;
@@ -412,8 +421,8 @@ static void request_begins(struct conn *c) {
     c->body_done = !c->h1.head.chunked && c->h1.head.length <= 0;
     struct err e;
     if (c->h1.head.length > 0 && (uint64_t)c->h1.head.length > v->limits.body_max) {
-        err_set(&e, ERR_TOO_LARGE, "the body has %lld bytes, gateway.body_max allows %llu", (long long)c->h1.head.length,
-                (unsigned long long)v->limits.body_max);
+        err_limit(&e, v->limits.body_limit, "the body has %lld bytes, %s allows %llu", (long long)c->h1.head.length,
+                  err_limit_key(v->limits.body_limit), (unsigned long long)v->limits.body_max);
         refuse(c, &e, 413);
         return;
     }
@@ -424,8 +433,8 @@ static void body_piece(struct conn *c, struct sv piece) {
     c->body_bytes += piece.n;
     if (c->body_bytes > c->server->limits.body_max) {
         struct err e;
-        err_set(&e, ERR_TOO_LARGE, "the body is larger than gateway.body_max, %llu bytes",
-                (unsigned long long)c->server->limits.body_max);
+        err_limit(&e, c->server->limits.body_limit, "the body is larger than %s, %llu bytes",
+                  err_limit_key(c->server->limits.body_limit), (unsigned long long)c->server->limits.body_max);
         refuse(c, &e, 413);
         return;
     }
@@ -634,10 +643,9 @@ void http_serve(struct http_server *v, struct stream *s, void *tag) {
     c->in.tag = tag;
     list_init(&c->step.dirty);
     c->step.run = on_step;
-    const char *limit = NULL;
+    enum err_limit limit = LIMIT_NONE;
     if (is_counted(c) && !(c->address = census_enter(v->census, sv_of(s->peer), loop_now_us(v->loop), &limit))) {
-        if (limit && v->on->on_limit)
-            v->on->on_limit(v->owner, limit);
+        count_limit(c, limit);
         stream_close(s);
         mem_free(c);
         return;

@@ -47,6 +47,7 @@ struct http_server_limits {
     uint32_t body_min_rate;            /* bytes per second after the first 5 s */
     uint32_t pipeline_ahead;           /* bytes */
     uint32_t requests_per_connection;
+    enum err_limit body_limit;         /* which limit body_max is */
 };
 
 struct http_server_events {
@@ -54,8 +55,8 @@ struct http_server_events {
     /* A request that could not be read: answer with a body for this fault. path is what was understood of it, or empty.
      * Fill *ret_type and append to out. May be NULL: then a plain JSON envelope is sent. */
     void (*on_bad)(void *owner, void *tag, struct sv path, const struct err *e, struct buf *out, struct sv *ret_type);
-    /* A connection was turned away: the name of the limit, a literal. May be NULL. */
-    void (*on_limit)(void *owner, const char *limit);
+    /* A limit turned a connection or a request away, or ended it. May be NULL. */
+    void (*on_limit)(void *owner, enum err_limit limit);
 };
 
 struct http_server;

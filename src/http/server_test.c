@@ -105,7 +105,7 @@ static void open_house(void) {
     house = calloc(1, sizeof *house);
     assert_true(loop_init(&house->loop, NULL));
     house->server = http_server_new(&house->loop, &events, NULL, NULL);
-    struct http_server_limits limits = { { 1000, 1000, 4000, 50, 100 }, 1000, 10000, 10000, 10000, 10000, 1000000, 0, 500, 1000 };
+    struct http_server_limits limits = { { 1000, 1000, 4000, 50, 100 }, 1000, 10000, 10000, 10000, 10000, 1000000, 0, 500, 1000, LIMIT_BODY_MAX };
     http_server_limits(house->server, &limits);
     buf_init(&house->got, 1 << 20);
     assert_true(stream_pair(&house->loop, &house->client, &theirs, NULL));

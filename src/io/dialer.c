@@ -68,7 +68,7 @@ static void finish(struct dial *a, struct stream *s) {
 
 static void on_deadline(void *arg) {
     struct dial *a = arg;
-    err_set(&a->fault, ERR_TIMEOUT, "connect to %s: timed out", a->d->host);
+    err_limit(&a->fault, LIMIT_UPSTREAM_CONNECT, "connect to %s: timed out", a->d->host);
     finish(a, NULL);
 }
 

@@ -441,11 +441,11 @@ static enum scan_result bad(const struct scan *s, struct err *e) {
         err_set(e, ERR_BAD_REQUEST, "body, byte %" PRIu64 ": the member \"%s\" appears twice", s->bad_at, s->expected);
         break;
     case FAULT_DEEP:
-        err_set(e, ERR_BAD_REQUEST, "body, byte %" PRIu64 ": JSON is nested deeper than %d", s->bad_at, s->depth_max);
+        err_limit(e, LIMIT_JSON_DEPTH, "body, byte %" PRIu64 ": JSON is nested deeper than %d", s->bad_at, s->depth_max);
         break;
     case FAULT_MEMBERS:
-        err_set(e, ERR_BAD_REQUEST, "body, byte %" PRIu64 ": more than %u members at the top", s->bad_at,
-                s->members_max);
+        err_limit(e, LIMIT_JSON_MEMBERS, "body, byte %" PRIu64 ": more than %u members at the top", s->bad_at,
+                  s->members_max);
         break;
     default:
         if (s->found > 0x20 && s->found < 0x7f)

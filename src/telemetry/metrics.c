@@ -348,10 +348,12 @@ void metrics_attempt(struct metrics_shard *s, struct sv endpoint, const char *re
     count(s, F_ATTEMPTS, &l);
 }
 
-void metrics_limit(struct metrics_shard *s, const char *name) {
+void metrics_limit(struct metrics_shard *s, enum err_limit limit) {
     struct labels l;
+    if (limit == LIMIT_NONE)
+        return;
     labels_begin(&l);
-    label(&l, "limit", sv_of(name));
+    label(&l, "limit", sv_of(err_limit_key(limit)));
     count(s, F_LIMITS, &l);
 }
 
@@ -514,7 +516,7 @@ bool metrics_print(struct metrics *m, const struct metrics_place *places, size_t
     arena_init(&a, SHARD_ARENA_MAX, NULL);
     print_counter(m, F_REQUESTS, "drover_requests_total", "Requests that have ended", &a, out);
     print_counter(m, F_ATTEMPTS, "drover_upstream_attempts_total", "Requests sent to runtimes, by what came of it", &a, out);
-    print_counter(m, F_LIMITS, "drover_limit_hits_total", "Requests turned away by a limit", &a, out);
+    print_counter(m, F_LIMITS, "drover_limit_hits_total", "Requests and connections that a limit turned away or ended", &a, out);
     print_counter(m, F_ANOMALIES, "drover_stream_anomalies_total", "Replies that broke their dialect's rules", &a, out);
     print_counter(m, F_ESTIMATED, "drover_usage_estimated_total", "Requests whose tokens had to be estimated", &a, out);
     print_models(m, &a, out);

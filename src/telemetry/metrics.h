@@ -7,6 +7,7 @@
 #define DROVER_TELEMETRY_METRICS_H
 
 #include "base/buf.h"
+#include "base/err.h"
 #include "base/mem.h"
 #include "telemetry/record.h"
 
@@ -30,8 +31,8 @@ void metrics_gap(struct metrics_itl *h, uint64_t us);
 void metrics_in_flight(struct metrics_shard *s, int by);
 void metrics_queued(struct metrics_shard *s, int by);
 void metrics_connections(struct metrics_shard *s, int by);
-/* A limit was hit: name as in docs/limits.md (a literal). */
-void metrics_limit(struct metrics_shard *s, const char *name);
+/* A limit turned something away or ended it. LIMIT_NONE is nothing. */
+void metrics_limit(struct metrics_shard *s, enum err_limit limit);
 
 /* A gauge read at the time of the scrape. */
 struct metrics_place {

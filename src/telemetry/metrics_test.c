@@ -34,7 +34,8 @@ static void a_scrape_adds_up_the_shards(void **state) {
     metrics_request(metrics_shard(m, 0), &r);
     metrics_request(metrics_shard(m, 1), &r);
     metrics_attempt(metrics_shard(m, 1), SV("e"), "ok");
-    metrics_limit(metrics_shard(m, 0), "stream.max");
+    metrics_limit(metrics_shard(m, 0), LIMIT_STREAMS);
+    metrics_limit(metrics_shard(m, 0), LIMIT_NONE);
     metrics_in_flight(metrics_shard(m, 0), 3);
     metrics_in_flight(metrics_shard(m, 1), -1);
     static const char *const lines[] = {
@@ -49,7 +50,7 @@ static void a_scrape_adds_up_the_shards(void **state) {
         "drover_time_per_output_token_seconds_bucket{model=\"qwen\",runtime=\"vllm\",le=\"0.1\"} 2\n",
         "drover_usage_estimated_total{model=\"qwen\",side=\"output\"} 2\n",
         "drover_upstream_attempts_total{node=\"e\",reason=\"ok\"} 1\n",
-        "drover_limit_hits_total{limit=\"stream.max\"} 1\n",
+        "drover_limit_hits_total{limit=\"limits.stream.max\"} 1\n",
         "drover_requests_in_flight 2\n",
     };
     expect(m, lines, sizeof lines / sizeof lines[0]);
