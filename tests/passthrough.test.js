@@ -262,14 +262,14 @@ test('when every candidate fails, the client is told', async () => {
   assert.equal(typeof (await response.json()).error.message, 'string');
 });
 
-test('a dialect that the target lacks is refused by name, in that dialect', async () => {
-  const mine = await startFake('openai', { models: ['chat-only'] });
-  const other = await startDrover({ endpoints: [mine], models: ['chat-only'] });
+test('what no target can be translated to is refused by name, in that dialect', async () => {
+  const mine = await startFake('tei', { models: ['vectors-only'] });
+  const other = await startDrover({ endpoints: [mine], models: ['vectors-only'] });
   try {
-    const messages = await other.post('/v1/messages', { model: 'chat-only', max_tokens: 1, messages: [] });
+    const messages = await other.post('/v1/messages', { model: 'vectors-only', max_tokens: 1, messages: [{ role: 'user', content: 'x' }] });
     assert.equal(messages.status, 501);
     assert.equal((await messages.json()).type, 'error');
-    const ollama = await other.post('/api/chat', { model: 'chat-only', messages: [] });
+    const ollama = await other.post('/api/chat', { model: 'vectors-only', messages: [{ role: 'user', content: 'x' }] });
     assert.equal(ollama.status, 501);
     assert.equal(typeof (await ollama.json()).error, 'string');
     assert.equal(mine.inferences.length, 0);

@@ -4,6 +4,8 @@
  * had, so that its clients hear "unavailable", not "no such model". */
 #include "fleet/endpoint.h"
 
+#include "translate/translate.h"
+
 #include <sodium.h>
 #include <stdio.h>
 
@@ -128,7 +130,7 @@ static bool same_model(const struct fleet_model *a, const struct fleet_model *b)
            sv_eq(a->format, b->format) && sv_eq(a->digest, b->digest) && a->context == b->context &&
            a->context_max == b->context_max && a->size_bytes == b->size_bytes && a->vram_bytes == b->vram_bytes &&
            a->created_s == b->created_s && a->expires_s == b->expires_s && a->can == b->can && a->can_known == b->can_known &&
-           a->loaded == b->loaded && a->remote == b->remote;
+           a->loaded == b->loaded && a->remote == b->remote && a->slots == b->slots;
 }
 
 /* Several servers say "created now" each time they are asked: the first answer is kept. */
@@ -190,6 +192,8 @@ static bool explain(struct endpoint *p, const struct look *l) {
     else if (p->health.damped)
         snprintf(text, sizeof text, "it changed its state often lately: %u more good looks are wanted",
                  HEALTH_DAMPED_GOOD - p->health.good_in_row);
+    else if (l->n_nameless)
+        snprintf(text, sizeof text, "%zu of its models left out: the name is not valid text", l->n_nameless);
     if (l->end >= LOOK_FAILED && p->health.state != FLEET_DOWN)
         return false; /* one failure: nothing has changed yet */
     if (strcmp(text, p->reason) == 0)
@@ -318,6 +322,16 @@ static unsigned narrowed(unsigned speaks, unsigned dialects, const struct runtim
     return rt->kind == CONFIG_KIND_OPENAI ? (speaks & ~named) | wanted : speaks & (~named | wanted);
 }
 
+/* A dialect known to be incomplete is still used where the endpoint leaves nothing to translate it to. */
+static unsigned worth_avoiding(unsigned speaks, unsigned deficient) {
+    static const enum llm_api apis[] = { LLM_CHAT, LLM_COMPLETIONS, LLM_RESPONSES, LLM_MESSAGES };
+    unsigned ret = 0;
+    for (size_t i = 0; i < sizeof apis / sizeof apis[0]; i++)
+        if ((deficient & llm_speaks(apis[i])) && (translate_through(apis[i]) & speaks & ~deficient))
+            ret |= llm_speaks(apis[i]);
+    return ret;
+}
+
 static void show_demo(struct fleet_endpoint *out) {
     static const struct fleet_model model = {
         .id = { "drover-demo", 11 }, .context = 4096, .context_max = 4096, .can = LLM_CAN_CHAT, .can_known = true,
@@ -352,8 +366,8 @@ void endpoint_show(const struct endpoint *p, struct fleet_endpoint *out) {
     if (rt) {
         out->pool_idle_ms = runtime_pool_idle_ms(rt);
         out->speaks = runtime_speaks(rt, out->version) & ~(f ? f->lacks : 0);
-        out->deficient = rt->deficient;
         out->quirks = rt->quirks;
+        out->ways = rt->ways;
         out->usage_switch = true; /* all of them know it, or ignore it: the reference on metering, section 2 */
         out->no_chunked_requests = rt->no_chunked;
     }
@@ -365,4 +379,5 @@ void endpoint_show(const struct endpoint *p, struct fleet_endpoint *out) {
         out->priority = s->priority;
         out->media = s->media_urls;
     }
+    out->deficient = rt ? worth_avoiding(out->speaks, rt->deficient) : 0;
 }

@@ -36,6 +36,7 @@ enum breaker_word {
 /* Counted; one per endpoint and one per target. */
 struct cell {
     _Alignas(64) _Atomic uint32_t in_flight;
+    _Atomic uint32_t waiting;         /* requests that wait for this target; an endpoint's own: for the place, not a model */
     _Atomic uint32_t breaker;         /* enum breaker_word; endpoints only */
     _Atomic uint32_t trial;           /* 1 while a trial request is out */
     _Atomic uint32_t us_per_token;    /* EWMA of time per output token seen by the gateway; 0 = not measured yet */
@@ -50,6 +51,11 @@ struct cell {
 struct cell *cell_new(void);
 struct cell *cell_ref(struct cell *c);
 struct cell *cell_unref(struct cell *c);
+
+/* Takes one of max waiting places, counted over all threads; shares c then. */
+bool cell_wait(struct cell *c, uint32_t max);
+/* Gives it back. NULL is fine; returns NULL. */
+struct cell *cell_unwait(struct cell *c);
 
 /* What became of a request at a place. Any thread. FAILED is what speaks against the place: refused connection, 5xx,
  * broken reply, timeout; a 4xx or a client that left does not. */
@@ -71,6 +77,7 @@ struct fleet_model {
     bool can_known;                     /* the runtime said what it can do; else everything may be tried */
     enum { FLEET_LOADED_UNKNOWN, FLEET_LOADED_YES, FLEET_LOADED_NO } loaded;
     bool remote;                        /* runs on somebody else's machine (Ollama cloud models) */
+    uint32_t slots;                     /* requests it works on at one time, as the runtime tells; it queues what is more */
 };
 
 struct fleet_endpoint {
@@ -84,6 +91,7 @@ struct fleet_endpoint {
     uint32_t pool_idle_ms;              /* 0: never pooled */
     unsigned speaks, deficient;         /* LLM_SPEAKS_* bits: offered; offered but known to be incomplete */
     unsigned quirks;                    /* METER_Q_* of llm/meter.h */
+    unsigned ways;                      /* TRANSLATE_Q_* of translate/translate.h */
     bool usage_switch;                  /* knows stream_options.include_usage */
     bool no_chunked_requests;
     uint32_t max_concurrent;            /* 0: no limit of its own */
@@ -114,6 +122,10 @@ struct fleet_slug {
     size_t n_fallback;
     bool strict, is_alias;              /* aliases are not listed */
     bool hidden;
+    bool amends;                        /* one of the following is set: even a target of the client's API is translated to */
+    int reasoning;                      /* enum config_reasoning */
+    struct sv system, defaults, force;  /* models[] of the configuration: text, JSON objects */
+    bool context_guard;
 };
 
 struct fleet_pattern {
@@ -150,6 +162,7 @@ struct sv snapshot_suggest(const struct snapshot *s, struct sv asked, struct are
 
 struct schedule_want {
     unsigned speaks;      /* LLM_SPEAKS_* bit the target must offer without deficiency, 0 = any */
+    unsigned through;     /* bits of which one is as good, because the request can be translated */
     unsigned can;         /* LLM_CAN_* bits it must not be known to lack */
     uint64_t tokens;      /* estimate of prompt plus output limit; 0 = unknown */
     uint64_t affinity;    /* key of the conversation, 0 = none */
@@ -209,6 +222,8 @@ struct fleet *fleet_new(struct loop *l, struct http_client *client, struct confi
                         struct err *e) MUST_CHECK;
 /* New settings: endpoints that stay the same keep their state and cells. */
 void fleet_apply(struct fleet *f, struct config *c);
+/* Whether all that the settings ask for could be set up; when not, the same settings are worth applying again. */
+bool fleet_is_complete(const struct fleet *f);
 /* A built-in endpoint reached through d (shared); NULL takes it away. Marked as demonstration everywhere. */
 void fleet_demo(struct fleet *f, struct dialer *d);
 /* True once every endpoint known at the start has been looked at. */

@@ -37,8 +37,9 @@ struct runtime {
     const char *title;
     uint16_t port;         /* its usual one; 0: none */
     unsigned speaks;       /* LLM_SPEAKS_* */
-    unsigned deficient;    /* kept at 0 in this release: see runtimes.c */
+    unsigned deficient;    /* of these, the ones known to be incomplete: the gateway translates from a sound one instead */
     unsigned quirks;       /* METER_Q_* */
+    unsigned ways;         /* TRANSLATE_Q_* */
     uint32_t pool_idle_ms; /* 0: the usual; ask runtime_pool_idle_ms */
     bool no_chunked;       /* an HTTP/1.0 server: no chunked requests, no connection twice */
     const struct since *since; /* ends with a NULL version */

@@ -1,13 +1,13 @@
 /* fleet/runtimes.c - the table of runtimes. Where a row says something surprising, its adapter says why.
  *
- * deficient stays 0 everywhere in this release. The column exists because several runtimes offer a dialect that is known to
- * be incomplete (llama.cpp's Responses stream, Ollama's /v1 and /v1/messages, which hide failures in mid-stream), and the
- * gateway is to translate from a sound one instead. There is no translation yet, and a near miss is better than a refusal.
+ * deficient names dialects that a runtime offers in part: Responses as a shim over chat, without numbers, states or usage;
+ * Ollama's /v1 and /v1/messages, whose streams just end when the model fails. The gateway translates from a sound one instead.
  *
  * A dialect that came with a version nobody can ask for is offered: where it is missing the runtime says 404 itself. */
 #include "fleet/runtime.h"
 
 #include "llm/meter.h"
+#include "translate/translate.h"
 
 enum {
     IDLE_MS = 30000,
@@ -27,6 +27,11 @@ enum {
 #define SPEAK LLM_SPEAKS_SPEECH
 #define DRAW LLM_SPEAKS_IMAGES
 
+#define REASONING TRANSLATE_Q_REASONING
+#define REPETITION TRANSLATE_Q_REPETITION
+#define TEMPLATE_THINK TRANSLATE_Q_TEMPLATE_THINK
+#define FETCHES TRANSLATE_Q_FETCHES
+
 static const struct since ollama_since[] = {
     { RESPONSES, "0.13.3" }, { MESSAGES, "0.14.0" }, { LISTEN, "0.20.0" }, { 0, NULL },
 };
@@ -38,40 +43,40 @@ static const struct since lemonade_since[] = { { MESSAGES, "10.3.0" }, { 0, NULL
 static const struct runtime table[] = {
     { .kind = CONFIG_KIND_OLLAMA, .title = "Ollama", .port = 11434,
       .speaks = CHAT | COMPLETIONS | RESPONSES | EMBED | MESSAGES | OLLAMA | LISTEN, .since = ollama_since,
-      .quirks = METER_Q_NO_DETAILS, .steps = ollama_steps },
+      .quirks = METER_Q_NO_DETAILS, .deficient = CHAT | COMPLETIONS | RESPONSES | MESSAGES, .ways = REASONING | TRANSLATE_Q_TELLS_THINKING, .steps = ollama_steps },
     { .kind = CONFIG_KIND_LMSTUDIO, .title = "LM Studio", .port = 1234,
       .speaks = CHAT | COMPLETIONS | RESPONSES | EMBED | MESSAGES | LLM_SPEAKS_LMSTUDIO0 | LLM_SPEAKS_LMSTUDIO1,
-      .steps = lmstudio_steps },
+      .ways = TRANSLATE_Q_CHOICE_WORDS | TRANSLATE_Q_NO_JSON_OBJECT, .steps = lmstudio_steps },
     { .kind = CONFIG_KIND_LLAMACPP, .title = "llama.cpp", .port = 8080,
       .speaks = CHAT | COMPLETIONS | RESPONSES | EMBED | MESSAGES | COUNT | RERANK | LISTEN, .since = llamacpp_since,
-      .quirks = METER_Q_EXCLUSIVE, .steps = llamacpp_steps },
+      .quirks = METER_Q_EXCLUSIVE, .deficient = RESPONSES, .ways = TEMPLATE_THINK | TRANSLATE_Q_THINK_BUDGET | FETCHES, .steps = llamacpp_steps },
     { .kind = CONFIG_KIND_VLLM, .title = "vLLM", .port = 8000,
       .speaks = CHAT | COMPLETIONS | RESPONSES | EMBED | MESSAGES | COUNT | RERANK | SCORE | LISTEN, .since = vllm_since,
-      .quirks = METER_Q_EXCLUSIVE, .pool_idle_ms = IDLE_UVICORN_MS, .steps = vllm_steps },
+      .quirks = METER_Q_EXCLUSIVE, .pool_idle_ms = IDLE_UVICORN_MS, .ways = REASONING | REPETITION | TEMPLATE_THINK | FETCHES, .steps = vllm_steps },
     { .kind = CONFIG_KIND_SGLANG, .title = "SGLang", .port = 30000,
       .speaks = CHAT | COMPLETIONS | RESPONSES | EMBED | MESSAGES | COUNT | OLLAMA | RERANK | SCORE | LISTEN,
-      .quirks = METER_Q_EXCLUSIVE, .pool_idle_ms = IDLE_UVICORN_MS, .steps = sglang_steps },
+      .quirks = METER_Q_EXCLUSIVE, .pool_idle_ms = IDLE_UVICORN_MS, .ways = REPETITION | TEMPLATE_THINK | FETCHES, .steps = sglang_steps },
     { .kind = CONFIG_KIND_MISTRALRS, .title = "mistral.rs", .port = 1234,
-      .speaks = CHAT | COMPLETIONS | RESPONSES | EMBED | MESSAGES | COUNT | DRAW | SPEAK, .steps = mistralrs_steps },
+      .speaks = CHAT | COMPLETIONS | RESPONSES | EMBED | MESSAGES | COUNT | DRAW | SPEAK, .deficient = RESPONSES, .ways = REPETITION | FETCHES, .steps = mistralrs_steps },
     { .kind = CONFIG_KIND_TGI, .title = "Text Generation Inference", .port = 3000, .speaks = CHAT | COMPLETIONS,
-      .steps = tgi_steps },
+      .ways = REPETITION | FETCHES, .steps = tgi_steps },
     { .kind = CONFIG_KIND_LOCALAI, .title = "LocalAI", .port = 8080,
       .speaks = CHAT | COMPLETIONS | RESPONSES | EMBED | MESSAGES | COUNT | OLLAMA | RERANK | LISTEN | SPEAK | DRAW,
-      .since = localai_since, .steps = localai_steps },
+      .since = localai_since, .deficient = RESPONSES, .ways = REASONING, .steps = localai_steps },
     { .kind = CONFIG_KIND_KOBOLDCPP, .title = "KoboldCpp", .port = 5001,
       .speaks = CHAT | COMPLETIONS | RESPONSES | EMBED | MESSAGES | OLLAMA | LISTEN | SPEAK | DRAW,
-      .quirks = METER_Q_DOUBT, .no_chunked = true, .steps = koboldcpp_steps },
+      .quirks = METER_Q_DOUBT, .no_chunked = true, .deficient = RESPONSES, .steps = koboldcpp_steps },
     { .kind = CONFIG_KIND_TABBYAPI, .title = "TabbyAPI", .port = 5000, .speaks = CHAT | COMPLETIONS | EMBED,
-      .pool_idle_ms = IDLE_UVICORN_MS, .steps = tabbyapi_steps },
+      .pool_idle_ms = IDLE_UVICORN_MS, .ways = REPETITION | FETCHES, .steps = tabbyapi_steps },
     { .kind = CONFIG_KIND_JAN, .title = "Jan", .port = 1337,
-      .speaks = CHAT | COMPLETIONS | RESPONSES | EMBED | MESSAGES | COUNT, .steps = jan_steps },
+      .speaks = CHAT | COMPLETIONS | RESPONSES | EMBED | MESSAGES | COUNT, .deficient = RESPONSES, .ways = TEMPLATE_THINK | FETCHES, .steps = jan_steps },
     { .kind = CONFIG_KIND_LEMONADE, .title = "Lemonade", .port = 13305,
       .speaks = CHAT | COMPLETIONS | RESPONSES | EMBED | MESSAGES | OLLAMA | RERANK | LISTEN | SPEAK | DRAW,
-      .since = lemonade_since, .steps = lemonade_steps },
+      .since = lemonade_since, .deficient = RESPONSES, .steps = lemonade_steps },
     { .kind = CONFIG_KIND_MLX, .title = "MLX-LM", .port = 8080, .speaks = CHAT | COMPLETIONS, .no_chunked = true,
-      .steps = mlx_steps },
+      .ways = REASONING | REPETITION, .steps = mlx_steps },
     { .kind = CONFIG_KIND_DMR, .title = "Docker Model Runner", .port = 12434,
-      .speaks = CHAT | COMPLETIONS | RESPONSES | EMBED | MESSAGES | COUNT | OLLAMA | RERANK | SCORE | DRAW, .steps = dmr_steps },
+      .speaks = CHAT | COMPLETIONS | RESPONSES | EMBED | MESSAGES | COUNT | OLLAMA | RERANK | SCORE | DRAW, .deficient = RESPONSES, .steps = dmr_steps },
     { .kind = CONFIG_KIND_TRITON, .title = "Triton Inference Server", .port = 9000, .speaks = CHAT | COMPLETIONS | EMBED,
       .pool_idle_ms = IDLE_UVICORN_MS, .steps = triton_steps },
     { .kind = CONFIG_KIND_TRTLLM, .title = "TensorRT-LLM", .port = 8000, .speaks = CHAT | COMPLETIONS | RESPONSES | MESSAGES,
@@ -84,7 +89,7 @@ static const struct runtime table[] = {
      * endpoints[].dialects; what has no word there is passed on, for only the server can tell. */
     { .kind = CONFIG_KIND_OPENAI, .title = "OpenAI-compatible server",
       .speaks = CHAT | COMPLETIONS | EMBED | RERANK | SCORE | LISTEN | SPEAK | DRAW | LLM_SPEAKS_MODERATIONS,
-      .steps = openai_steps },
+      .ways = FETCHES, .steps = openai_steps },
 };
 
 static const char *const names[] = {

@@ -108,27 +108,27 @@ bool admit__check(struct gateway *g, struct http_in *in, const struct llm_route 
     *ret_route = llm_route(head->method, head->path, http_get(head, SV("anthropic-version")).p != NULL, &e);
     struct err route_fault = e;
     if (!check_sender(in->tag, head, &e)) {
-        answer__error(in, *ret_route, &e, NULL);
+        answer__error(g, in, *ret_route, &e, NULL);
         return false;
     }
     bool names_model = *ret_route && ((*ret_route)->flags & LLM_R_PATH_MODEL); /* answered here; an id may hold a slash */
     if (!names_model && !path_is_clean(head->path)) {
         err_set(&e, ERR_BAD_REQUEST, "the path has empty or dot segments, or escapes that hide a slash");
-        answer__error(in, NULL, &e, NULL);
+        answer__error(g, in, NULL, &e, NULL);
         return false;
     }
     if (local__page(g, in))
         return false;
     if (!*ret_route) {
-        answer__error(in, NULL, &route_fault, NULL);
+        answer__error(g, in, NULL, &route_fault, NULL);
         return false;
     }
     if (!check_coding(head, &e)) {
-        answer__error(in, *ret_route, &e, "send it without content-encoding");
+        answer__error(g, in, *ret_route, &e, "send it without content-encoding");
         return false;
     }
     if (!check_query(*ret_route, head->query, &e)) {
-        answer__error(in, *ret_route, &e, NULL);
+        answer__error(g, in, *ret_route, &e, NULL);
         return false;
     }
     return true;

@@ -26,22 +26,37 @@ static int status_of(const struct err *e, enum llm_dialect d) {
     return err_http(e->code);
 }
 
-void answer__error(struct http_in *in, const struct llm_route *route, const struct err *e, const char *hint) {
+void answer__reply(struct http_in *in, int status, struct sv type, struct sv body) {
+    char id[33];
+    answer__request_id(in, id);
+    struct http_header h[] = { { SV("x-request-id"), sv_of(id) } };
+    http_in_reply(in, status, h, 1, type, body);
+}
+
+static void reply_error(struct gateway *g, struct http_in *in, const struct llm_route *route, const struct err *e, const char *hint,
+                        struct sv target) {
     enum llm_dialect d = route ? llm_dialect(route->api)
                                : llm_path_dialect(in->head->path, http_get(in->head, SV("anthropic-version")).p != NULL);
     struct buf body = BUF_MAX(16 << 10);
     char id[33];
+    metrics_limit(g->metrics, e->limit);
     answer__request_id(in, id);
     llm_error_body(&body, d, e, sv_of(hint), sv_of(id));
     struct http_header h[4] = { { SV("x-request-id"), sv_of(id) } };
     unsigned n = 1;
     int status = status_of(e, d);
+    if (target.n)
+        h[n++] = (struct http_header){ SV("drover-target"), target };
     if (status == 429 || status == 503)
         h[n++] = (struct http_header){ SV("retry-after"), SV("1") };
     if (status == 501 || status == 404)
         h[n++] = (struct http_header){ SV("x-should-retry"), SV("false") };
     http_in_reply(in, status, h, n, SV("application/json"), buf_sv(&body));
     buf_deinit(&body);
+}
+
+void answer__error(struct gateway *g, struct http_in *in, const struct llm_route *route, const struct err *e, const char *hint) {
+    reply_error(g, in, route, e, hint, SV_NULL);
 }
 
 void answer__fail(struct exchange *x, const struct err *e, enum request_result result) {
@@ -55,18 +70,22 @@ void answer__fail(struct exchange *x, const struct err *e, enum request_result r
         struct err copy = *e;
         x->status = err_http(copy.code);
         exchange__end(x, result);
-        answer__error(in, route, &copy, NULL);
+        reply_error(x->g, in, route, &copy, NULL, x->target);
         return;
     }
+    metrics_limit(x->g->metrics, e->limit);
     if (!x->is_events) { /* half a body is out: the cut connection is the only honest sign left */
         exchange__end(x, result);
         http_in_abort(in);
         return;
     }
     struct buf out = BUF_MAX(16 << 10);
-    if (x->has_events && !x->strip && events_held(&x->events).n)
+    if (x->has_events && x->way == WAY_PASS && events_held(&x->events).n)
         buf_add(&out, x->events.kind == EVENTS_SSE ? SV("\n\n") : SV("\n")); /* end the half event first */
-    llm_error_event(&out, x->route->api, e, SV_NULL);
+    if (x->translate)
+        translate_fail(x->translate, e, &out);
+    else
+        llm_error_event(&out, x->route->api, e, SV_NULL);
     http_in_send(in, buf_sv(&out));
     buf_deinit(&out);
     exchange__end(x, result);

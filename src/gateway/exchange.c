@@ -30,6 +30,7 @@ void exchange__unpark(struct exchange *x) {
         return;
     list_drop(&x->parked);
     x->g->n_parked--;
+    x->waits_at = cell_unwait(x->waits_at);
     metrics_queued(x->g->metrics, -1);
 }
 
@@ -38,12 +39,14 @@ void exchange__drop_body(struct exchange *x) {
     x->body_charged = 0;
     mem_free(x->body);
     x->body = NULL;
+    buf_deinit(&x->translated);
 }
 
 /* The arena goes: what the exchange holds outside of it goes too. */
 static void exchange_free(void *arg) {
     struct exchange *x = arg;
     exchange__drop_body(x);
+    translate_free(x->translate);
     buf_deinit(&x->kept);
     if (x->has_events)
         events_deinit(&x->events);
@@ -79,9 +82,8 @@ static bool body_charge(struct exchange *x, size_t bytes, struct err *e) {
     x->body_charged += bytes;
     if (held <= max)
         return true;
-    metrics_limit(x->g->metrics, "body.buffered_total");
-    return err_set(e, ERR_UNAVAILABLE, "request bodies under way fill limits.body.buffered_total (%llu bytes); try again shortly",
-                   (unsigned long long)max);
+    return err_limit(e, LIMIT_BODY_BUFFERED, "request bodies under way fill limits.body.buffered_total (%llu bytes); try again shortly",
+                     (unsigned long long)max);
 }
 
 static bool body_room(struct exchange *x, size_t more, struct err *e) {
@@ -207,15 +209,14 @@ void gateway_request(struct gateway *g, struct http_in *in) {
     if (!admit__check(g, in, &route) || local__answer(g, in, route))
         return;
     if (atomic_load_explicit(&g->shared->streams, memory_order_relaxed) >= (unsigned)g->config->limits.stream.max) {
-        metrics_limit(g->metrics, "stream.max");
-        err_set(&e, ERR_UNAVAILABLE, "limits.stream.max (%d) requests are under way; try again shortly", g->config->limits.stream.max);
-        answer__error(in, route, &e, NULL);
+        err_limit(&e, LIMIT_STREAMS, "limits.stream.max (%d) requests are under way; try again shortly", g->config->limits.stream.max);
+        answer__error(g, in, route, &e, NULL);
         return;
     }
     struct exchange *x = exchange_new(g, in, route);
     if (!x) {
         err_no_memory(&e);
-        answer__error(in, route, &e, NULL);
+        answer__error(g, in, route, &e, NULL);
         return;
     }
     in->on = &in_events;

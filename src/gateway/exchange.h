@@ -15,6 +15,7 @@
 #include "llm/meter.h"
 #include "llm/patch.h"
 #include "llm/scan.h"
+#include "translate/translate.h"
 
 #define TO(s) (1u << (s))
 #define EXCHANGE_STATES(X)                                                                  \
@@ -63,8 +64,10 @@ struct exchange {
     struct schedule sched;
     struct schedule_want want;
     struct sv asked, node;      /* model as asked for */
+    struct sv target;           /* the last one taken, as clients are told; empty before */
     unsigned attempts, fallbacks;
     uint64_t body_us, deadline_us, park_until_us, parked_us, queue_us;
+    struct cell *waits_at;      /* where it counts as waiting; shared, NULL when it does not */
     struct err last;            /* why the last attempt failed */
 
     /* the attempt */
@@ -72,17 +75,20 @@ struct exchange {
     struct sv pieces[PATCH_PIECES];
     unsigned n_pieces, at_piece;
     bool sending, asked_usage;  /* the usage switch was added by us */
+    struct translate *translate; /* owned; NULL when the target speaks the client's API */
+    struct buf translated;      /* the runtime's body then */
     bool fresh;                 /* no pooled connection: one was stale */
     uint64_t sent_us;
 
     /* the reply */
     const struct http_head *reply;
-    bool started, client_paused, strip, is_events, settled;
+    enum { WAY_PASS, WAY_EDIT, WAY_TRANSLATE, WAY_HOLD } way; /* convert.c */
+    bool started, client_paused, is_events, settled;
     struct events events;
     bool has_events;
     struct meter meter;
     struct metrics_itl *itl;
-    struct buf kept;            /* events of one read that go on, when some are left out */
+    struct buf kept;            /* what one read came to when it is changed on its way; with hold, the reply so far */
     uint64_t last_out_us;       /* when the client last got a byte */
     struct timer heartbeat;
     struct timer limit;         /* gateway.deadline until the reply begins, then limits.upstream.total */
@@ -92,7 +98,7 @@ struct exchange {
 
 /* Takes it off the list of those that wait; harmless when it is not on it. */
 void exchange__unpark(struct exchange *x);
-/* Gives the request's body back. */
+/* Gives the request's bodies back. */
 void exchange__drop_body(struct exchange *x);
 void exchange__goto(struct exchange *x, enum exchange_state to);
 /* Every path leads here; may be called again without harm. The answer must be finished or the client gone. */
@@ -105,6 +111,7 @@ bool admit__check(struct gateway *g, struct http_in *in, const struct llm_route 
 bool local__answer(struct gateway *g, struct http_in *in, const struct llm_route *route);
 bool local__page(struct gateway *g, struct http_in *in); /* health, metrics, version: the path alone decides */
 bool local__show(struct exchange *x);                    /* Ollama's show, once its body is known */
+bool local__count(struct exchange *x);                   /* tokens of a prompt, once its slug is known */
 
 /* resolve.c: who serves it; parks, forwards or fails. */
 void resolve__start(struct exchange *x);
@@ -126,12 +133,26 @@ void relay__body(struct exchange *x, struct sv bytes);
 void relay__end(struct exchange *x);
 void relay__fail(struct exchange *x, const struct err *e);
 void relay__drain(struct exchange *x);
+/* "endpoint/model", or what stands for it where names are opaque; in the request's arena. sched.taken is set. */
+struct sv relay__target(struct exchange *x);
 void relay__heartbeat_start(struct exchange *x);
 /* Begins the answer with status 200 and no reply yet: a keep-alive is due. */
 void relay__start_stream(struct exchange *x);
 
+/* To the client, with the answer's head in front of the first byte. */
+void relay__pass(struct exchange *x, struct sv bytes);
+
+/* convert.c: from what the runtime sent to what the client gets. False: *e says why it cannot be told. */
+void convert__plan(struct exchange *x);
+bool convert__events(struct exchange *x, struct sv bytes, bool end, struct err *e);
+bool convert__hold(struct exchange *x, struct sv bytes, struct err *e);
+bool convert__whole(struct exchange *x, struct buf *out, struct err *e);
+
 /* answer.c: errors in the envelope of the dialect, and the headers every answer has. */
-void answer__error(struct http_in *in, const struct llm_route *route, const struct err *e, const char *hint);
+/* Counts the limit that e speaks of. */
+void answer__error(struct gateway *g, struct http_in *in, const struct llm_route *route, const struct err *e, const char *hint);
+/* A whole answer of Drover's own. */
+void answer__reply(struct http_in *in, int status, struct sv type, struct sv body);
 /* The exchange fails: before the first byte a real status, after it the dialect's in-stream error. */
 void answer__fail(struct exchange *x, const struct err *e, enum request_result result);
 void answer__request_id(const struct http_in *in, char text[static 33]);

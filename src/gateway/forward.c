@@ -6,9 +6,12 @@
 
 #include <stdio.h>
 
+#include "base/clock.h"
+#include "base/rand.h"
+
 enum {
     SMALL_BODY = 16 << 10,  /* copied behind the head and sent with it in one call */
-    HEADERS_MAX = 128,
+    OWN_HEADERS = 8,        /* at most so many fields are added to the client's */
 };
 
 /* Fields of the client that stay here (lower case). Others travel on. */
@@ -61,17 +64,27 @@ bool forward__is_named(const struct http_head *head, struct sv name) {
     return false;
 }
 
-static unsigned make_headers(struct exchange *x, struct http_header *out, unsigned max, char id[static 33]) {
+/* What goes on with a body that is not the client's any more. */
+static bool fits_any_body(struct sv n) {
+    return sv_eq(n, SV("user-agent")) || sv_eq(n, SV("traceparent")) || sv_eq(n, SV("tracestate"));
+}
+
+/* out has room for the client's fields and OWN_HEADERS more. */
+static unsigned make_headers(struct exchange *x, struct http_header *out, char id[static 33]) {
     const struct http_head *head = x->in->head;
     const struct fleet_endpoint *p = x->sched.taken->endpoint;
     unsigned n = 0;
     out[n++] = (struct http_header){ SV("host"), p->host };
-    for (unsigned i = 0; i < head->n_headers && n < max - 4; i++) {
+    for (unsigned i = 0; i < head->n_headers; i++) {
         struct http_header h = head->headers[i];
         if (stays_here(h.name) || sv_find_char(h.name, '_') >= 0 || forward__is_named(head, h.name))
             continue;
+        if (x->translate && !fits_any_body(h.name))
+            continue;
         out[n++] = h;
     }
+    if (x->translate)
+        out[n++] = (struct http_header){ SV("content-type"), SV("application/json") };
     out[n++] = (struct http_header){ SV("accept-encoding"), SV("identity") };
     answer__request_id(x->in, id);
     out[n++] = (struct http_header){ SV("x-request-id"), sv_of(id) };
@@ -82,6 +95,64 @@ static unsigned make_headers(struct exchange *x, struct http_header *out, unsign
 
 /* --- the body ----------------------------------------------------------------------------------------------------- */
 
+/* The target does not speak the client's API well: another one is used with it. */
+static bool must_translate(const struct exchange *x) {
+    const struct fleet_endpoint *p = x->sched.taken->endpoint;
+    unsigned own = llm_speaks(x->route->api), sound = p->speaks & ~p->deficient;
+    return x->is_json && own && (!(sound & own) || x->sched.slug->amends) && (sound & x->want.through);
+}
+
+static enum translate_reasoning reasoning_of(const struct fleet_slug *slug) {
+    return slug->reasoning == CONFIG_REASONING_SHOW    ? TRANSLATE_REASONING_SHOW
+           : slug->reasoning == CONFIG_REASONING_STRIP ? TRANSLATE_REASONING_STRIP
+                                                       : TRANSLATE_REASONING_SPLIT;
+}
+
+/* Estimates err: only what is clearly too long is refused here. A runtime that can count is told not to cut. */
+static bool fits(const struct exchange *x, struct err *e) {
+    enum { SLACK_PERCENT = 115 };
+    int64_t n = meter_estimate_input(&x->scan, 0);
+    uint64_t room = x->sched.taken->model->context;
+    if (!x->sched.slug->context_guard || !room || n < 0 || (uint64_t)n * 100 <= room * SLACK_PERCENT)
+        return true;
+    return err_set(e, ERR_CONTEXT, "prompt is too long: about %lld tokens (estimated), limit %llu", (long long)n, (unsigned long long)room);
+}
+
+static bool translate(struct exchange *x, struct err *e) {
+    const struct fleet_target *t = x->sched.taken;
+    const struct fleet_slug *slug = x->sched.slug;
+    if (!fits(x, e))
+        return false;
+    bool cannot_think = (t->endpoint->ways & TRANSLATE_Q_TELLS_THINKING) && t->model->can_known && !(t->model->can & LLM_CAN_THINKING);
+    struct translate_spec spec = {
+        .client = x->route->api,
+        .speaks = t->endpoint->speaks & ~t->endpoint->deficient,
+        .quirks = t->endpoint->ways | (cannot_think ? TRANSLATE_Q_NO_THINK : 0),
+        .body = { x->body, x->body_n },
+        .model = t->model->id,
+        .shown_model = x->config->slugs == CONFIG_SLUGS_OPAQUE ? x->sched.slug->name : x->asked,
+        .stream = x->is_stream,
+        .strict = slug->strict,
+        .reasoning = reasoning_of(slug),
+        .system = slug->system,
+        .defaults = slug->defaults,
+        .forced = slug->force,
+        .guard = slug->context_guard,
+        .input_estimate = meter_estimate_input(&x->scan, 0),
+        .context = (int64_t)t->model->context,
+        .body_max = 2 * x->config->gateway.body_max,
+        .reply_max = x->config->limits.upstream.reply,
+        .now_us = loop_now_us(x->g->loop),
+        .now_s = clock_wall_ms() / 1000,
+    };
+    rand_bytes(&spec.seed, sizeof spec.seed);
+    translate_free(x->translate);
+    buf_deinit(&x->translated);
+    buf_init(&x->translated, spec.body_max);
+    x->translate = translate_new(&spec, &x->translated, e);
+    return x->translate != NULL;
+}
+
 /* The pieces of the patched body. False when memory is out. */
 static bool make_body(struct exchange *x, int64_t *ret_length) {
     struct sv body = { x->body, x->body_n };
@@ -89,6 +160,13 @@ static bool make_body(struct exchange *x, int64_t *ret_length) {
     struct splice splices[PATCH_SPLICES];
     unsigned n = 0;
     x->asked_usage = false;
+    x->at_piece = 0;
+    if (x->translate) {
+        x->pieces[0] = buf_sv(&x->translated);
+        x->n_pieces = 1;
+        *ret_length = (int64_t)x->translated.n;
+        return true;
+    }
     if (x->is_json && body.n) {
         bool wants_usage = x->is_stream && (x->route->flags & LLM_R_USAGE_OPTION) && t->endpoint->usage_switch &&
                            x->scan.include_usage != SCAN_TRUE;
@@ -108,7 +186,6 @@ static bool make_body(struct exchange *x, int64_t *ret_length) {
     }
     *ret_length = (int64_t)patch_length(body.n, splices, n);
     x->n_pieces = body.n ? patch_iov(body, splices, n, x->pieces) : 0;
-    x->at_piece = 0;
     return true;
 }
 
@@ -195,17 +272,35 @@ static uint32_t ms32(uint64_t ms) {
     return ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
 }
 
+/* Another target may speak the client's own API, or one that can say what this one's cannot. */
+static void cannot_translate(struct exchange *x, const struct err *e) {
+    struct schedule peek = x->sched;
+    bool may_help = (e->code == ERR_PARAMETER || e->code == ERR_UNSUPPORTED) && schedule_explain(&peek, &x->want);
+    x->last = *e;
+    if (may_help)
+        resolve__retry(x);
+    else
+        answer__fail(x, &x->last, RESULT_REJECTED);
+}
+
 void forward__start(struct exchange *x) {
     const struct fleet_target *t = x->sched.taken;
     const struct config_limits *m = &x->config->limits;
-    struct http_header headers[HEADERS_MAX];
+    struct http_header *headers = ARENA_ARRAY(&x->in->arena, struct http_header, x->in->head->n_headers + OWN_HEADERS);
     char id[33];
     struct err e;
     int64_t length;
     exchange__goto(x, EX_FORWARD);
+    x->target = relay__target(x);
     x->attempts++;
     char *target = NULL;
-    struct sv path = x->upstream_path;
+    if (!must_translate(x)) {
+        x->translate = (translate_free(x->translate), NULL);
+    } else if (!translate(x, &e)) {
+        cannot_translate(x, &e);
+        return;
+    }
+    struct sv path = x->translate ? translate_path(x->translate) : x->upstream_path;
     if (t->endpoint->no_v1 && sv_starts(path, SV("/v1/")))
         path = sv_from(path, 3);
     if (t->endpoint->base_path.n) {
@@ -216,17 +311,17 @@ void forward__start(struct exchange *x) {
         answer__fail(x, &e, RESULT_REJECTED);
         return;
     }
-    if (!make_body(x, &length) || path.n == 0) {
+    if (!headers || !make_body(x, &length) || path.n == 0) {
         err_no_memory(&e);
         answer__fail(x, &e, RESULT_REJECTED);
         return;
     }
     struct http_call_spec spec = {
         .dialer = t->endpoint->dialer,
-        .method = x->in->head->method,
+        .method = x->translate ? SV("POST") : x->in->head->method,
         .target = path,
         .headers = headers,
-        .n_headers = make_headers(x, headers, HEADERS_MAX, id),
+        .n_headers = make_headers(x, headers, id),
         .length = length,
         .connect_ms = ms32(m->upstream.connect_ms),
         .first_byte_ms = ms32(m->upstream.first_byte_ms),

@@ -11,7 +11,7 @@ enum { ANSWER_MAX = 16 << 20 };
 
 static void healthz(struct gateway *g, struct http_in *in) {
     (void)g;
-    http_in_reply(in, 200, NULL, 0, SV("application/json"), SV("{\"status\":\"ok\"}\n"));
+    answer__reply(in, 200, SV("application/json"), SV("{\"status\":\"ok\"}\n"));
 }
 
 static bool can_serve(const struct snapshot *s) {
@@ -23,14 +23,14 @@ static bool can_serve(const struct snapshot *s) {
 
 static void readyz(struct gateway *g, struct http_in *in) {
     if (can_serve(g->snapshot))
-        http_in_reply(in, 200, NULL, 0, SV("application/json"), SV("{\"status\":\"ready\"}\n"));
+        answer__reply(in, 200, SV("application/json"), SV("{\"status\":\"ready\"}\n"));
     else
-        http_in_reply(in, 503, NULL, 0, SV("application/json"), SV("{\"status\":\"no target can serve\"}\n"));
+        answer__reply(in, 503, SV("application/json"), SV("{\"status\":\"no target can serve\"}\n"));
 }
 
 static void version(struct gateway *g, struct http_in *in) {
     (void)g;
-    http_in_reply(in, 200, NULL, 0, SV("application/json"), SV("{\"name\":\"drover\",\"version\":\"" DROVER_VERSION "\"}\n"));
+    answer__reply(in, 200, SV("application/json"), SV("{\"name\":\"drover\",\"version\":\"" DROVER_VERSION "\"}\n"));
 }
 
 static void metrics(struct gateway *g, struct http_in *in) {
@@ -44,9 +44,9 @@ static void metrics(struct gateway *g, struct http_in *in) {
                                             atomic_load(&p->cell->in_flight), (int)atomic_load(&p->cell->breaker) };
     }
     if (places && metrics_print(g->shared->metrics, places, n, &out))
-        http_in_reply(in, 200, NULL, 0, SV("text/plain; version=0.0.4; charset=utf-8"), buf_sv(&out));
+        answer__reply(in, 200, SV("text/plain; version=0.0.4; charset=utf-8"), buf_sv(&out));
     else
-        http_in_reply(in, 503, NULL, 0, SV("text/plain"), SV("out of memory\n"));
+        answer__reply(in, 503, SV("text/plain"), SV("out of memory\n"));
     buf_deinit(&out);
 }
 
@@ -69,7 +69,7 @@ bool local__page(struct gateway *g, struct http_in *in) {
         } else {
             struct err e;
             err_set(&e, ERR_METHOD, "only GET works here");
-            answer__error(in, NULL, &e, NULL);
+            answer__error(g, in, NULL, &e, NULL);
         }
         return true;
     }
@@ -117,9 +117,9 @@ typedef bool card_printer(struct buf *out, const struct llm_model_card *card);
 static void finish(struct gateway *g, struct http_in *in, struct buf *out, bool ok) {
     (void)g;
     if (ok)
-        http_in_reply(in, 200, NULL, 0, SV("application/json"), buf_sv(out));
+        answer__reply(in, 200, SV("application/json"), buf_sv(out));
     else
-        http_in_reply(in, 503, NULL, 0, SV("application/json"), SV("{\"error\":{\"message\":\"out of memory\"}}"));
+        answer__reply(in, 503, SV("application/json"), SV("{\"error\":{\"message\":\"out of memory\"}}"));
     buf_deinit(out);
 }
 
@@ -139,7 +139,7 @@ static void no_model(struct gateway *g, struct http_in *in, const struct llm_rou
     struct sv near = g->snapshot ? snapshot_suggest(g->snapshot, name, &in->arena) : SV_NULL;
     err_set(&e, ERR_NO_MODEL, near.n ? "model \"%.*s\" is unknown; near: %.*s" : "model \"%.*s\" is unknown%.*s",
             SV_FMT(sv_first(name, 200)), SV_FMT(near));
-    answer__error(in, route, &e, NULL);
+    answer__error(g, in, route, &e, NULL);
 }
 
 static void one(struct gateway *g, struct http_in *in, const struct llm_route *route, struct sv name, card_printer *print) {
@@ -161,7 +161,7 @@ static void named_in_path(struct gateway *g, struct http_in *in, const struct ll
     struct err e;
     if (!percent_decode(rest, name, sizeof name, &n)) {
         err_set(&e, ERR_BAD_REQUEST, "the model's name in the path is malformed or too long");
-        answer__error(in, route, &e, NULL);
+        answer__error(g, in, route, &e, NULL);
         return;
     }
     one(g, in, route, (struct sv){ name, n }, print);
@@ -178,7 +178,7 @@ bool local__answer(struct gateway *g, struct http_in *in, const struct llm_route
         named_in_path(g, in, route, anthropic ? llm_card_anthropic : llm_card_openai);
         return true;
     case LLM_OLLAMA_ROOT:
-        http_in_reply(in, 200, NULL, 0, SV("text/plain; charset=utf-8"), SV("Ollama is running"));
+        answer__reply(in, 200, SV("text/plain; charset=utf-8"), SV("Ollama is running"));
         return true;
     case LLM_OLLAMA_VERSION:
         finish(g, in, &out, llm_ollama_version(&out));
@@ -190,7 +190,7 @@ bool local__answer(struct gateway *g, struct http_in *in, const struct llm_route
         list(g, in, llm_list_ollama_ps);
         return true;
     case LLM_LMSTUDIO_GREETING:
-        http_in_reply(in, 200, NULL, 0, SV("application/json"), SV("{\"lmstudio\":true}"));
+        answer__reply(in, 200, SV("application/json"), SV("{\"lmstudio\":true}"));
         return true;
     case LLM_LMSTUDIO0_MODELS:
         list(g, in, llm_list_lmstudio0);
@@ -204,6 +204,32 @@ bool local__answer(struct gateway *g, struct http_in *in, const struct llm_route
     default:
         return false;
     }
+}
+
+/* How long a prompt is, where no runtime of the model counts: an estimate that says so is worth more to agents than a refusal. */
+bool local__count(struct exchange *x) {
+    bool anthropic = x->route->api == LLM_COUNT_TOKENS;
+    if (!anthropic && x->route->api != LLM_RESPONSES_TOKENS)
+        return false;
+    for (size_t i = 0; i < x->sched.slug->n_targets; i++) {
+        const struct fleet_endpoint *p = x->sched.slug->targets[i]->endpoint;
+        if (p->speaks & ~p->deficient & llm_speaks(x->route->api))
+            return false;
+    }
+    struct http_in *in = x->in;
+    struct buf out = BUF_MAX(256);
+    struct http_header h[] = { { SV("x-request-id"), SV_NULL }, { SV("drover-estimated"), SV("input_tokens") } };
+    char id[33];
+    int64_t n = meter_estimate_input(&x->scan, 0);
+    answer__request_id(in, id);
+    h[0].value = sv_of(id);
+    buf_printf(&out, anthropic ? "{\"input_tokens\":%lld}" : "{\"object\":\"response.input_tokens\",\"input_tokens\":%lld}",
+               (long long)(n > 0 ? n : 0));
+    x->status = 200;
+    exchange__end(x, RESULT_OK);
+    http_in_reply(in, 200, h, 2, SV("application/json"), buf_sv(&out));
+    buf_deinit(&out);
+    return true;
 }
 
 /* Ollama's show names the model in its body. A runtime that speaks Ollama knows more than we do: it is asked. */

@@ -1,12 +1,11 @@
 /* gateway/relay.c - the reply on its way to the client, as it comes.
  *
- * Each piece read is written on at once; the meter reads along. The answer's head goes out with the first piece, so that a
- * runtime that fails before it has said anything can still be replaced by another. Only when Drover itself asked for the
- * usage event are events looked at before they go on, and then nothing is held but an unfinished event.
+ * Each piece read is written on at once, in the form that convert.c gives it; the meter reads along. The answer's head goes
+ * out with the first piece, so that a runtime that fails before it has said anything can still be replaced by another.
  * A stream counts as complete only when its final event was seen: several runtimes simply close when they fail. */
 #include "gateway/exchange.h"
 
-enum { OWN_HEADERS = 6, BEAT_SLACK_MS = 1 };
+enum { OWN_HEADERS = 7, BEAT_SLACK_MS = 1 };
 
 /* Fields of the runtime's reply that stay here (lower case). */
 static bool stays_here(struct sv n) {
@@ -26,7 +25,7 @@ static struct sv clean_label(struct exchange *x, struct sv v) {
     return (struct sv){ p, p ? v.n : 0 };
 }
 
-static struct sv target_label(struct exchange *x) {
+struct sv relay__target(struct exchange *x) {
     const struct fleet_target *t = x->sched.taken;
     if (x->config->slugs == CONFIG_SLUGS_OPAQUE)
         return x->sched.slug->name;
@@ -40,11 +39,12 @@ static struct sv target_label(struct exchange *x) {
     return clean_label(x, (struct sv){ text, name.n + 1 + id.n });
 }
 
+/* type: of an answer that Drover makes itself; empty when the runtime's own fields go on. */
 static void start(struct exchange *x, int status, struct sv type, int64_t length) {
     char id[33], space[24];
     struct buf queue = { .p = space, .base = space, .cap = sizeof space, .max = sizeof space };
     unsigned n = 0;
-    const struct http_head *reply = x->reply;
+    const struct http_head *reply = type.n ? NULL : x->reply;
     struct http_header own[OWN_HEADERS];
     struct http_header *out = reply ? ARENA_ARRAY(&x->in->arena, struct http_header, reply->n_headers + OWN_HEADERS) : own;
     if (!out) { /* memory is short: the fields that frame the answer matter more than the runtime's own */
@@ -54,12 +54,14 @@ static void start(struct exchange *x, int status, struct sv type, int64_t length
     for (unsigned i = 0; reply && i < reply->n_headers; i++)
         if (!stays_here(reply->headers[i].name) && !forward__is_named(reply, reply->headers[i].name))
             out[n++] = reply->headers[i];
-    if (!reply && type.n)
+    if (type.n)
         out[n++] = (struct http_header){ SV("content-type"), type };
+    if (x->translate && translate_degraded(x->translate).n)
+        out[n++] = (struct http_header){ SV("drover-degraded"), translate_degraded(x->translate) };
     answer__request_id(x->in, id);
     out[n++] = (struct http_header){ SV("x-request-id"), sv_of(id) };
-    if (x->sched.taken)
-        out[n++] = (struct http_header){ SV("drover-target"), target_label(x) };
+    if (x->target.n)
+        out[n++] = (struct http_header){ SV("drover-target"), x->target };
     buf_add_u64(&queue, x->queue_us / 1000);
     out[n++] = (struct http_header){ SV("drover-queue-ms"), buf_sv(&queue) };
     if (length < 0)
@@ -69,9 +71,20 @@ static void start(struct exchange *x, int status, struct sv type, int64_t length
     http_in_start(x->in, status, out, n, length);
 }
 
-static void pass_on(struct exchange *x, struct sv bytes) {
+/* Of the answer's body: the runtime's own where it said so and not a byte is changed. */
+static int64_t length_of(const struct exchange *x) {
+    return x->way != WAY_PASS || x->is_events || x->reply->chunked || x->reply->until_eof ? -1 : x->reply->length;
+}
+
+static void start_reply(struct exchange *x) {
+    start(x, x->reply->status, x->translate ? translate_type(x->translate) : SV_NULL, length_of(x));
+}
+
+void relay__pass(struct exchange *x, struct sv bytes) {
     if (bytes.n == 0)
         return;
+    if (!x->started)
+        start_reply(x);
     http_in_send(x->in, bytes);
     x->bytes_out += bytes.n;
     x->last_out_us = loop_now_us(x->g->loop);
@@ -103,7 +116,7 @@ static void on_heartbeat(void *arg) {
         if (!x->started)
             relay__start_stream(x);
         if (between && !x->client_paused)
-            pass_on(x, beat);
+            relay__pass(x, beat);
         x->last_out_us = now;
         quiet = 0;
     }
@@ -144,9 +157,23 @@ static bool has_other_candidate(struct exchange *x) {
 static void on_total(void *arg) {
     struct exchange *x = arg;
     struct err e;
-    err_set(&e, ERR_TIMEOUT, "the answer took longer than limits.upstream.total (%llu s)",
+    err_limit(&e, LIMIT_UPSTREAM_TOTAL, "the answer took longer than limits.upstream.total (%llu s)",
             (unsigned long long)x->config->limits.upstream.total_ms / 1000);
     answer__fail(x, &e, RESULT_UPSTREAM_ERROR);
+}
+
+/* The API of the runtime's side. */
+static enum llm_api spoken(const struct exchange *x) {
+    return x->translate ? translate_api(x->translate) : x->route->api;
+}
+
+/* What came cannot be turned into an answer. */
+static void bad_reply(struct exchange *x, const struct err *e) {
+    struct cell *cell = x->sched.taken->endpoint->cell;
+    if (e->code == ERR_BAD_REPLY)
+        cell_outcome(cell, OUTCOME_FAILED, loop_now_us(x->g->loop));
+    answer__fail(x, e, e->code == ERR_BAD_REQUEST || e->code == ERR_PARAMETER || e->code == ERR_CONTEXT ? RESULT_CLIENT_ERROR
+                                                                                                       : RESULT_UPSTREAM_ERROR);
 }
 
 void relay__head(struct exchange *x, const struct http_head *head) {
@@ -197,11 +224,11 @@ void relay__head(struct exchange *x, const struct http_head *head) {
     if (!x->sending)
         exchange__drop_body(x); /* nobody will ask for it again */
     timer_set(x->g->loop, &x->limit, x->config->limits.upstream.total_ms, on_total, x);
-    meter_init(&x->meter, x->route->api);
+    meter_init(&x->meter, spoken(x));
+    convert__plan(x);
     if (x->is_events) {
         events_init(&x->events, sse ? EVENTS_SSE : EVENTS_NDJSON, x->config->limits.upstream.event);
         x->has_events = true;
-        x->strip = x->asked_usage;
         x->itl = metrics_itl(x->g->metrics, x->sched.slug->name, t->endpoint->kind);
     } else {
         timer_stop(x->g->loop, &x->heartbeat);
@@ -210,84 +237,20 @@ void relay__head(struct exchange *x, const struct http_head *head) {
 
 /* --- pieces ------------------------------------------------------------------------------------------------------- */
 
-struct reading { /* one read's events while some of them may be left out */
-    struct exchange *x;
-    uint64_t now_us;
-    const char *from, *to; /* raw bytes that go on, as long as they stand side by side */
-};
-
-static void go_on(struct reading *r, struct sv raw) {
-    if (r->from && r->to == raw.p) {
-        r->to += raw.n;
-        return;
-    }
-    if (r->from)
-        buf_add(&r->x->kept, (struct sv){ r->from, (size_t)(r->to - r->from) });
-    r->from = raw.p;
-    r->to = raw.p + raw.n;
-}
-
-static void on_event(void *arg, const struct event *ev) {
-    struct reading *r = arg;
-    struct exchange *x = r->x;
-    unsigned flags = 0;
-    if (!ev->comment && !ev->piece && (ev->data.n || ev->name.n)) {
-        flags = meter_event(&x->meter, ev->name, ev->data, r->now_us);
-        if ((flags & METER_OUTPUT) && x->meter.gap_us && x->itl)
-            metrics_gap(x->itl, x->meter.gap_us);
-    }
-    if (x->strip && !(flags & METER_USAGE_ONLY)) {
-        struct splice cut;
-        if ((flags & METER_USAGE) && patch_without(ev->data, SV("usage"), &cut) && ev->raw.n && ev->data.p >= ev->raw.p &&
-            ev->data.p + ev->data.n <= ev->raw.p + ev->raw.n) { /* usage rides on another event: only that member goes */
-            size_t at = (size_t)(ev->data.p - ev->raw.p) + (size_t)cut.at;
-            go_on(r, sv_first(ev->raw, at));
-            go_on(r, sv_from(ev->raw, at + (size_t)cut.remove));
-            return;
-        }
-        /* an event put together from several reads lies in the framer's buffer, which is used again: copy it now */
-        go_on(r, ev->raw);
-        struct sv held = { x->events.held.base, x->events.held.cap };
-        if (held.p && ev->raw.p >= held.p && ev->raw.p < held.p + held.n) {
-            buf_add(&x->kept, (struct sv){ r->from, (size_t)(r->to - r->from) });
-            r->from = r->to = NULL;
-        }
-    }
-}
-
-static void feed_events(struct exchange *x, struct sv bytes, bool end) {
-    struct reading r = { .x = x, .now_us = loop_now_us(x->g->loop) };
-    if (!x->strip)
-        pass_on(x, bytes);
-    if (end)
-        events_end(&x->events, on_event, &r);
-    else
-        events_feed(&x->events, bytes, on_event, &r);
-    if (!x->strip)
-        return;
-    struct sv rest = { r.from, r.from ? (size_t)(r.to - r.from) : 0 };
-    if (x->kept.n) {
-        buf_add(&x->kept, rest);
-        rest = buf_sv(&x->kept);
-    }
-    pass_on(x, rest);
-    buf_reset(&x->kept);
-}
-
-/* Of the answer's body: the runtime's own where it said so and nothing is taken out. */
-static int64_t length_of(const struct exchange *x) {
-    return x->is_events || x->reply->chunked || x->reply->until_eof ? -1 : x->reply->length;
-}
-
 void relay__body(struct exchange *x, struct sv bytes) {
-    if (!x->started)
-        start(x, x->reply->status, SV_NULL, length_of(x));
+    struct err e;
+    bool ok = true;
     if (x->has_events) {
-        feed_events(x, bytes, false);
-        return;
+        ok = convert__events(x, bytes, false, &e);
+    } else if (x->way == WAY_HOLD) {
+        meter_body(&x->meter, bytes, loop_now_us(x->g->loop));
+        ok = convert__hold(x, bytes, &e);
+    } else {
+        relay__pass(x, bytes);
+        meter_body(&x->meter, bytes, loop_now_us(x->g->loop));
     }
-    pass_on(x, bytes);
-    meter_body(&x->meter, bytes, loop_now_us(x->g->loop));
+    if (!ok)
+        bad_reply(x, &e);
 }
 
 /* --- the end ------------------------------------------------------------------------------------------------------ */
@@ -302,7 +265,7 @@ static void settle(struct exchange *x) {
 }
 
 static bool ends_with_final_event(const struct exchange *x) {
-    switch (x->route->api) {
+    switch (spoken(x)) {
     case LLM_CHAT:
     case LLM_COMPLETIONS:
     case LLM_RESPONSES:
@@ -315,24 +278,40 @@ static bool ends_with_final_event(const struct exchange *x) {
     }
 }
 
+/* The reply that was held, in the form the client gets. */
+static bool send_whole(struct exchange *x, struct err *e) {
+    struct buf out = BUF_MAX(2 * x->config->limits.upstream.reply + (64 << 10));
+    bool ok = convert__whole(x, &out, e);
+    if (ok && !x->started)
+        start(x, 200, x->translate ? translate_type(x->translate) : SV_NULL, x->translate && x->is_stream ? -1 : (int64_t)out.n);
+    if (ok)
+        relay__pass(x, buf_sv(&out));
+    buf_deinit(&out);
+    buf_deinit(&x->kept);
+    return ok;
+}
+
 void relay__end(struct exchange *x) {
     if (x->state != EX_RELAY)
         return;
+    struct err bad;
+    if (x->way == WAY_HOLD ? !send_whole(x, &bad) : x->has_events && !convert__events(x, SV_NULL, true, &bad)) {
+        bad_reply(x, &bad);
+        return;
+    }
     if (!x->started)
         start(x, x->reply->status, SV_NULL, x->is_events ? -1 : 0);
-    if (x->has_events)
-        feed_events(x, SV_NULL, true);
     const struct fleet_endpoint *p = x->sched.taken->endpoint;
-    if (x->has_events && ends_with_final_event(x) && !x->meter.saw_final && !x->meter.saw_done && !x->meter.saw_error) {
+    if (x->has_events && !x->translate && ends_with_final_event(x) && !x->meter.saw_final && !x->meter.saw_done && !x->meter.saw_error) {
         struct err e;
         err_set(&e, ERR_BAD_REPLY, "%.*s ended its stream without a final event", SV_FMT(p->name));
         cell_outcome(p->cell, OUTCOME_FAILED, loop_now_us(x->g->loop));
         answer__fail(x, &e, RESULT_UPSTREAM_ERROR);
         return;
     }
-    if (x->has_events && x->events.kind == EVENTS_SSE && (x->route->api == LLM_CHAT || x->route->api == LLM_COMPLETIONS) &&
+    if (x->has_events && !x->translate && x->events.kind == EVENTS_SSE && (x->route->api == LLM_CHAT || x->route->api == LLM_COMPLETIONS) &&
         x->meter.saw_final && !x->meter.saw_done)
-        pass_on(x, SV("data: [DONE]\n\n")); /* the runtime finished and forgot to say so */
+        relay__pass(x, SV("data: [DONE]\n\n")); /* the runtime finished and forgot to say so */
     settle(x);
     int status = x->reply->status;
     enum request_result result = status >= 500 || x->meter.saw_error ? RESULT_UPSTREAM_ERROR

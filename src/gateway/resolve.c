@@ -2,8 +2,8 @@
  *
  * name -> slug -> candidates (fleet) -> the best one is reserved -> forward. Candidates that fail before the first byte
  * are followed by the next one, then by the slug's fallbacks. When all that stands in the way is room or loading, the
- * request waits: bounded in number and time, looked at again whenever something ended here or a snapshot came, and every
- * PARK_LOOK_MS for what ended on other workers. */
+ * request waits: bounded in time and, for each target over all workers, in number. Those that wait are looked at again when
+ * something ended here or a snapshot came, and every PARK_LOOK_MS for what ended on other workers. */
 #include "gateway/exchange.h"
 
 enum {
@@ -51,6 +51,7 @@ static void set_want(struct exchange *x) {
     const struct scan *s = &x->scan;
     struct schedule_want *w = &x->want;
     w->speaks = llm_speaks(x->route->api);
+    w->through = x->is_json ? translate_through(x->route->api) : 0;
     w->can = x->route->need;
     w->node = x->node;
     w->now_us = loop_now_us(x->g->loop);
@@ -94,13 +95,26 @@ static void on_park_look(void *arg) {
     resolve__parked(g);
 }
 
+/* A waiting place at the first target that has one, of those that are busy or loading. Where it stays counted, even when a
+ * later snapshot leads it elsewhere. */
+static struct cell *waiting_place(struct exchange *x) {
+    const struct schedule *s = &x->sched;
+    for (size_t i = 0; i < s->slug->n_targets; i++) {
+        const struct fleet_target *t = s->slug->targets[i];
+        struct cell *c = place__is_meant(x) ? t->endpoint->cell : t->cell; /* the former's target is its own */
+        if ((s->verdicts[i] == SCHEDULE_BUSY || s->verdicts[i] == SCHEDULE_LOADING) &&
+            cell_wait(c, (uint32_t)x->config->gateway.park_max))
+            return c;
+    }
+    return NULL;
+}
+
 static bool park(struct exchange *x, struct err *e) {
     struct gateway *g = x->g;
-    if (g->n_parked >= (unsigned)x->config->gateway.park_max) {
-        metrics_limit(g->metrics, "gateway.park_max");
-        return err_set(e, ERR_UNAVAILABLE, "\"%.*s\" is busy and gateway.park_max (%d) requests wait already; try again shortly",
-                       SV_FMT(x->sched.slug->name), x->config->gateway.park_max);
-    }
+    x->waits_at = waiting_place(x);
+    if (!x->waits_at)
+        return err_limit(e, LIMIT_PARK_MAX, "\"%.*s\" is busy and gateway.park_max (%d) requests wait already; try again shortly",
+                         SV_FMT(x->sched.slug->name), x->config->gateway.park_max);
     exchange__goto(x, EX_PARKED);
     x->parked_us = loop_now_us(g->loop);
     x->park_until_us = x->parked_us + x->config->gateway.park_timeout_ms * 1000;
@@ -135,6 +149,7 @@ static void look_again(struct exchange *x) {
         answer__fail(x, &e, RESULT_REJECTED);
     } else if (x->want.now_us >= x->park_until_us) {
         schedule_fault(&x->sched, &x->want, &e);
+        e.limit = LIMIT_PARK_TIMEOUT;
         err_ctx(&e, "waited gateway.park_timeout (%llu s)", (unsigned long long)x->config->gateway.park_timeout_ms / 1000);
         answer__fail(x, &e, RESULT_REJECTED);
     }
@@ -190,7 +205,7 @@ static void choose(struct exchange *x, const struct err *why) {
 static void on_deadline(void *arg) {
     struct exchange *x = arg;
     struct err e;
-    err_set(&e, ERR_TIMEOUT, "no answer within gateway.deadline (%llu s)", (unsigned long long)x->config->gateway.deadline_ms / 1000);
+    err_limit(&e, LIMIT_DEADLINE, "no answer within gateway.deadline (%llu s)", (unsigned long long)x->config->gateway.deadline_ms / 1000);
     answer__fail(x, &e, RESULT_UPSTREAM_ERROR);
 }
 
@@ -210,6 +225,8 @@ void resolve__start(struct exchange *x) {
         answer__fail(x, &e, RESULT_REJECTED);
         return;
     }
+    if (local__count(x))
+        return;
     relay__heartbeat_start(x);
     choose(x, NULL);
 }

@@ -133,19 +133,38 @@ unsigned patch_iov(struct sv body, const struct splice *splices, unsigned n, str
     return patch_part(body, 0, true, splices, n, pieces);
 }
 
-bool patch_without(struct sv object, struct sv name, struct splice *ret_splice) {
+static unsigned put_in_order(struct splice *s, unsigned n, struct splice one) {
+    unsigned i = n;
+    for (; i && s[i - 1].at > one.at; i--)
+        s[i] = s[i - 1];
+    s[i] = one;
+    return n + 1;
+}
+
+unsigned patch_shown_model(struct sv object, struct sv shown, struct splice out[static PATCH_SPLICES], char *scratch) {
+    struct sv found[] = { peek_get(object, SV("model")), peek_get(peek_get(object, SV("message")), SV("model")),
+                          peek_get(peek_get(object, SV("response")), SV("model")) };
+    struct sv id = { scratch, 0 };
+    unsigned n = 0;
+    id.n = (size_t)(put_json(scratch, sv_first(shown, PATCH_MODEL_MAX)) - scratch);
+    for (size_t i = 0; i < sizeof found / sizeof found[0]; i++)
+        if (peek_is_string(found[i]))
+            n = put_in_order(out, n, (struct splice){ (uint64_t)(found[i].p - object.p), found[i].n, id });
+    return n;
+}
+
+unsigned patch_also_without(struct sv object, struct sv name, struct splice s[static PATCH_SPLICES], unsigned n) {
     struct peek c;
     struct sv member, value;
     const char *before = NULL; /* end of the value in front */
     if (!peek_open(&c, object, '{'))
-        return false;
+        return n;
     for (; peek_member(&c, &member, &value); before = value.p + value.n) {
         if (!sv_eq(member, name))
             continue;
         /* With its comma: the one in front, or, for the first member, the one behind (c.p stands on what follows). */
         const char *from = before ? before : member.p - 1, *to = before ? value.p + value.n : c.p;
-        *ret_splice = (struct splice){ (uint64_t)(from - object.p), (uint64_t)(to - from), SV_NULL };
-        return true;
+        return put_in_order(s, n, (struct splice){ (uint64_t)(from - object.p), (uint64_t)(to - from), SV_NULL });
     }
-    return false;
+    return n;
 }

@@ -91,17 +91,40 @@ static void a_member_can_be_taken_out(void **state) {
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct splice cut;
+        struct splice cut[PATCH_SPLICES];
         struct sv pieces[PATCH_PIECES];
         char got[256];
         char *exact = mem_copy(rows[i].text, strlen(rows[i].text));
         struct sv text = { exact, strlen(rows[i].text) };
-        assert_int_equal(patch_without(text, SV("usage"), &cut), rows[i].without != NULL);
+        assert_int_equal(patch_also_without(text, SV("usage"), cut, 0), rows[i].without != NULL);
         if (rows[i].without) {
-            *join(got, pieces, patch_iov(text, &cut, 1, pieces)) = '\0';
+            *join(got, pieces, patch_iov(text, cut, 1, pieces)) = '\0';
             assert_string_equal(got, rows[i].without);
         }
         mem_free(exact);
+    }
+}
+
+static void the_shown_model_stands_wherever_a_reply_names_it(void **state) {
+    static const struct {
+        const char *text, *shown;
+    } rows[] = {
+        { "{\"id\":1,\"model\":\"real\",\"x\":[]}", "{\"id\":1,\"model\":\"sl\\\"ug\",\"x\":[]}" },
+        { "{\"type\":\"message_start\",\"message\":{\"model\":\"real\"},\"usage\":1}",
+          "{\"type\":\"message_start\",\"message\":{\"model\":\"sl\\\"ug\"}}" },
+        { "{\"usage\":1,\"response\":{\"a\":1,\"model\":\"real\"}}", "{\"response\":{\"a\":1,\"model\":\"sl\\\"ug\"}}" },
+        { "{\"usage\":null,\"model\":\"real\"}", "{\"model\":\"sl\\\"ug\"}" },
+        { "{\"model\":null,\"choices\":[{\"model\":\"real\"}]}", "{\"model\":null,\"choices\":[{\"model\":\"real\"}]}" },
+        { "[\"model\"]", "[\"model\"]" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct splice s[PATCH_SPLICES];
+        struct sv pieces[PATCH_PIECES], text = sv_of(rows[i].text);
+        char got[256], scratch[PATCH_SCRATCH];
+        unsigned n = patch_also_without(text, SV("usage"), s, patch_shown_model(text, SV("sl\"ug"), s, scratch));
+        *join(got, pieces, patch_iov(text, s, n, pieces)) = '\0';
+        assert_string_equal(got, rows[i].shown);
     }
 }
 
@@ -111,6 +134,7 @@ int main(void) {
         cmocka_unit_test(a_missing_model_is_added),
         cmocka_unit_test(usage_is_asked_for_wherever_the_options_stand),
         cmocka_unit_test(a_member_can_be_taken_out),
+        cmocka_unit_test(the_shown_model_stands_wherever_a_reply_names_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -92,10 +92,11 @@ yyjson_doc *canon_parse(struct canon_reply *r, struct sv data) {
     static _Thread_local _Alignas(16) char pool[POOL];
     yyjson_alc alc;
     yyjson_doc *doc = NULL;
+    bool mended;
     if (data.n <= POOL_MAX && yyjson_alc_pool_init(&alc, pool, sizeof pool))
         doc = yyjson_read_opts((char *)(uintptr_t)data.p, data.n, YYJSON_READ_BIGNUM_AS_RAW, &alc, NULL);
     if (!doc)
-        doc = json_parse_exact(data);
+        doc = json_parse_foreign(data, &mended);
     if (!doc)
         canon_reply_fault(r, ERR_BAD_REPLY, "the runtime sent what is not JSON: %.*s", SV_FMT(sv_first(data, 60)));
     return doc;

@@ -104,6 +104,8 @@ bool canon_settle(struct canon_request *rq) {
         rq->parallel = CANON_UNSET;
     }
     drop_old_reasoning(rq);
+    if (rq->think == CANON_YES && (rq->spec->quirks & TRANSLATE_Q_NO_THINK) && !canon_lose(rq, CANON_HINT, "reasoning"))
+        return false;
     return put_system(rq) && pair_results(rq);
 }
 

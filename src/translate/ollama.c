@@ -306,6 +306,8 @@ static bool print_common(struct canon_request *rq, struct print *p) {
             print_bool(p, "think", rq->think == CANON_YES);
     }
     canon_print_value(p, "keep_alive", rq->keep_alive);
+    if (rq->spec->guard)
+        print_bool(p, "truncate", false);
     if (rq->logprobs) {
         print_bool(p, "logprobs", true);
         if (rq->top_logprobs >= 0)

@@ -91,7 +91,6 @@ static void reasoning_is_shown_as_the_slug_wants(void **state) {
     }
     struct translate_spec spec = try_spec(LLM_CHAT, LLM_SPEAKS_CHAT, CHAT);
     spec.stream = true;
-    spec.quirks = TRANSLATE_Q_THINK_TAGS;
     try_holds(try_stream_spec(&spec, DELTA("{\"content\":\"<thi\"}") DELTA("{\"content\":\"nk>t</think>a\"}") FINISH("stop")),
               "{\"reasoning_content\":\"t\"}");
 }

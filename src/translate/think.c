@@ -30,14 +30,12 @@ static void out(think_cb *cb, void *arg, bool is_reasoning, struct sv text) {
         cb(arg, is_reasoning, text);
 }
 
-/* Takes one byte of the beginning; says whether the state was left. */
-static bool begin(struct think *t, char c, think_cb *cb, void *arg) {
+/* Takes one byte of the beginning into what is held; false: it has no room there. */
+static bool begin(struct think *t, char c) {
     size_t blanks = 0;
     bool may_be = false;
     if (t->n == sizeof t->held) {
         t->state = THINK_OVER;
-        out(cb, arg, false, (struct sv){ t->held, t->n });
-        t->n = 0;
         return false;
     }
     t->held[t->n++] = c;
@@ -54,12 +52,22 @@ static bool begin(struct think *t, char c, think_cb *cb, void *arg) {
         }
         may_be = may_be || sv_starts(open, seen);
     }
-    if (may_be)
-        return true;
-    t->state = THINK_OVER;
-    out(cb, arg, false, (struct sv){ t->held, t->n });
-    t->n = 0;
+    if (!may_be)
+        t->state = THINK_OVER;
     return true;
+}
+
+/* Returns what is left of text once it is clear whether it begins with a tag. */
+static struct sv begin_all(struct think *t, struct sv text, think_cb *cb, void *arg) {
+    struct sv rest = text;
+    size_t held_before = t->n;
+    while (rest.n && t->state == THINK_START)
+        rest = sv_from(rest, begin(t, rest.p[0]));
+    if (t->state != THINK_OVER)
+        return rest;
+    out(cb, arg, false, (struct sv){ t->held, held_before });
+    t->n = 0;
+    return text; /* in one piece, as it came */
 }
 
 /* How many bytes at the end of text may begin the tag. */
@@ -106,7 +114,10 @@ void think_feed(struct think *t, struct sv text, think_cb *cb, void *arg) {
     while (text.n && t->state != THINK_OVER) {
         size_t used = 1;
         switch (t->state) {
-        case THINK_START: used = begin(t, text.p[0], cb, arg); break;
+        case THINK_START:
+            text = begin_all(t, text, cb, arg);
+            used = 0;
+            break;
         case THINK_INSIDE: used = inside(t, text, cb, arg); break;
         default: /* white space between the reasoning and the answer belongs to neither */
             if (!is_space(text.p[0])) {

@@ -46,10 +46,10 @@ const struct dialect *dialect_of(enum llm_api api) {
     return NULL;
 }
 
-/* What a request may be printed for, best first. Ollama's own API comes before its /v1, which hides failures in mid-stream. */
-static const enum llm_api chat_order[] = { LLM_OLLAMA_CHAT, LLM_CHAT, LLM_MESSAGES, LLM_RESPONSES, LLM_LMSTUDIO0_CHAT, LLM_NONE };
-static const enum llm_api prompt_order[] = { LLM_OLLAMA_GENERATE, LLM_COMPLETIONS, LLM_LMSTUDIO0_COMPLETIONS, LLM_NONE };
-static const enum llm_api embed_order[] = { LLM_OLLAMA_EMBED, LLM_EMBEDDINGS, LLM_LMSTUDIO0_EMBEDDINGS, LLM_NONE };
+/* What a request may be printed for, best first: nearly every runtime was built around chat completions. */
+static const enum llm_api chat_order[] = { LLM_CHAT, LLM_OLLAMA_CHAT, LLM_MESSAGES, LLM_RESPONSES, LLM_LMSTUDIO0_CHAT, LLM_NONE };
+static const enum llm_api prompt_order[] = { LLM_COMPLETIONS, LLM_OLLAMA_GENERATE, LLM_LMSTUDIO0_COMPLETIONS, LLM_NONE };
+static const enum llm_api embed_order[] = { LLM_EMBEDDINGS, LLM_OLLAMA_EMBED, LLM_LMSTUDIO0_EMBEDDINGS, LLM_NONE };
 static const enum llm_api *const orders[] = { [CANON_CHAT] = chat_order, [CANON_PROMPT] = prompt_order, [CANON_EMBED] = embed_order };
 
 unsigned translate_through(enum llm_api client) {
@@ -327,7 +327,7 @@ static void on_thought(void *arg, bool is_reasoning, struct sv text) {
 }
 
 static bool splits_tags(const struct translate *t) {
-    return (t->spec.quirks & TRANSLATE_Q_THINK_TAGS) && t->kind == CANON_CHAT && t->spec.reasoning != TRANSLATE_REASONING_SHOW;
+    return t->kind == CANON_CHAT && t->spec.reasoning != TRANSLATE_REASONING_SHOW;
 }
 
 /* The runtime's calls past the first are left out when the client asked for one at a time. */

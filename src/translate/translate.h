@@ -22,8 +22,8 @@ enum translate_quirk {
     TRANSLATE_Q_NO_JSON_OBJECT = 1 << 3, /* response_format json_object is refused: a schema of any object instead */
     TRANSLATE_Q_TEMPLATE_THINK = 1 << 4, /* reasoning is switched by chat_template_kwargs.enable_thinking */
     TRANSLATE_Q_THINK_BUDGET = 1 << 5,   /* knows thinking_budget_tokens */
-    TRANSLATE_Q_THINK_TAGS = 1 << 6,     /* reasoning may stand in the text between <think> tags */
-    TRANSLATE_Q_FETCHES = 1 << 7,        /* fetches http(s) images itself */
+    TRANSLATE_Q_FETCHES = 1 << 6,        /* fetches http(s) images itself */
+    TRANSLATE_Q_TELLS_THINKING = 1 << 7, /* says of each model whether it can reason */
     TRANSLATE_Q_NO_THINK = 1 << 8,       /* the model cannot reason: a switch would be an error */
     TRANSLATE_Q_NO_USAGE_OPTION = 1 << 9, /* stream_options is refused */
     TRANSLATE_Q_LONG_LIMIT = 1 << 10,    /* max_completion_tokens instead of max_tokens */
@@ -51,6 +51,7 @@ struct translate_spec {
     struct sv defaults, forced;  /* JSON objects of members in the client's own dialect; often empty */
     int64_t input_estimate;      /* tokens, for counts that are due before the runtime has counted; -1 */
     int64_t context;             /* tokens the model has room for; 0: unknown */
+    bool guard;                  /* a prompt that does not fit is refused before the runtime cuts it */
     size_t body_max, reply_max;  /* bytes of what is printed, and of what may be held of a reply */
     uint64_t seed;               /* unpredictable, for ids */
     uint64_t now_us, now_s;      /* the caller's monotonic clock, and UNIX time */

@@ -1,5 +1,5 @@
 // Answers in each dialect, as the runtimes give them: whole bodies, and streams as lists of frames for
-// Response.stream(). `t` tells what to say: {model, deltas, reasoning, promptTokens, cached, quirks}.
+// Response.stream(). `t` tells what to say: {model, deltas, reasoning, calls (of {id, name, args}), promptTokens, cached, quirks}.
 const CREATED = 1790000000, STAMP = '2026-08-21T10:00:00.1Z';
 
 const json = JSON.stringify;
@@ -13,14 +13,17 @@ const openaiUsage = (t) => ({
   prompt_tokens_details: { cached_tokens: t.cached },
 });
 
+const finishOf = (t) => (t.calls ? 'tool_calls' : 'stop');
+
 /** OpenAI chat and legacy completions: the same stream but for names. */
 function openaiChat(t, body) {
   const id = 'chatcmpl-7f3', base = { id, created: CREATED, model: t.model };
   if (!body.stream) {
     const message = { role: 'assistant', content: t.deltas.join(''), refusal: null };
     if (t.reasoning) message[t.reasoningMember ?? 'reasoning_content'] = t.reasoning;
+    if (t.calls) message.tool_calls = t.calls.map((c) => ({ id: c.id, type: 'function', function: { name: c.name, arguments: json(c.args) } }));
     return { whole: { ...base, object: 'chat.completion',
-      choices: [{ index: 0, message, logprobs: null, finish_reason: 'stop' }], usage: openaiUsage(t) } };
+      choices: [{ index: 0, message, logprobs: null, finish_reason: finishOf(t) }], usage: openaiUsage(t) } };
   }
   const usage = body.stream_options?.include_usage;
   const chunk = (delta, finish, extra) => sse({ ...base, object: 'chat.completion.chunk',
@@ -29,8 +32,11 @@ function openaiChat(t, body) {
   const frames = [chunk({ role: 'assistant', content: t.roleContent ?? '' }, null)];
   if (t.reasoning) frames.push(chunk({ [t.reasoningMember ?? 'reasoning_content']: t.reasoning }, null));
   for (const d of t.deltas) frames.push(chunk({ content: d }, null, { flags: { delta: true } }));
-  if (usage && t.usageOnFinish) frames.push(chunk({}, 'stop', { members: { usage: openaiUsage(t) } }));
-  else frames.push(chunk({}, 'stop'));
+  for (const [index, c] of (t.calls ?? []).entries()) frames.push(chunk({ tool_calls: [{ index, id: c.id, type: 'function', function: { name: c.name, arguments: '' } }] }, null));
+  for (const [index, c] of (t.calls ?? []).entries()) // arguments in pieces of one byte, the calls mixed
+    for (const piece of json(c.args)) frames.push(chunk({ tool_calls: [{ index, function: { arguments: piece } }] }, null));
+  if (usage && t.usageOnFinish) frames.push(chunk({}, finishOf(t), { members: { usage: openaiUsage(t) } }));
+  else frames.push(chunk({}, finishOf(t)));
   if (usage && !t.usageOnFinish)
     frames.push(sse({ ...base, object: 'chat.completion.chunk', choices: [], usage: openaiUsage(t) }));
   frames.push(DONE);
@@ -59,20 +65,31 @@ function openaiResponses(t, body) {
       output_tokens: t.deltas.length, output_tokens_details: { reasoning_tokens: 0 },
       total_tokens: t.promptTokens + t.deltas.length } : null,
   });
-  const full = response('completed', [item('completed', [part(text)])], true);
+  const calls = (t.calls ?? []).map((c, i) => ({ type: 'function_call', id: `fc_${i}`, call_id: c.id, name: c.name, arguments: json(c.args), status: 'completed' }));
+  const thought = t.reasoning ? [{ type: 'reasoning', id: 'rs_1', summary: [], content: [{ type: 'reasoning_text', text: t.reasoning }] }] : [];
+  const full = response('completed', [...thought, item('completed', [part(text)]), ...calls], true);
   if (!body.stream) return { whole: full };
   let n = 0;
-  const at = { item_id: 'msg_1', output_index: 0, content_index: 0 };
+  const at = { item_id: 'msg_1', output_index: thought.length, content_index: 0 };
   const e = (type, members, extra) => event({ type, sequence_number: n++, ...members }, extra);
   return { type: 'text/event-stream', frames: [
     e('response.created', { response: response('in_progress', []) }),
     e('response.in_progress', { response: response('in_progress', []) }),
-    e('response.output_item.added', { output_index: 0, item: item('in_progress', []) }),
+    ...thought.flatMap((it) => [
+      e('response.output_item.added', { output_index: 0, item: { ...it, content: [] } }),
+      e('response.reasoning_text.delta', { item_id: it.id, output_index: 0, content_index: 0, delta: t.reasoning }),
+      e('response.output_item.done', { output_index: 0, item: it })]),
+    e('response.output_item.added', { output_index: at.output_index, item: item('in_progress', []) }),
     e('response.content_part.added', { ...at, part: part('') }),
     ...t.deltas.map((delta) => e('response.output_text.delta', { ...at, delta, logprobs: [] }, { delta: true })),
     e('response.output_text.done', { ...at, text, logprobs: [] }),
     e('response.content_part.done', { ...at, part: part(text) }),
-    e('response.output_item.done', { output_index: 0, item: item('completed', [part(text)]) }),
+    e('response.output_item.done', { output_index: at.output_index, item: item('completed', [part(text)]) }),
+    ...calls.flatMap((it, i) => [
+      e('response.output_item.added', { output_index: at.output_index + 1 + i, item: { ...it, arguments: '', status: 'in_progress' } }),
+      e('response.function_call_arguments.delta', { item_id: it.id, output_index: at.output_index + 1 + i, delta: it.arguments }),
+      e('response.function_call_arguments.done', { item_id: it.id, output_index: at.output_index + 1 + i, arguments: it.arguments }),
+      e('response.output_item.done', { output_index: at.output_index + 1 + i, item: it })]),
     e('response.completed', { response: full }, { last: true }),
   ] };
 }
@@ -89,15 +106,26 @@ function anthropicMessages(t, body) {
   const message = (content, reason, output) => ({ id: 'msg_01', type: 'message', role: 'assistant', model: t.model, content,
     stop_reason: reason, stop_sequence: null, usage: { input_tokens: t.promptTokens - t.cached,
       cache_creation_input_tokens: 0, cache_read_input_tokens: t.cached, output_tokens: output } });
+  const calls = (t.calls ?? []).map((c) => ({ type: 'tool_use', id: c.id, name: c.name, input: c.args }));
+  const thought = t.reasoning ? [{ type: 'thinking', thinking: t.reasoning, signature: '' }] : [];
+  const reason = t.calls ? 'tool_use' : 'end_turn', first = thought.length;
   if (!body.stream)
-    return { whole: message([{ type: 'text', text: t.deltas.join('') }], 'end_turn', t.deltas.length) };
+    return { whole: message([...thought, { type: 'text', text: t.deltas.join('') }, ...calls], reason, t.deltas.length) };
   return { type: 'text/event-stream', frames: [
     event({ type: 'message_start', message: message([], null, 1) }),
     event({ type: 'ping' }),
-    event({ type: 'content_block_start', index: 0, content_block: { type: 'text', text: '' } }),
-    ...t.deltas.map((text) => event({ type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text } }, { delta: true })),
-    event({ type: 'content_block_stop', index: 0 }),
-    event({ type: 'message_delta', delta: { stop_reason: 'end_turn', stop_sequence: null }, usage: { output_tokens: t.deltas.length } }),
+    ...thought.flatMap((b) => [
+      event({ type: 'content_block_start', index: 0, content_block: { type: 'thinking', thinking: '', signature: '' } }),
+      event({ type: 'content_block_delta', index: 0, delta: { type: 'thinking_delta', thinking: b.thinking } }),
+      event({ type: 'content_block_stop', index: 0 })]),
+    event({ type: 'content_block_start', index: first, content_block: { type: 'text', text: '' } }),
+    ...t.deltas.map((text) => event({ type: 'content_block_delta', index: first, delta: { type: 'text_delta', text } }, { delta: true })),
+    event({ type: 'content_block_stop', index: first }),
+    ...calls.flatMap((b, i) => [
+      event({ type: 'content_block_start', index: first + 1 + i, content_block: { ...b, input: {} } }),
+      event({ type: 'content_block_delta', index: first + 1 + i, delta: { type: 'input_json_delta', partial_json: json(b.input) } }),
+      event({ type: 'content_block_stop', index: first + 1 + i })]),
+    event({ type: 'message_delta', delta: { stop_reason: reason, stop_sequence: null }, usage: { output_tokens: t.deltas.length } }),
     event({ type: 'message_stop' }, { last: true }),
   ] };
 }
@@ -114,11 +142,36 @@ function ollamaLines(t, body, carry, closing) {
     line({ ...base, ...carry(''), ...closing, ...metrics }, { last: true }),
   ] };
 }
-const ollamaChat = (t, body) => ollamaLines(t, body, (content) => ({ message: { role: 'assistant', content } }), {});
+function ollamaChat(t, body) {
+  const message = (content, more) => ({ message: { role: 'assistant', content, ...more } });
+  const calls = t.calls && { tool_calls: t.calls.map((c, index) => ({ id: c.id, function: { index, name: c.name, arguments: c.args } })) };
+  const answer = ollamaLines(t, body, (content) => message(content), {});
+  if (answer.whole) Object.assign(answer.whole, message(t.deltas.join(''), { ...(t.reasoning ? { thinking: t.reasoning } : {}), ...calls }));
+  const extra = (more) => line({ model: t.model, created_at: STAMP, ...message('', more), done: false });
+  if (answer.frames && t.reasoning) answer.frames.unshift(extra({ thinking: t.reasoning }));
+  if (answer.frames && calls) answer.frames.splice(-1, 0, extra(calls));
+  return answer;
+}
 const ollamaGenerate = (t, body) => ollamaLines(t, body, (response) => ({ response }), { context: [1, 2, 3] });
 const ollamaEmbed = (t, body) => ({ whole: { model: t.model, embeddings: [].concat(body.input).map(() => [0.6, -0.8]),
   total_duration: 14000000, load_duration: 1000000, prompt_eval_count: t.promptTokens } });
 const ollamaEmbeddings = () => ({ whole: { embedding: [0.6, -0.8] } });
+
+/** LM Studio's own chat: runs of reasoning and message events, and the whole at the end. */
+function lmstudioChat(t, body) {
+  const output = [...(t.reasoning ? [{ type: 'reasoning', content: t.reasoning }] : []), { type: 'message', content: t.deltas.join('') }];
+  const result = { model_instance_id: t.model, output, stats: { input_tokens: t.promptTokens, total_output_tokens: t.deltas.length, reasoning_output_tokens: 0,
+    tokens_per_second: 27.5, time_to_first_token_seconds: 0.1 } };
+  if (!body.stream) return { whole: result };
+  return { type: 'text/event-stream', frames: [
+    event({ type: 'chat.start', model_instance_id: t.model }),
+    ...(t.reasoning ? [event({ type: 'reasoning.start' }), event({ type: 'reasoning.delta', content: t.reasoning }), event({ type: 'reasoning.end' })] : []),
+    event({ type: 'message.start' }),
+    ...t.deltas.map((content) => event({ type: 'message.delta', content }, { delta: true })),
+    event({ type: 'message.end' }),
+    event({ type: 'chat.end', result }, { last: true }),
+  ] };
+}
 
 const rerank = (t, body) => ({ whole: { id: 'rr-1', model: t.model, usage: { total_tokens: t.promptTokens },
   results: (body.documents ?? []).map((_, index) => ({ index, relevance_score: 0.5 })) } });
@@ -132,5 +185,6 @@ export const dialects = {
   messages: { '/v1/messages': anthropicMessages },
   countTokens: { '/v1/messages/count_tokens': countTokens },
   ollama: { '/api/chat': ollamaChat, '/api/generate': ollamaGenerate, '/api/embed': ollamaEmbed, '/api/embeddings': ollamaEmbeddings },
+  lmstudio: { '/api/v0/chat/completions': openaiChat, '/api/v0/completions': openaiCompletions, '/api/v0/embeddings': openaiEmbeddings, '/api/v1/chat': lmstudioChat },
   rerank: { '/v1/rerank': rerank },
 };

@@ -4,12 +4,12 @@
 //   const fake = await startFake('vllm', { models: ['qwen3'], reply: ['Hel', 'lo'], delayMs: 20 });
 //   fake.url, fake.requests, fake.options (may be changed while it runs), await fake.close()
 //
-// Options: models (ids, or objects {id, loaded, context, size}), reply (the deltas), reasoning, promptTokens, cached,
+// Options: models (ids, or objects {id, loaded, context, size}), reply (the deltas), reasoning, calls ({id, name, args}), promptTokens, cached,
 //   delayMs (between deltas), firstDelayMs, chunkSize (bytes per TCP write), burst (a stream in one write), noDone,
 //   keepAliveComments (a number of SSE comments first), resetAfter / stallAfter / endAfter (deltas), errorAfter ({deltas,
 //   text}), failWith (a status, or {status, body, headers}; on inference only), failTimes (how often; default: always),
 //   contentLengthLie (added to Content-Length), idleMs (closes an idle connection), requireKey, http10, preface (raw bytes before each answer's head),
-//   loading (true while models load), answer (function (request, response): takes over inference), version.
+//   slots (llama.cpp's), loading (true while models load), answer (function (request, response): takes over inference), version.
 import { FakeServer } from './server.js';
 import { dialects } from './dialects.js';
 
@@ -41,7 +41,7 @@ const vllmModel = (owner) => (m) => ({ id: m.id, object: 'model', created: CREAT
 const prometheus = (lines) => () => text(lines.join('\n') + '\n', { 'Content-Type': 'text/plain; version=0.0.4; charset=utf-8' });
 const openaiError = (message, type, code) => ({ error: { message, type, param: null, code } });
 
-const llamaProps = (o) => ({ default_generation_settings: { n_ctx: o.models[0].context }, total_slots: 4, model_alias: o.models[0].id,
+const llamaProps = (o) => ({ default_generation_settings: { n_ctx: o.models[0].context }, total_slots: o.slots ?? 4, model_alias: o.models[0].id,
   model_path: `/models/${o.models[0].id}.gguf`, model_ftype: 'Q4_K - Medium', modalities: { vision: false, audio: false },
   endpoint_slots: true, endpoint_props: false, endpoint_metrics: true, is_sleeping: false, build_info: 'b9600-0123456' });
 const llamaModels = (o) => list(o.models.slice(0, 1).map((m) => ({ id: m.id, aliases: [m.id], tags: [], object: 'model',
@@ -71,7 +71,7 @@ export const runtimes = {
     say: { reasoningMember: 'reasoning' },
   },
   lmstudio: {
-    kind: 'lmstudio', dialects: [...OPENAI, 'messages'], defaults: { models: ['qwen/qwen3-8b'] },
+    kind: 'lmstudio', dialects: [...OPENAI, 'messages', 'lmstudio'], defaults: { models: ['qwen/qwen3-8b'] },
     headers: { 'X-Powered-By': 'Express' }, public: ['/lmstudio-greeting'],
     locked: () => json({ error: { type: 'invalid_request', code: 'invalid_api_key', message: 'An LM Studio API token is required' } }, 401),
     get: {
@@ -127,7 +127,7 @@ export const runtimes = {
     say: { reasoningMember: 'reasoning' },
   },
   sglang: {
-    kind: 'sglang', dialects: [...ALL], defaults: { models: ['Qwen/Qwen3-8B'], serverHeader: 'uvicorn', version: '0.6.0' }, public: ['/health', '/ping'],
+    kind: 'sglang', dialects: [...ALL, 'ollama'], defaults: { models: ['Qwen/Qwen3-8B'], serverHeader: 'uvicorn', version: '0.6.0' }, public: ['/health', '/ping'],
     busy: (o, r) => (r.path === '/health' ? json({}, 503) : null),
     get: {
       '/health': () => text(''), '/ping': () => text(''),
@@ -172,7 +172,7 @@ export const runtimes = {
     post: { '/api/show': ollamaShow },
   },
   koboldcpp: {
-    kind: 'koboldcpp', dialects: [...CHAT, 'embeddings', 'ollama'],
+    kind: 'koboldcpp', dialects: [...CHAT, 'embeddings', 'messages', 'ollama'],
     defaults: { models: ['koboldcpp/Qwen3-8B-Q4_K_M'], http10: true, serverHeader: 'KoboldCppServer/1.115', version: '1.115.1' },
     get: {
       '/api/extra/version': (o) => json({ result: 'KoboldCpp', version: o.version, protected: Boolean(o.requireKey), llm: true }),
@@ -196,7 +196,7 @@ export const runtimes = {
     anyModel: true,
   },
   jan: {
-    kind: 'jan', dialects: [...CHAT, 'embeddings'], defaults: { models: ['Jan-v1-4B'] },
+    kind: 'jan', dialects: [...ALL], defaults: { models: ['Jan-v1-4B'] },
     locked: () => json404('Missing authorization header', 401),
     get: {
       '/': () => text('<!DOCTYPE html><html><head><title>Jan API</title></head></html>', { 'Content-Type': 'text/html' }),
@@ -248,7 +248,7 @@ export const runtimes = {
     missing: () => json({ detail: 'Not Found' }, 404),
   },
   trtllm: {
-    kind: 'trtllm', dialects: [...CHAT, 'responses'], defaults: { models: ['Qwen3-8B'], serverHeader: 'uvicorn', version: '1.2.0' },
+    kind: 'trtllm', dialects: [...CHAT, 'responses', 'messages'], defaults: { models: ['Qwen3-8B'], serverHeader: 'uvicorn', version: '1.2.0' },
     get: {
       '/health': () => text(''), '/version': (o) => json({ version: o.version }), '/metrics': () => json([]),
       '/v1/models': (o) => json(list(o.models.map((m) => ({ id: m.id, object: 'model', created: CREATED, owned_by: 'tensorrt_llm' })))),
@@ -332,7 +332,7 @@ async function infer(runtime, print, request, response) {
     const a = (runtime.unknownModel ?? ((id) => json(openaiError(`model '${id}' not found`, 'not_found_error', null), 404)))(body.model);
     return a.json === undefined ? response.text(a.status, a.text) : response.json(a.status, a.json);
   }
-  const answer = print({ model: body.model, deltas: o.reply, reasoning: o.reasoning, promptTokens: o.promptTokens, cached: o.cached, ...runtime.say }, body);
+  const answer = print({ model: body.model, deltas: o.reply, reasoning: o.reasoning, calls: o.calls, promptTokens: o.promptTokens, cached: o.cached, ...runtime.say }, body);
   if (!answer.frames) {
     if (o.firstDelayMs) await new Promise((go) => setTimeout(go, o.firstDelayMs));
     return response.json(200, answer.whole, runtime.headers);
@@ -367,7 +367,7 @@ export async function startFake(name, options = {}) {
   }, o);
   server.name = name;
   server.kind = runtime.kind;
-  await server.listen(options.port ?? 0);
+  await server.listen(options.port ?? 0, options.host);
   /** The inference requests it got, without probes. */
   Object.defineProperty(server, 'inferences', { get() { return this.requests.filter((r) => r.method === 'POST' && paths[r.path]); } });
   return server;

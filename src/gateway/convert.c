@@ -1,0 +1,192 @@
+/* gateway/convert.c - a reply on its way: what the client gets of what the runtime sent.
+ *
+ * Four ways, chosen once when the reply's head is there:
+ *   pass       every byte goes on as it came; events are only read along, for the meter
+ *   edit       as pass, but members are taken out (usage nobody asked for) or replaced (the model, under opaque names)
+ *   translate  each event becomes the events of the client's own API, as soon as it is complete
+ *   hold       a whole reply that can only be told once it is complete: translated, patched, or an error to be reworded
+ * Nothing is held but an unfinished event, or with hold what limits.upstream.reply allows. */
+#include "gateway/exchange.h"
+
+enum { FAULT_MAX = 64 << 10 }; /* of an error reply that is reworded, bytes read */
+
+static bool is_json(const struct http_head *head) {
+    return sv_starts_nocase(http_get(head, SV("content-type")), SV("application/json"));
+}
+
+/* Opaque names are kept up in the answer, too. */
+static bool hides_model(const struct exchange *x) {
+    return x->config->slugs == CONFIG_SLUGS_OPAQUE && x->sched.taken && x->sched.taken->model->id.n;
+}
+
+void convert__plan(struct exchange *x) {
+    if (x->translate)
+        x->way = x->is_events ? WAY_TRANSLATE : WAY_HOLD;
+    else if (hides_model(x) && (x->is_events || is_json(x->reply) || x->reply->status >= 400))
+        x->way = x->is_events ? WAY_EDIT : WAY_HOLD;
+    else
+        x->way = x->is_events && x->asked_usage ? WAY_EDIT : WAY_PASS;
+    buf_init(&x->kept, x->reply->status >= 400 ? FAULT_MAX : (size_t)x->config->limits.upstream.reply);
+}
+
+/* --- events ------------------------------------------------------------------------------------------------------- */
+
+struct reading { /* one read's events */
+    struct exchange *x;
+    uint64_t now_us;
+    const char *from, *to; /* raw bytes that go on, as long as they stand side by side */
+    struct err fault;
+};
+
+static void flush(struct reading *r) {
+    if (r->from)
+        buf_add(&r->x->kept, (struct sv){ r->from, (size_t)(r->to - r->from) });
+    r->from = r->to = NULL;
+}
+
+static void go_on(struct reading *r, struct sv raw) {
+    struct sv held = { r->x->events.held.base, r->x->events.held.cap };
+    if (r->from && r->to != raw.p)
+        flush(r);
+    if (!r->from)
+        r->from = raw.p;
+    r->to = raw.p + raw.n;
+    /* an event put together from several reads lies in the framer's buffer, which is used again: copy it now */
+    if (held.p && raw.p >= held.p && raw.p < held.p + held.n)
+        flush(r);
+}
+
+/* The splices of data, moved to where it lies in raw. */
+static void go_on_spliced(struct reading *r, const struct event *ev, struct splice *s, unsigned n) {
+    struct sv pieces[PATCH_PIECES];
+    for (unsigned i = 0; i < n; i++)
+        s[i].at += (uint64_t)(ev->data.p - ev->raw.p);
+    n = patch_iov(ev->raw, s, n, pieces);
+    for (unsigned i = 0; i < n; i++) {
+        bool own = pieces[i].p >= ev->raw.p && pieces[i].p < ev->raw.p + ev->raw.n;
+        if (own) {
+            go_on(r, pieces[i]);
+        } else {
+            flush(r);
+            buf_add(&r->x->kept, pieces[i]);
+        }
+    }
+}
+
+static void edit(struct reading *r, const struct event *ev, unsigned flags) {
+    struct exchange *x = r->x;
+    struct splice s[PATCH_SPLICES];
+    char scratch[PATCH_SCRATCH];
+    unsigned n = 0;
+    bool whole = ev->raw.n && ev->data.p >= ev->raw.p && ev->data.p + ev->data.n <= ev->raw.p + ev->raw.n;
+    if (x->asked_usage && (flags & METER_USAGE_ONLY))
+        return;
+    if (hides_model(x) && (ev->piece || (ev->data.n && !whole))) {
+        err_set(&r->fault, ERR_BAD_REPLY, "an event of the stream is too large for its model name to be hidden");
+        return;
+    }
+    if (whole && hides_model(x))
+        n = patch_shown_model(ev->data, x->sched.slug->name, s, scratch);
+    if (whole && x->asked_usage && (flags & METER_USAGE)) /* usage rides on another event: only that member goes */
+        n = patch_also_without(ev->data, SV("usage"), s, n);
+    if (n)
+        go_on_spliced(r, ev, s, n);
+    else
+        go_on(r, ev->raw);
+}
+
+static void on_event(void *arg, const struct event *ev) {
+    struct reading *r = arg;
+    struct exchange *x = r->x;
+    unsigned flags = 0;
+    if (r->fault.code != ERR_NONE)
+        return;
+    if (!ev->comment && !ev->piece && (ev->data.n || ev->name.n)) {
+        flags = meter_event(&x->meter, ev->name, ev->data, r->now_us);
+        if ((flags & METER_OUTPUT) && x->meter.gap_us && x->itl)
+            metrics_gap(x->itl, x->meter.gap_us);
+    }
+    if (x->way == WAY_EDIT)
+        edit(r, ev, flags);
+    else if (x->way == WAY_TRANSLATE && ev->piece && ev->raw.n)
+        err_limit(&r->fault, LIMIT_UPSTREAM_EVENT, "an event of the stream is larger than limits.upstream.event (%llu bytes)",
+                  (unsigned long long)x->config->limits.upstream.event);
+    else if (x->way == WAY_TRANSLATE && ev->data.n)
+        translate_event(x->translate, ev->name, ev->data, r->now_us, &x->kept, &r->fault);
+}
+
+/* What the events came to goes out, in the memory it came in where that is possible. */
+static void send_read(struct reading *r) {
+    struct exchange *x = r->x;
+    struct sv rest = { r->from, r->from ? (size_t)(r->to - r->from) : 0 };
+    if (x->kept.n) {
+        flush(r);
+        rest = buf_sv(&x->kept);
+    }
+    if (rest.n)
+        relay__pass(x, rest);
+    buf_reset(&x->kept);
+}
+
+bool convert__events(struct exchange *x, struct sv bytes, bool end, struct err *e) {
+    struct reading r = { .x = x, .now_us = loop_now_us(x->g->loop) };
+    if (x->way == WAY_PASS)
+        relay__pass(x, bytes);
+    if (end)
+        events_end(&x->events, on_event, &r);
+    else
+        events_feed(&x->events, bytes, on_event, &r);
+    if (end && x->way == WAY_TRANSLATE && r.fault.code == ERR_NONE)
+        translate_end(x->translate, r.now_us, &x->kept, &r.fault);
+    if (x->way != WAY_PASS)
+        send_read(&r);
+    if (r.fault.code == ERR_NONE)
+        return true;
+    *e = r.fault;
+    return false;
+}
+
+/* --- whole replies ------------------------------------------------------------------------------------------------ */
+
+bool convert__hold(struct exchange *x, struct sv bytes, struct err *e) {
+    if (buf_add(&x->kept, bytes))
+        return true;
+    if (x->reply->status >= 400)
+        return true; /* its beginning is enough */
+    return err_limit(e, LIMIT_UPSTREAM_REPLY, "the reply is larger than limits.upstream.reply (%llu bytes), which it must fit in to be %s",
+                     (unsigned long long)x->config->limits.upstream.reply, x->translate ? "translated" : "shown under an opaque name");
+}
+
+/* Each place where the runtime's own id stands becomes the name the client knows. */
+static void rename_model(struct exchange *x, struct err *e) {
+    struct sv id = x->sched.taken->model->id, text = sv_of(e->text), name = sv_first(x->sched.slug->name, 64);
+    struct err out = { .code = e->code };
+    struct buf to = { .p = out.text, .base = out.text, .cap = sizeof out.text - 1, .max = sizeof out.text - 1 };
+    for (ptrdiff_t at; (at = sv_find(text, id)) >= 0; text = sv_from(text, (size_t)at + id.n)) {
+        buf_add(&to, sv_first(text, (size_t)at));
+        buf_add(&to, name);
+    }
+    buf_add(&to, text);
+    out.text[to.n] = '\0';
+    *e = out;
+}
+
+bool convert__whole(struct exchange *x, struct buf *out, struct err *e) {
+    struct sv body = buf_sv(&x->kept);
+    if (x->reply->status >= 400) {
+        translate_fault(x->reply->status, body, e);
+        if (hides_model(x))
+            rename_model(x, e);
+        return false;
+    }
+    if (x->translate)
+        return translate_reply(x->translate, body, loop_now_us(x->g->loop), out, e);
+    struct splice s[PATCH_SPLICES];
+    struct sv pieces[PATCH_PIECES];
+    char scratch[PATCH_SCRATCH];
+    unsigned n = patch_iov(body, s, patch_shown_model(body, x->sched.slug->name, s, scratch), pieces);
+    bool ok = true;
+    for (unsigned i = 0; i < n; i++)
+        ok = ok && buf_add(out, pieces[i]);
+    return ok || err_no_memory(e);
+}
