@@ -1,7 +1,7 @@
 /* bench/load.c - a closed-loop load generator that checks every answer and watches what the proxy uses meanwhile.
  *
  *   load -p PORT [-c CONNECTIONS] [-w WARMUP_S] [-d SECONDS | -n REQUESTS] [-b BODY_BYTES] [-m first|last]
- *        [-s DELTAS [-r PER_SECOND]] [-P PROXY_PID] [-Q MOCK_PID]
+ *        [-s DELTAS [-r PER_SECOND]] [-a chat|messages|ollama|responses] [-t] [-P PROXY_PID] [-Q MOCK_PID]
  *   load -p PORT -k [-A CORE] -- COMMAND...     starts COMMAND, prints how long its first answer took, ends it
  *
  * One thread, one epoll, 127.0.0.1 only. Each connection has one request under way; the next goes out when the answer is
@@ -51,6 +51,8 @@ static struct {
     uint64_t requests; /* stop after so many; 0: by time */
     size_t body_bytes;
     bool model_last, cold;
+    enum reply_api api;
+    bool translated; /* the mock speaks another API */
     int core; /* of the program that -k starts; -1: any */
     pid_t proxy, mock;
 } opt = {.n_conns = 1, .warmup_s = 0.3, .seconds = 1, .body_bytes = 1024, .core = -1};
@@ -84,10 +86,21 @@ static void fill_prompt(char *at, size_t n) {
     memset(at, '.', n);
 }
 
+/* Each API's path, its request up to the prompt's text, and the end of that text with what follows. The limit of the output
+ * carries what the mock is to do: deltas, and 10000 for each delta per second. */
+static const struct {
+    const char *name, *path, *open, *close;
+} apis[] = {
+    [REPLY_CHAT] = {"chat", "/v1/chat/completions", "\"messages\":[{\"role\":\"user\",\"content\":\"", "\"}],\"stream\":%s,\"max_tokens\":%u"},
+    [REPLY_MESSAGES] = {"messages", "/v1/messages", "\"messages\":[{\"role\":\"user\",\"content\":\"", "\"}],\"stream\":%s,\"max_tokens\":%u"},
+    [REPLY_OLLAMA] = {"ollama", "/api/chat", "\"messages\":[{\"role\":\"user\",\"content\":\"", "\"}],\"stream\":%s,\"options\":{\"num_predict\":%u}"},
+    [REPLY_RESPONSES] = {"responses", "/v1/responses", "\"input\":[{\"role\":\"user\",\"content\":\"", "\"}],\"stream\":%s,\"max_output_tokens\":%u"},
+};
+
 static void make_request(void) {
-    static const char model[] = "\"model\":\"bench-model\",",
-                      open[] = "\"messages\":[{\"role\":\"user\",\"content\":\"";
-    body = malloc(opt.body_bytes + sizeof open + sizeof model);
+    static const char model[] = "\"model\":\"bench-model\",";
+    const char *open = apis[opt.api].open;
+    body = malloc(opt.body_bytes + strlen(open) + sizeof model);
     head = malloc(512);
     if (!body || !head)
         abort();
@@ -100,17 +113,17 @@ static void make_request(void) {
     fill_prompt(body + body_n, prompt);
     body_n += prompt;
     head_n = (size_t)sprintf(head,
-                             "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nAccept: application/json\r\n"
+                             "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nAccept: application/json\r\n"
                              "User-Agent: drover-bench/1\r\nContent-Type: application/json\r\n"
                              "Authorization: Bearer sk-unused\r\nContent-Length: %zu\r\n\r\n",
-                             opt.port, body_n + TAIL);
+                             apis[opt.api].path, opt.port, body_n + TAIL);
 }
 
 static void make_tail(struct conn *c) {
     char text[TAIL + 1];
-    int n = snprintf(text, sizeof text, "\"}],\"stream\":%s,\"max_tokens\":%u,\"bench_pace\":%u%s}",
-                     opt.deltas ? "true" : "false", opt.deltas ? c->deltas : 64, opt.pace,
-                     opt.model_last ? ",\"model\":\"bench-model\"" : "");
+    int n = snprintf(text, sizeof text, apis[opt.api].close, opt.deltas ? "true" : "false",
+                     (opt.deltas ? c->deltas : 64) + 10000 * opt.pace);
+    n += snprintf(text + n, sizeof text - (size_t)n, "%s}", opt.model_last ? ",\"model\":\"bench-model\"" : "");
     int quote = 4; /* the padding goes between the members, where JSON allows it */
     memset(c->tail, ' ', TAIL);
     memcpy(c->tail, text, (size_t)quote);
@@ -195,7 +208,8 @@ static void next_request(struct conn *c) {
     started++;
     c->sent = 0;
     c->t_start = now_ns(CLOCK_MONOTONIC);
-    reply_start(&c->reply, opt.deltas > 0, c->deltas);
+    reply_start(&c->reply, opt.api, opt.deltas > 0, c->deltas);
+    c->reply.lenient = opt.translated;
     send_request(c);
 }
 
@@ -378,7 +392,7 @@ static uint64_t ask_once(bool *ret_listening) {
     struct timeval limit = {.tv_sec = 2};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     make_tail(&c);
-    reply_start(&c.reply, false, 0);
+    reply_start(&c.reply, REPLY_CHAT, false, 0);
     struct iovec part[3] = {{head, head_n}, {body, body_n}, {c.tail, TAIL}};
     struct msghdr m = {.msg_iov = part, .msg_iovlen = 3};
     uint64_t done = 0;
@@ -431,7 +445,7 @@ static int run_cold(char **command) {
 }
 
 int main(int argc, char **argv) {
-    for (int o; (o = getopt(argc, argv, "p:c:w:d:n:b:m:s:r:P:Q:kA:")) != -1;) {
+    for (int o; (o = getopt(argc, argv, "p:c:w:d:n:b:m:s:r:a:tP:Q:kA:")) != -1;) {
         switch (o) {
         case 'p':
             opt.port = (uint16_t)atoi(optarg);
@@ -459,6 +473,13 @@ int main(int argc, char **argv) {
             break;
         case 'r':
             opt.pace = (unsigned)atoi(optarg);
+            break;
+        case 'a':
+            while (opt.api < REPLY_RESPONSES && strcmp(optarg, apis[opt.api].name) != 0)
+                opt.api++;
+            break;
+        case 't':
+            opt.translated = true;
             break;
         case 'P':
             opt.proxy = (pid_t)atoi(optarg);

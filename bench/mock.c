@@ -3,9 +3,9 @@
  *   mock [-p PORT]       listens on 127.0.0.1 (port 0: any free one) and prints the port
  *
  * One thread, one epoll. A request is read but for its middle: of a body only the first and the last bytes are looked at
- * (the kernel drops the rest with MSG_TRUNC, uncopied), as text, for "stream":true, "include_usage":true, "max_tokens":N
- * (deltas) and "bench_pace":R (deltas per second; 0: all at once). Every answer is bytes made at the start; each delta is
- * one write. A body must have a Content-Length, and requests on a connection come one after the other. */
+ * (the kernel drops the rest with MSG_TRUNC, uncopied), as text, for "stream":true, "include_usage":true and
+ * "max_tokens":N (deltas, and 10000 for each delta per second; none: all at once). It speaks chat completions and
+ * Anthropic messages. Every answer is bytes made at the start; each delta is one write. A body must have a Content-Length, and requests on a connection come one after the other. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -39,7 +39,7 @@ struct conn {
     /* The answer: either one block or a stream. */
     const char *block;
     size_t block_n, sent; /* sent: of the block or of the current event */
-    bool stream, usage;
+    bool stream, usage, messages;
     unsigned at, deltas;        /* next event; deltas in this stream, then finish, usage, end */
     uint64_t period_us, due_us; /* 0: at once */
     char in[HEAD_MAX + TAIL + 1];
@@ -53,8 +53,9 @@ struct text { /* bytes made at the start */
 static struct {
     uint16_t n;
     char b[EVENT_MAX];
-} deltas[DELTAS_MAX];
+} deltas[2][DELTAS_MAX]; /* of chat, of messages */
 static struct text stream_head, finish, finish_usage, json, models, missing;
+static struct text messages_head, messages_finish, messages_json;
 static struct conn *wheel[SLOTS];
 static uint64_t wheel_ms;
 static unsigned n_in_wheel;
@@ -96,6 +97,24 @@ static void chunk(struct text *t, const char *event) {
     "\"model\":\"bench-model\",\"choices\":["
 #define USAGE "\"usage\":{\"prompt_tokens\":20,\"completion_tokens\":22,\"total_tokens\":42}}"
 
+#define MESSAGE "\"id\":\"msg_b3n4h\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"bench-model\","
+
+static void make_messages(void) {
+    whole_reply(&messages_json, "200 OK",
+                "{" MESSAGE "\"content\":[{\"type\":\"text\",\"text\":\"A short answer.\"}],\"stop_reason\":\"end_turn\","
+                "\"stop_sequence\":null,\"usage\":{\"input_tokens\":20,\"output_tokens\":22}}");
+    messages_head = stream_head;
+    chunk(&messages_head, "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{" MESSAGE
+                          "\"content\":[],\"stop_reason\":null,\"usage\":{\"input_tokens\":20,\"output_tokens\":1}}}\n\n");
+    chunk(&messages_head, "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,"
+                          "\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n");
+    chunk(&messages_finish, "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n");
+    chunk(&messages_finish, "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":"
+                            "\"end_turn\"},\"usage\":{\"output_tokens\":22}}\n\n");
+    chunk(&messages_finish, "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
+    text_add(&messages_finish, "0\r\n\r\n");
+}
+
 static void make_replies(void) {
     whole_reply(&models, "200 OK",
                 "{\"object\":\"list\",\"data\":[{\"id\":\"bench-model\",\"object\":\"model\","
@@ -118,8 +137,15 @@ static void make_replies(void) {
         chunk(&t, event);
         if (t.n > EVENT_MAX)
             abort();
-        memcpy(deltas[i].b, t.b, t.n);
-        deltas[i].n = (uint16_t)t.n;
+        memcpy(deltas[0][i].b, t.b, t.n);
+        deltas[0][i].n = (uint16_t)t.n;
+        t.n = 0;
+        snprintf(event, sizeof event,
+                 "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":"
+                 "\"text_delta\",\"text\":\" t%05u\"}}\n\n", i);
+        chunk(&t, event);
+        memcpy(deltas[1][i].b, t.b, t.n);
+        deltas[1][i].n = (uint16_t)t.n;
     }
     chunk(&finish, CHUNK_HEAD "{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n");
     finish_usage = finish;
@@ -128,6 +154,7 @@ static void make_replies(void) {
     chunk(&finish_usage, "data: [DONE]\n\n");
     text_add(&finish, "0\r\n\r\n");
     text_add(&finish_usage, "0\r\n\r\n");
+    make_messages();
 }
 
 /* Connections. Closing one leaves its memory to the wheel if that still points at it. */
@@ -188,9 +215,9 @@ static bool answer(struct conn *c) {
     uint64_t now = c->stream && c->period_us ? now_us() : 0;
     while (sent == SENT_ALL && c->stream && c->due_us <= now) {
         if (c->at < c->deltas) {
-            sent = push(c, deltas[c->at].b, deltas[c->at].n);
+            sent = push(c, deltas[c->messages][c->at].b, deltas[c->messages][c->at].n);
         } else {
-            const struct text *last = c->usage ? &finish_usage : &finish;
+            const struct text *last = c->messages ? &messages_finish : c->usage ? &finish_usage : &finish;
             sent = push(c, last->b, last->n);
             if (sent == SENT_ALL)
                 c->stream = false;
@@ -242,13 +269,14 @@ static void request(struct conn *c) {
     const struct text *reply = &missing;
     if (strncmp(c->in, "GET /v1/models ", 15) == 0) {
         reply = &models;
-    } else if (strncmp(c->in, "POST /v1/chat/completions ", 26) == 0) {
-        reply = &json;
+    } else if (strncmp(c->in, "POST /v1/chat/completions ", 26) == 0 || strncmp(c->in, "POST /v1/messages ", 18) == 0) {
+        c->messages = c->in[9] == 'm';
+        reply = c->messages ? &messages_json : &json;
         c->in[c->n] = 0; /* so that strtoul ends */
         if (find(c, "\"stream\":true")) {
-            const char *n = find(c, "\"max_tokens\":"), *pace = find(c, "\"bench_pace\":");
-            unsigned long want = n ? strtoul(n, NULL, 10) : 64, rate = pace ? strtoul(pace, NULL, 10) : 0;
-            reply = &stream_head;
+            const char *n = find(c, "\"max_tokens\":");
+            unsigned long limit = n ? strtoul(n, NULL, 10) : 64, want = limit % 10000, rate = limit / 10000;
+            reply = c->messages ? &messages_head : &stream_head;
             c->stream = true;
             c->usage = find(c, "\"include_usage\":true");
             c->at = 0;

@@ -103,7 +103,18 @@ const drover = {
   args: (dir, file) => ['serve', '--config', file],
 };
 
+// The same before a runtime that speaks nothing but Anthropic's API.
+const anthropic = {
+  ...drover,
+  config: (dir, port, upstream) => {
+    const [file, text] = drover.config(dir, port, upstream), config = JSON.parse(text);
+    config.endpoints[0].dialects = ['anthropic'];
+    return [file, JSON.stringify(config, null, 2)];
+  },
+};
+
 export const PROXIES = { drover, nginx, haproxy };
+export const VARIANTS = { ...PROXIES, anthropic };
 
 export async function freePort() {
   const server = net.createServer();
@@ -121,7 +132,7 @@ export function versionOf(name) {
 
 /** Writes the configuration; returns what is needed to start the proxy: {file, args, env, port, log}. */
 export async function prepare(name, upstream) {
-  const p = PROXIES[name], dir = path.join(WORK, 'run', name), port = await freePort();
+  const p = VARIANTS[name], dir = path.join(WORK, 'run', name), port = await freePort();
   rmSync(dir, { recursive: true, force: true });
   mkdirSync(dir, { recursive: true });
   const [file, text] = p.config(dir, port, upstream);

@@ -7,8 +7,9 @@
 
 enum { S_HEAD, S_LENGTH, S_CHUNK_LINE, S_CHUNK, S_CHUNK_END, S_TRAILER, S_END };
 
-void reply_start(struct reply *r, bool stream, unsigned want_deltas) {
+void reply_start(struct reply *r, enum reply_api api, bool stream, unsigned want_deltas) {
     memset(r, 0, offsetof(struct reply, buf)); /* the two buffers are written before they are read */
+    r->api = api;
     r->stream = stream;
     r->want_deltas = want_deltas;
 }
@@ -22,8 +23,44 @@ static bool has(const char *data, size_t n, const char *what) {
     return memmem(data, n, what, strlen(what));
 }
 
+/* " t00042" behind the token: each delta once and in order. */
+static bool take_delta(struct reply *r, const char *at, const char *end) {
+    unsigned number = 0;
+    if (r->finished || end - at < 6)
+        return false;
+    for (int i = 0; i < 5; i++)
+        number = number * 10 + (unsigned)(at[i] - '0');
+    return number == r->deltas++;
+}
+
+static const struct {
+    const char *token, *end, *usage; /* before a delta's number; in the last event; in a whole reply */
+} marks[] = {
+    [REPLY_MESSAGES] = { "\"text\":\" t", "\"type\":\"message_stop\"", "\"output_tokens\":22" },
+    [REPLY_OLLAMA] = { "\"content\":\" t", "\"done\":true", "\"eval_count\":22" },
+    [REPLY_RESPONSES] = { "\"delta\":\" t", "\"type\":\"response.completed\"", "\"total_tokens\":42" },
+};
+
+/* The same for the other APIs: events without a delta may come between. */
+static bool take_other_line(struct reply *r, const char *line, size_t n) {
+    const char *token = marks[r->api].token, *at;
+    if (!n || line[0] == ':' || (n > 7 && memcmp(line, "event: ", 7) == 0))
+        return true;
+    if (r->done)
+        return false;
+    if (has(line, n, marks[r->api].end))
+        return r->done = r->deltas == r->want_deltas;
+    at = memmem(line, n, token, strlen(token));
+    if (!at)
+        return true;
+    r->events++;
+    return take_delta(r, at + strlen(token), line + n);
+}
+
 /* One line of an event stream, without its end. */
 static bool take_line(struct reply *r, const char *line, size_t n) {
+    if (r->api != REPLY_CHAT)
+        return take_other_line(r, line, n);
     if (!n || line[0] == ':') /* the blank line between two events, or a comment of the proxy's */
         return true;
     static const char prefix[] = "data: ", token[] = "\"content\":\" t";
@@ -35,15 +72,10 @@ static bool take_line(struct reply *r, const char *line, size_t n) {
     if (n == sizeof "data: [DONE]" - 1 && memcmp(line, "data: [DONE]", n) == 0)
         return r->done = r->finished;
     const char *at = memmem(line, n, token, sizeof token - 1);
-    if (at) {
-        at += sizeof token - 1;
-        if (r->finished || line + n - at < 6 || line[n - 1] != '}')
-            return false;
-        unsigned number = 0;
-        for (int i = 0; i < 5; i++)
-            number = number * 10 + (unsigned)(at[i] - '0');
-        return number == r->deltas++; /* each delta once and in order */
-    }
+    if (at)
+        return line[n - 1] == '}' && take_delta(r, at + sizeof token - 1, line + n);
+    if (r->lenient && has(line, n, "\"role\":\"assistant\",\"content\":\"\""))
+        return true;
     if (has(line, n, "\"finish_reason\":\"stop\"") && r->deltas == r->want_deltas && !r->finished)
         return r->finished = true;
     return false; /* a usage chunk, which this client never asks for, is a fault too */
@@ -82,7 +114,8 @@ static bool take_body(struct reply *r, const char *data, size_t n) {
 
 static enum reply_result verdict(struct reply *r) {
     if (!r->stream)
-        return r->n && r->buf[0] == '{' && r->buf[r->n - 1] == '}' && has(r->buf, r->n, "\"total_tokens\":42}}")
+        return r->n && r->buf[0] == '{' && r->buf[r->n - 1] == '}' &&
+                       has(r->buf, r->n, r->api == REPLY_CHAT ? "\"total_tokens\":42}}" : marks[r->api].usage)
                    ? REPLY_DONE
                    : bad(r, "the document is not the one that was sent");
     return r->done && !r->n && r->deltas == r->want_deltas ? REPLY_DONE : bad(r, "the stream ended early");

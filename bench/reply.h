@@ -11,14 +11,19 @@
 
 enum {
     REPLY_HEAD_MAX = 8192, /* bytes of head we keep; a proxy adds a few fields to the mock's four */
-    REPLY_LINE_MAX = 1024, /* bytes of one event; the mock's are about 200 */
-    REPLY_BODY_MAX = 1024, /* bytes of a whole body; the mock's is about 300 */
+    REPLY_LINE_MAX = 8192, /* bytes of one event: the last one of a Responses stream repeats everything */
+    REPLY_BODY_MAX = 4096, /* bytes of a whole body */
 };
+
+/* The API of the answer. Chat is checked to the byte, the others, which a proxy made itself, by their deltas and their end. */
+enum reply_api { REPLY_CHAT, REPLY_MESSAGES, REPLY_OLLAMA, REPLY_RESPONSES };
 
 enum reply_result { REPLY_MORE, REPLY_DONE, REPLY_BAD };
 
 struct reply {
     bool stream; /* expected: an event stream, else one JSON document */
+    enum reply_api api;
+    bool lenient; /* chat that a proxy made: a first chunk with the role alone is fine */
     unsigned want_deltas;
     int status;
     unsigned deltas, events; /* so far; events counts the closing ones too */
@@ -32,10 +37,10 @@ struct reply {
     size_t n;      /* bytes in buf: head, then chunk line, then the event that is not complete yet */
     size_t n_line;
     char buf[REPLY_HEAD_MAX];
-    char line[REPLY_LINE_MAX]; /* chunk size line */
+    char line[256]; /* chunk size line */
 };
 
-void reply_start(struct reply *r, bool stream, unsigned want_deltas);
+void reply_start(struct reply *r, enum reply_api api, bool stream, unsigned want_deltas);
 /* Borrows data. Bytes after the end of the reply are a fault: nobody asked for them. */
 enum reply_result reply_feed(struct reply *r, const char *data, size_t n);
 

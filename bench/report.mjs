@@ -23,6 +23,10 @@ ${t.requests}
 ### Streams
 
 ${t.streams}
+
+### Translation
+
+${t.translation}
 ${END}`;
 
 const file = path.join(ROOT, 'docs/benchmarks.md');

@@ -8,7 +8,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { LOAD_CORE, PROXIES, PROXY_CORE, WORK, end, launch, prepare, start, versionOf } from './proxies.mjs';
+import { LOAD_CORE, PROXIES, PROXY_CORE, VARIANTS, WORK, end, launch, prepare, start, versionOf } from './proxies.mjs';
 import { textTables } from './table.mjs';
 
 const run = promisify(execFile);
@@ -48,6 +48,23 @@ function rowSets({ quick, rows }) {
   ].filter((s) => s.list.length);
 }
 
+/** Translation: Drover alone, each client's API against plain pass-through of the same request to the same mock. `by`: which
+ *  configuration of Drover serves it. */
+function translationRows({ quick, rows }) {
+  const [warm, time] = quick ? [0.2, 0.4] : [0.3, 1], list = [];
+  const shapes = [{ id: '1k', what: '1 KiB, whole', unit: 'request', args: ['-b', 1024, '-c', 64, '-w', warm, '-d', time] },
+    { id: '32k', what: '32 KiB, whole', unit: 'request', args: ['-b', 32 * 1024, '-c', 64, '-w', warm, '-d', time] },
+    { id: 'burst', what: '64 deltas at once', unit: 'frame', args: ['-s', 64, '-c', 64, '-w', warm, '-d', time] },
+    { id: 'paced', what: '400 streams at 50/s', unit: 'frame', pace: 50, args: ['-s', 256, '-r', 50, '-c', 400, '-w', quick ? 0.8 : 1.5, '-d', quick ? 1 : 3] }];
+  for (const shape of shapes) {
+    list.push({ ...shape, id: `tr-${shape.id}-chat`, way: 'pass', by: 'drover' });
+    for (const api of ['messages', 'ollama', 'responses'])
+      list.push({ ...shape, id: `tr-${shape.id}-${api}`, way: `${api} to chat`, by: 'drover', args: [...shape.args, '-a', api] });
+    list.push({ ...shape, id: `tr-${shape.id}-back`, way: 'chat to messages', by: 'anthropic', args: [...shape.args, '-t'] });
+  }
+  return list.filter((r) => r.id.includes(rows));
+}
+
 async function load(args) {
   const { stdout } = await run('taskset', ['-c', `${LOAD_CORE}`, LOAD, ...args.map(String)]).catch((e) => e);
   try {
@@ -56,6 +73,11 @@ async function load(args) {
     return { faults: 1, fault: 'the load generator measured nothing' };
   }
 }
+
+const translates = async (port) => {
+  const r = await load(['-p', port, '-n', 1, '-t']);
+  return r.requests === 1 && r.faults === 0;
+};
 
 const answers = async (port) => {
   const r = await load(['-p', port, '-n', 1]);
@@ -153,9 +175,9 @@ mkdirSync(path.join(WORK, 'run'), { recursive: true });
 if (names.includes('drover')) {
   const copy = path.join(WORK, 'bin/drover');
   copyFileSync(PROXIES.drover.file, copy);
-  PROXIES.drover.file = copy;
+  PROXIES.drover.file = VARIANTS.anthropic.file = copy;
 }
-const began = Date.now(), sets = rowSets(o), samples = {};
+const began = Date.now(), sets = rowSets(o), samples = {}, translation = names.includes('drover') ? translationRows(o) : [];
 const take = (row, name, s) => ((samples[row] ??= {})[name] ??= []).push(s);
 const mock = await startMock();
 const dead = new Set();
@@ -177,6 +199,12 @@ for (let round = 0; round < o.rounds; round++) {
       for (const p of proxies)
         take(row.id, p.name, await measure(row, p, mock));
     for (const p of proxies) await end(p.child);
+  }
+  if (translation.length) {
+    process.stderr.write(`-- round ${round + 1} of ${o.rounds}: translation (${Math.round((Date.now() - began) / 1000)} s)\n`);
+    const by = { drover: await start('drover', mock.port, answers), anthropic: await start('anthropic', mock.port, translates) };
+    for (const row of translation) take(row.id, 'drover', await measure(row, by[row.by], mock));
+    for (const p of Object.values(by)) await end(p.child);
   }
   if (!o.rows)
     for (const name of order) {
@@ -203,6 +231,7 @@ const result = {
   versions: Object.fromEntries(names.map((n) => [n, versionOf(n)])),
   rows: [...sets.flatMap((s) => s.list), { id: 'cold' }, { id: 'idle' }].filter((r) => samples[r.id]).map(({ args, ...row }) => ({ ...row,
     results: Object.fromEntries(Object.entries(samples[row.id]).map(([name, list]) => [name, summary(list)])) })),
+  translation: translation.map(({ args, ...row }) => ({ ...row, result: summary(samples[row.id].drover) })),
 };
 const whole = !o.rows && names.length === Object.keys(PROXIES).length; // only such a result may become the report
 const file = whole ? 'result.json' : 'partial.json';

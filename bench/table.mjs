@@ -41,6 +41,23 @@ function grids(result) {
   return { requests, streams };
 }
 
+/** Translation: what it costs against plain pass-through of the same shape in the same rounds. */
+function translation(result) {
+  const grid = [['shape', 'way', 'CPU us', 'spread', 'of pass-through', 'per second', 'p50 us', 'TTFT p50 us', 'jitter p50 us', 'disturbed']];
+  let shape = '', base;
+  for (const row of result.translation ?? []) {
+    const s = row.result;
+    if (row.way === 'pass') base = s;
+    const what = [row.what === shape ? '' : row.what, row.way === 'pass' ? 'chat, passed through' : row.way];
+    shape = row.what;
+    if (s.lost) grid.push([...what, `lost: ${s.lost}`, ...Array(grid[0].length - 3).fill('')]);
+    else grid.push([...what, num(s.cpuUs, 2), `${Math.round(s.spread * 100)}%`, s === base ? '' : ratio(s.cpuUs, base?.cpuUs), count(s.perSecond),
+      row.unit === 'request' ? count(s.p50Us) : '-', row.unit === 'frame' ? count(s.ttftP50Us) : '-', row.pace ? count(s.jitterP50Us) : '-',
+      `${Math.round(s.waiting * 100)}%`]);
+  }
+  return grid;
+}
+
 /** The project's floor and aim, each with what was measured. */
 function goals(result) {
   const row = (id) => result.rows.find((r) => r.id === id)?.results;
@@ -59,6 +76,13 @@ function goals(result) {
     grid.push([`${what}: Drover divided by it, middle (worst) row`, '1', n.text, h.text, `${floor}x nginx`, 'below both',
       n.worst === undefined ? '-' : n.worst < 1 && h.worst < 1 ? 'aim met' : n.worst <= floor ? 'floor met' : 'lost']);
   }
+  const ways = (result.translation ?? []).map((r) => {
+    const base = result.translation.find((b) => b.what === r.what && b.way === 'pass')?.result;
+    return r.way !== 'pass' && r.result.cpuUs && base?.cpuUs ? r.result.cpuUs / base.cpuUs : 0;
+  }).filter(Boolean).sort((a, b) => a - b);
+  if (ways.length)
+    grid.push(['CPU when translating: Drover divided by its own pass-through, middle (worst) row', `${num(ways[(ways.length - 1) >> 1], 2)}x (${num(ways.at(-1), 2)}x)`,
+      '-', '-', '1.6x', '1.2x', ways.at(-1) <= 1.2 ? 'aim met' : ways.at(-1) <= 1.6 ? 'floor met' : 'lost']);
   const absolute = (what, results, key, show, floor, aim, unit) => {
     const v = results?.drover?.[key];
     grid.push([what, ...['drover', 'nginx', 'haproxy'].map((n) => (results?.[n]?.lost ? 'lost' : show(results?.[n]?.[key]))), `${floor} ${unit}`,
@@ -81,11 +105,12 @@ export function textTables(result) {
   const g = grids(result), blocks = [];
   if (g.requests.length > 1) blocks.push(plain(g.requests));
   if (g.streams.length > 1) blocks.push(plain(g.streams));
+  if (result.translation?.length) blocks.push(plain(translation(result)));
   blocks.push(plain(goals(result)));
   return blocks.join('\n\n');
 }
 
 export function markdownTables(result) {
   const g = grids(result);
-  return { requests: markdown(g.requests), streams: markdown(g.streams), goals: markdown(goals(result)) };
+  return { requests: markdown(g.requests), streams: markdown(g.streams), translation: markdown(translation(result)), goals: markdown(goals(result)) };
 }

@@ -484,6 +484,7 @@ int daemon_run(const struct daemon_options *options) {
         return 1;
     d->options = options;
     harden();
+    mem_keep_some();
     if (load(&options->source, &d->config, &e)) {
         log_set_level((enum log_level)d->config->log.level);
         log_start(STDERR_FILENO, (enum log_format)d->config->log.format);

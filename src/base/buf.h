@@ -50,7 +50,9 @@ static inline bool buf_add(struct buf *b, struct sv v) {
     }
     return buf_add_slow(b, v);
 }
-bool buf_add_char(struct buf *b, char c);
+static inline bool buf_add_char(struct buf *b, char c) {
+    return buf_add(b, (struct sv){ &c, 1 });
+}
 /* In decimal; far cheaper than buf_printf. */
 bool buf_add_u64(struct buf *b, uint64_t v);
 bool buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

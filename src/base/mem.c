@@ -2,6 +2,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 static _Thread_local long fail_in;     /* allocations left until one is refused; 0 = off */
 static _Thread_local int fail_sticky, fail_struck;
@@ -60,4 +63,11 @@ char *mem_str(const char *from, size_t n) {
 
 void mem_free(void *p) {
     free(p);
+}
+
+void mem_keep_some(void) {
+#ifdef M_TRIM_THRESHOLD
+    mallopt(M_MMAP_THRESHOLD, 4 << 20); /* both, for setting one alone stops the library from tuning the other */
+    mallopt(M_TRIM_THRESHOLD, 8 << 20);
+#endif
 }

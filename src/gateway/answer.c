@@ -4,17 +4,20 @@
 #include <sodium.h>
 #include <stdio.h>
 
-/* Unpredictable from one another, and cheap: a keyed hash of a counter. */
+/* A keyed hash of a counter: the key is random and known to nobody. */
+uint64_t answer__seed(const struct http_in *in, uint64_t use) {
+    struct {
+        uint64_t id, use;
+        const void *loop;
+    } seed = { in->id, use, in->stream->loop };
+    return hash_sv((struct sv){ (const char *)&seed, sizeof seed });
+}
+
+enum { USE_ID = 1 << 30 };
+
 void answer__request_id(const struct http_in *in, char text[static 33]) {
     static const char hex[] = "0123456789abcdef";
-    struct {
-        uint64_t id;
-        const void *loop;
-    } seed = { in->id, in->stream->loop };
-    uint64_t h[2];
-    h[0] = hash_sv((struct sv){ (const char *)&seed, sizeof seed });
-    seed.id = ~seed.id;
-    h[1] = hash_sv((struct sv){ (const char *)&seed, sizeof seed });
+    uint64_t h[2] = { answer__seed(in, USE_ID), answer__seed(in, USE_ID + 1) };
     for (int i = 0; i < 32; i++)
         text[i] = hex[h[i / 16] >> (i % 16 * 4) & 15];
     text[32] = '\0';
@@ -63,11 +66,12 @@ void answer__fail(struct exchange *x, const struct err *e, enum request_result r
     struct http_in *in = x->in;
     if (x->state == EX_DONE)
         return;
+    struct err copy = *e;
     http_call_cancel(x->call);
     x->call = NULL;
+    convert__hide(x, &copy);
     if (!x->started) {
         const struct llm_route *route = x->route;
-        struct err copy = *e;
         x->status = err_http(copy.code);
         exchange__end(x, result);
         reply_error(x->g, in, route, &copy, NULL, x->target);
@@ -83,9 +87,9 @@ void answer__fail(struct exchange *x, const struct err *e, enum request_result r
     if (x->has_events && x->way == WAY_PASS && events_held(&x->events).n)
         buf_add(&out, x->events.kind == EVENTS_SSE ? SV("\n\n") : SV("\n")); /* end the half event first */
     if (x->translate)
-        translate_fail(x->translate, e, &out);
+        translate_fail(x->translate, &copy, &out);
     else
-        llm_error_event(&out, x->route->api, e, SV_NULL);
+        llm_error_event(&out, x->route->api, &copy, SV_NULL);
     http_in_send(in, buf_sv(&out));
     buf_deinit(&out);
     exchange__end(x, result);

@@ -8,6 +8,8 @@
  * Nothing is held but an unfinished event, or with hold what limits.upstream.reply allows. */
 #include "gateway/exchange.h"
 
+#include "llm/peek.h"
+
 enum { FAULT_MAX = 64 << 10 }; /* of an error reply that is reworded, bytes read */
 
 static bool is_json(const struct http_head *head) {
@@ -85,6 +87,11 @@ static void edit(struct reading *r, const struct event *ev, unsigned flags) {
         err_set(&r->fault, ERR_BAD_REPLY, "an event of the stream is too large for its model name to be hidden");
         return;
     }
+    if (hides_model(x) && (flags & METER_ERROR)) { /* its words may name the model: told as a fault of our own */
+        struct sv response = peek_get(ev->data, SV("response"));
+        translate_fault(500, response.n ? response : ev->data, &r->fault);
+        return;
+    }
     if (whole && hides_model(x))
         n = patch_shown_model(ev->data, x->sched.slug->name, s, scratch);
     if (whole && x->asked_usage && (flags & METER_USAGE)) /* usage rides on another event: only that member goes */
@@ -157,10 +164,11 @@ bool convert__hold(struct exchange *x, struct sv bytes, struct err *e) {
                      (unsigned long long)x->config->limits.upstream.reply, x->translate ? "translated" : "shown under an opaque name");
 }
 
-/* Each place where the runtime's own id stands becomes the name the client knows. */
-static void rename_model(struct exchange *x, struct err *e) {
+void convert__hide(const struct exchange *x, struct err *e) {
+    if (!hides_model(x))
+        return;
     struct sv id = x->sched.taken->model->id, text = sv_of(e->text), name = sv_first(x->sched.slug->name, 64);
-    struct err out = { .code = e->code };
+    struct err out = { .code = e->code, .limit = e->limit };
     struct buf to = { .p = out.text, .base = out.text, .cap = sizeof out.text - 1, .max = sizeof out.text - 1 };
     for (ptrdiff_t at; (at = sv_find(text, id)) >= 0; text = sv_from(text, (size_t)at + id.n)) {
         buf_add(&to, sv_first(text, (size_t)at));
@@ -175,8 +183,6 @@ bool convert__whole(struct exchange *x, struct buf *out, struct err *e) {
     struct sv body = buf_sv(&x->kept);
     if (x->reply->status >= 400) {
         translate_fault(x->reply->status, body, e);
-        if (hides_model(x))
-            rename_model(x, e);
         return false;
     }
     if (x->translate)

@@ -72,7 +72,7 @@ struct exchange {
 
     /* the attempt */
     struct http_call *call;
-    struct sv pieces[PATCH_PIECES];
+    struct sv own_pieces[PATCH_PIECES], *pieces; /* of the body; those of the translation where there is one */
     unsigned n_pieces, at_piece;
     bool sending, asked_usage;  /* the usage switch was added by us */
     struct translate *translate; /* owned; NULL when the target speaks the client's API */
@@ -135,6 +135,8 @@ void relay__fail(struct exchange *x, const struct err *e);
 void relay__drain(struct exchange *x);
 /* "endpoint/model", or what stands for it where names are opaque; in the request's arena. sched.taken is set. */
 struct sv relay__target(struct exchange *x);
+/* The endpoint's name, for what clients are told; not where names are opaque. sched.taken is set. */
+struct sv relay__endpoint(const struct exchange *x);
 void relay__heartbeat_start(struct exchange *x);
 /* Begins the answer with status 200 and no reply yet: a keep-alive is due. */
 void relay__start_stream(struct exchange *x);
@@ -147,6 +149,8 @@ void convert__plan(struct exchange *x);
 bool convert__events(struct exchange *x, struct sv bytes, bool end, struct err *e);
 bool convert__hold(struct exchange *x, struct sv bytes, struct err *e);
 bool convert__whole(struct exchange *x, struct buf *out, struct err *e);
+/* Where names are opaque: the runtime's own id in what is told of a fault becomes the name the client knows. */
+void convert__hide(const struct exchange *x, struct err *e);
 
 /* answer.c: errors in the envelope of the dialect, and the headers every answer has. */
 /* Counts the limit that e speaks of. */
@@ -156,6 +160,8 @@ void answer__reply(struct http_in *in, int status, struct sv type, struct sv bod
 /* The exchange fails: before the first byte a real status, after it the dialect's in-stream error. */
 void answer__fail(struct exchange *x, const struct err *e, enum request_result result);
 void answer__request_id(const struct http_in *in, char text[static 33]);
+/* A number nobody can foretell, another for each `use`. */
+uint64_t answer__seed(const struct http_in *in, uint64_t use);
 /* account.c: the record of a finished exchange. */
 void account__finish(struct exchange *x, enum request_result result);
 

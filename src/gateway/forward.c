@@ -7,7 +7,6 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "base/rand.h"
 
 enum {
     SMALL_BODY = 16 << 10,  /* copied behind the head and sent with it in one call */
@@ -142,10 +141,10 @@ static bool translate(struct exchange *x, struct err *e) {
         .context = (int64_t)t->model->context,
         .body_max = 2 * x->config->gateway.body_max,
         .reply_max = x->config->limits.upstream.reply,
+        .seed = answer__seed(x->in, x->attempts),
         .now_us = loop_now_us(x->g->loop),
         .now_s = clock_wall_ms() / 1000,
     };
-    rand_bytes(&spec.seed, sizeof spec.seed);
     translate_free(x->translate);
     buf_deinit(&x->translated);
     buf_init(&x->translated, spec.body_max);
@@ -162,9 +161,10 @@ static bool make_body(struct exchange *x, int64_t *ret_length) {
     x->asked_usage = false;
     x->at_piece = 0;
     if (x->translate) {
-        x->pieces[0] = buf_sv(&x->translated);
-        x->n_pieces = 1;
-        *ret_length = (int64_t)x->translated.n;
+        x->pieces = translate_pieces(x->translate, &x->n_pieces);
+        *ret_length = 0;
+        for (unsigned i = 0; i < x->n_pieces; i++)
+            *ret_length += (int64_t)x->pieces[i].n;
         return true;
     }
     if (x->is_json && body.n) {
@@ -185,6 +185,7 @@ static bool make_body(struct exchange *x, int64_t *ret_length) {
         n = 1;
     }
     *ret_length = (int64_t)patch_length(body.n, splices, n);
+    x->pieces = x->own_pieces;
     x->n_pieces = body.n ? patch_iov(body, splices, n, x->pieces) : 0;
     return true;
 }
@@ -193,14 +194,14 @@ static bool make_body(struct exchange *x, int64_t *ret_length) {
 static void send_body(struct exchange *x) {
     while (x->at_piece < x->n_pieces) {
         struct sv *v = &x->pieces[x->at_piece];
-        unsigned n = x->n_pieces - x->at_piece;
+        unsigned n = x->n_pieces - x->at_piece < STREAM_WRITE_MAX ? x->n_pieces - x->at_piece : STREAM_WRITE_MAX;
         size_t total = 0;
         for (unsigned i = 0; i < n; i++)
             total += v[i].n;
         if (total <= SMALL_BODY) {
             http_call_send(x->call, v, n);
-            x->at_piece = x->n_pieces;
-            break;
+            x->at_piece += n;
+            continue;
         }
         size_t went = http_call_offer(x->call, v, n);
         while (x->at_piece < x->n_pieces && went >= x->pieces[x->at_piece].n)
@@ -247,7 +248,7 @@ static void attempt_failed(struct exchange *x, const struct err *e, const char *
     metrics_attempt(x->g->metrics, t->endpoint->name, reason);
     cell_outcome(t->endpoint->cell, OUTCOME_FAILED, loop_now_us(x->g->loop));
     x->last = *e;
-    err_ctx(&x->last, "%.*s", SV_FMT(t->endpoint->name));
+    err_ctx(&x->last, "%.*s", SV_FMT(relay__endpoint(x)));
 }
 
 static void on_fail(void *arg, const struct err *e, bool stale) {

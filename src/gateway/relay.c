@@ -39,6 +39,10 @@ struct sv relay__target(struct exchange *x) {
     return clean_label(x, (struct sv){ text, name.n + 1 + id.n });
 }
 
+struct sv relay__endpoint(const struct exchange *x) {
+    return x->config->slugs == CONFIG_SLUGS_OPAQUE ? SV("the runtime") : x->sched.taken->endpoint->name;
+}
+
 /* type: of an answer that Drover makes itself; empty when the runtime's own fields go on. */
 static void start(struct exchange *x, int status, struct sv type, int64_t length) {
     char id[33], space[24];
@@ -186,7 +190,7 @@ void relay__head(struct exchange *x, const struct http_head *head) {
             atomic_store_explicit(&cell->retry_after_us, now + (wait ? wait : 1000000u), memory_order_relaxed);
         cell_outcome(cell, head->status == 429 ? OUTCOME_NEUTRAL : OUTCOME_FAILED, now);
         metrics_attempt(x->g->metrics, t->endpoint->name, "status");
-        err_set(&x->last, head->status == 429 ? ERR_LIMIT : ERR_UNAVAILABLE, "%.*s answered %d", SV_FMT(t->endpoint->name),
+        err_set(&x->last, head->status == 429 ? ERR_LIMIT : ERR_UNAVAILABLE, "%.*s answered %d", SV_FMT(relay__endpoint(x)),
                 head->status);
         if (has_other_candidate(x)) {
             http_call_cancel(x->call);
@@ -204,7 +208,7 @@ void relay__head(struct exchange *x, const struct http_head *head) {
     }
     if (head->status >= 300 && head->status < 400 && head->status != 304) { /* never followed, and not the client's to follow */
         struct err e;
-        err_set(&e, ERR_BAD_REPLY, "%.*s answered with a redirect (%d)", SV_FMT(t->endpoint->name), head->status);
+        err_set(&e, ERR_BAD_REPLY, "%.*s answered with a redirect (%d)", SV_FMT(relay__endpoint(x)), head->status);
         answer__fail(x, &e, RESULT_UPSTREAM_ERROR);
         return;
     }
@@ -215,7 +219,7 @@ void relay__head(struct exchange *x, const struct http_head *head) {
     x->is_events = (sse || ndjson) && head->status < 400;
     if (x->started && !x->is_events) { /* keep-alives went out already: this can only be told in the stream */
         struct err e;
-        err_set(&e, ERR_BAD_REPLY, "%.*s answered %d instead of a stream", SV_FMT(t->endpoint->name), head->status);
+        err_set(&e, ERR_BAD_REPLY, "%.*s answered %d instead of a stream", SV_FMT(relay__endpoint(x)), head->status);
         x->is_events = true;
         answer__fail(x, &e, RESULT_UPSTREAM_ERROR);
         return;
@@ -304,7 +308,7 @@ void relay__end(struct exchange *x) {
     const struct fleet_endpoint *p = x->sched.taken->endpoint;
     if (x->has_events && !x->translate && ends_with_final_event(x) && !x->meter.saw_final && !x->meter.saw_done && !x->meter.saw_error) {
         struct err e;
-        err_set(&e, ERR_BAD_REPLY, "%.*s ended its stream without a final event", SV_FMT(p->name));
+        err_set(&e, ERR_BAD_REPLY, "%.*s ended its stream without a final event", SV_FMT(relay__endpoint(x)));
         cell_outcome(p->cell, OUTCOME_FAILED, loop_now_us(x->g->loop));
         answer__fail(x, &e, RESULT_UPSTREAM_ERROR);
         return;

@@ -7,7 +7,7 @@
 struct scan;
 
 enum {
-    PATCH_SPLICES = 4,
+    PATCH_SPLICES = 6,
     PATCH_PIECES = 2 * PATCH_SPLICES + 1,
     PATCH_MODEL_MAX = 512,                     /* bytes of a new model id */
     PATCH_SCRATCH_USAGE = 64,                  /* bytes, when no model is set */
@@ -39,7 +39,7 @@ unsigned patch_iov(struct sv body, const struct splice *splices, unsigned n, str
 unsigned patch_part(struct sv body, uint64_t from, bool last, const struct splice *splices, unsigned n,
                     struct sv pieces[static PATCH_PIECES]);
 
-/* A reply or event: the model that it names, at the top level or in "message" or "response", becomes `shown`. Returns how many
+/* A reply or event: the model that it names, at the top level or in "message", "response" or "result", becomes `shown`. Returns how many
  * splices; scratch holds PATCH_SCRATCH bytes and is borrowed like the splices' inserts. */
 unsigned patch_shown_model(struct sv object, struct sv shown, struct splice out[static PATCH_SPLICES], char *scratch);
 /* Takes one member out of the top level of a small JSON object (an event's data), with its comma: one more splice, in its

@@ -33,8 +33,11 @@ static inline void print_comma(struct print *p) {
 /* Name may be NULL: an element, or the text itself. */
 static inline void print_name(struct print *p, const char *name) {
     print_comma(p);
-    if (name)
-        buf_printf(p->to, "\"%s\":", name);
+    if (name) {
+        buf_add_char(p->to, '"');
+        buf_add(p->to, sv_of(name));
+        buf_add(p->to, SV("\":"));
+    }
 }
 
 static inline void print_open(struct print *p, const char *name, char bracket) {
@@ -62,7 +65,9 @@ static inline void print_str_or_null(struct print *p, const char *name, struct s
 
 static inline void print_int(struct print *p, const char *name, int64_t value) {
     print_name(p, name);
-    buf_printf(p->to, "%" PRId64, value);
+    if (value < 0)
+        buf_add_char(p->to, '-');
+    buf_add_u64(p->to, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
 }
 
 /* Left out when it is unknown. */

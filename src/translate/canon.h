@@ -51,6 +51,11 @@ struct canon_call {
     struct sv id, name;
     struct sv args;               /* exact JSON text; may be empty or broken, as a model may have written it */
     bool is_custom;               /* free text instead of JSON: args is that text */
+    bool is_answered;             /* a result was found for it */
+    bool is_told;                 /* for printers: its result was printed, */
+    const struct canon_message *teller; /* which is this one; NULL: made up */
+    const struct canon_message *turn;
+    struct canon_call *same, *last_same; /* the next and the last of that name in its turn */
 };
 
 struct canon_message {
@@ -61,6 +66,7 @@ struct canon_message {
     struct canon_reasoning *reasoning, *last_reasoning;
     struct canon_call *calls, *last_call;
     struct sv call_id, tool_name; /* CANON_TOOL */
+    struct canon_call *call;      /* CANON_TOOL: what it answers */
     bool is_error;                /* CANON_TOOL */
 };
 
@@ -71,12 +77,15 @@ struct canon_tool {
     struct sv schema_text;        /* the same as JSON text, when it is not the client's; empty */
     enum canon_tri strict;
     bool is_custom;               /* free text input */
+    bool is_allowed;              /* for canon_keep_tools */
     struct sv space;              /* Responses namespace, in front of the name with "__" between; often empty */
 };
 
 enum canon_choice { CANON_CHOICE_UNSET, CANON_CHOICE_AUTO, CANON_CHOICE_NONE, CANON_CHOICE_REQUIRED, CANON_CHOICE_NAMED };
 enum canon_format { CANON_FORMAT_TEXT, CANON_FORMAT_JSON, CANON_FORMAT_SCHEMA };
 enum canon_effort { CANON_EFFORT_UNSET, CANON_MINIMAL, CANON_LOW, CANON_MEDIUM, CANON_HIGH, CANON_XHIGH, CANON_MAX };
+
+enum { CANON_TOOLS_MAX = 4096 }; /* of a request: names are looked up one by one */
 
 struct canon_string {
     struct canon_string *next;
@@ -103,6 +112,7 @@ struct canon_request {
     struct canon_parts system;    /* leading system text, in order */
     struct canon_message *messages, *last_message;
     struct canon_tool *tools, *last_tool;
+    unsigned n_tools;
     enum canon_choice choice;
     struct sv choice_name;
     enum canon_tri parallel;
@@ -148,6 +158,7 @@ struct canon_request {
     enum canon_tri truncate;
 
     struct canon_extra *extra, *last_extra;
+    unsigned n_extra;
 
     struct buf *degraded;         /* names of what was lost, comma-separated */
     struct err *fault;            /* the first; its code is ERR_NONE while all is well */
@@ -170,6 +181,10 @@ struct canon_row {
     bool (*read)(struct canon_request *rq, const struct canon_row *row, yyjson_val *value);
     size_t at;                    /* offsetof in struct canon_request, for the general readers below */
 };
+/* A member is there and is not null. */
+bool canon_has(yyjson_val *body, const char *name);
+/* Takes a member out of rq->extra, to print it in another way; NULL: there is none. */
+yyjson_val *canon_take_extra(struct canon_request *rq, const char *name);
 /* Reads an object member by member. null counts as absent; unknown members go to rq->extra when keep is set, else they are
  * passed over. Rows end with a NULL name. */
 bool canon_members(struct canon_request *rq, yyjson_val *object, const struct canon_row *rows, bool keep);
@@ -192,8 +207,10 @@ struct canon_part *canon_part(struct canon_request *rq, struct canon_parts *to, 
 struct canon_call *canon_call(struct canon_request *rq, struct canon_message *m);
 struct canon_reasoning *canon_reasoning(struct canon_request *rq, struct canon_message *m);
 struct canon_tool *canon_tool(struct canon_request *rq);
-/* Leaves only the tools that an array of {"name"} or {"function":{"name"}} lists. */
-void canon_keep_tools(struct canon_request *rq, yyjson_val *allowed);
+/* Leaves only the tools that an array of {"name"}, {"function":{"name"}} or {"custom":{"name"}} lists. */
+bool canon_keep_tools(struct canon_request *rq, yyjson_val *allowed);
+/* The tool of that name, within a namespace also of the last part of its name; NULL: none. */
+struct canon_tool *canon_tool_of(const struct canon_request *rq, struct sv name);
 bool canon_stop(struct canon_request *rq, struct sv text); /* empty ones are dropped */
 /* data:<mime>;base64,<data> -> mime and data; any other URL -> url. A missing type is found by its first bytes. `where` is for
  * complaints. */
@@ -203,7 +220,9 @@ bool canon_link(struct canon_request *rq, struct canon_part *p, struct sv url, c
 bool canon_data(struct canon_request *rq, struct canon_part *p, struct sv mime, struct sv data, const char *where);
 /* The type of a base64 image by its first bytes; empty when it is none of PNG, JPEG, GIF, WebP. */
 struct sv canon_sniff(struct sv base64);
-/* A copy in the request's arena, formatted; "" when memory is out (fault is set). */
+/* One behind the other, in the arena; "" when memory is out (fault is set). */
+struct sv canon_glue(struct canon_request *rq, struct sv a, struct sv b, struct sv c);
+/* A short text in the request's arena, formatted, cut at 511 bytes; "" when memory is out (fault is set). */
 const char *canon_text(struct canon_request *rq, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* "messages[3].content[1]": the client's name of a part, for complaints of printers. Arena. */
 const char *canon_where(struct canon_request *rq, const struct canon_message *m, const struct canon_part *p);
@@ -214,8 +233,15 @@ struct sv canon_json(struct canon_request *rq, yyjson_val *v);
  * time; results without a call become text of the user; names of results are filled in; reasoning of earlier turns goes,
  * except behind the last real user message; system texts of the slug go in front. */
 bool canon_settle(struct canon_request *rq);
-/* Texts of a list of parts joined with `glue`, in the arena. Other kinds are passed over. */
+/* Texts of a list of parts joined with `glue`, titles of documents in front; in the arena. Other kinds are passed over. */
 struct sv canon_join(struct canon_request *rq, const struct canon_parts *parts, const char *glue);
+/* All reasoning of a message; lines apart, in the arena. */
+struct sv canon_thoughts(struct canon_request *rq, const struct canon_message *m);
+
+/* For printers of APIs that have no place for it: what a system message says in the middle of a conversation, marked as such and
+ * named as lost; a failed tool's result with a word in front (false: fault). */
+struct sv canon_system_marked(struct canon_request *rq, const struct canon_message *m);
+bool canon_mark_error(struct canon_request *rq, struct sv *text);
 
 /* -- printing helpers (canon_print.c), beside llm/print.h */
 struct print;
@@ -224,6 +250,8 @@ void canon_print_raw(struct print *p, const char *name, struct sv json);      /*
 void canon_print_link(struct print *p, const char *name, const struct canon_part *part); /* a data URL, or the URL */
 /* A call's arguments as an object, whatever the model wrote: the table in 8.2 of the reference. */
 void canon_print_args_object(struct print *p, const char *name, struct sv args);
+/* The same as a string of JSON: exactly what the model wrote; free text as the one member of an object. */
+void canon_print_args_text(struct canon_request *rq, struct print *p, const char *name, const struct canon_call *c);
 /* The schema, or {"type":"object","properties":{}}; for a custom tool the object with one string "input". */
 void canon_print_schema(struct print *p, const char *name, const struct canon_tool *t);
 /* "minimal", "low", ... NULL for CANON_EFFORT_UNSET. */
@@ -239,6 +267,8 @@ enum canon_finish {
     CANON_FINISH_NONE, CANON_STOP, CANON_STOP_SEQUENCE, CANON_LENGTH, CANON_TOOL_CALLS, CANON_FILTERED, CANON_REFUSED,
     CANON_PAUSED, CANON_CONTEXT_FULL, CANON_UNLOADED, CANON_LOADED,
 };
+
+enum { CANON_CALLS_MAX = 1024 }; /* of one answer: an agent that makes more is broken, and each is looked up among the others */
 
 /* Tokens; -1: unknown. input counts all of the prompt, cached parts included; output counts reasoning, too. */
 struct canon_usage {
@@ -275,7 +305,10 @@ struct canon_block {     /* what a whole reply consists of, in the order it came
     struct buf text;            /* of a call: its arguments */
     struct sv id, name, signature;
     unsigned slot;
+    struct canon_block *next_call; /* of calls, the next one */
+    size_t logprobs, logprobs_end; /* of a text, where its entries stand in the reply's logprobs_json; none: end is 0 */
     struct sv item;             /* the encoder's own id for it; empty: not begun yet */
+    const struct canon_tool *tool; /* and of a call the tool that is meant; NULL: none that the request has */
     unsigned index;             /* and its place */
     bool closed;
 };
@@ -293,8 +326,9 @@ struct canon_reply {
     struct sv stop_text; /* the stop sequence that matched; often empty */
     struct canon_usage usage;
     int64_t load_us, prompt_us, output_us; /* as the runtime measured; -1 */
-    bool started, ended, has_calls, has_output;
+    bool started, ended, has_calls, has_output, has_refusal;
     unsigned n_slots;
+    struct canon_id *ids; /* of the calls so far */
     uint64_t text_bytes; /* of all output, for an estimate */
 
     /* kept of the request by translate.c */
@@ -307,8 +341,8 @@ struct canon_reply {
     struct canon_tool *tools; /* names, is_custom and space only */
 
     /* whole replies, and streams of dialects that repeat everything at the end: bounded by spec->reply_max */
-    struct canon_block *blocks, *last_block;
-    uint64_t held;
+    struct canon_block *blocks, *last_block, *calls, *last_call;
+    uint64_t held;       /* bytes of their text, and of what encoders keep waiting */
     bool keeps_blocks;   /* an encoder may ask for it in its begin */
     struct buf logprobs_json; /* their entries as JSON text, separated by commas, collected for a whole reply */
 
@@ -321,7 +355,8 @@ struct canon_reply {
 
 /* -- for decoders (canon_reply.c) */
 void canon_emit_text(struct canon_reply *r, enum canon_event_kind kind, struct sv text); /* nothing when it is empty */
-unsigned canon_emit_call(struct canon_reply *r, struct sv id, struct sv name);           /* returns its slot */
+/* Returns its slot. An id that is empty or was there already is made anew. */
+unsigned canon_emit_call(struct canon_reply *r, struct sv id, struct sv name);
 void canon_emit_args(struct canon_reply *r, unsigned slot, struct sv text);
 void canon_emit_end(struct canon_reply *r); /* the runtime finished; without a finish reason this is a fault */
 void canon_finish_word(struct canon_reply *r, struct sv word); /* any runtime's word for how it ended; the first counts */
@@ -333,10 +368,17 @@ bool canon_reply_error(struct canon_reply *r, yyjson_val *error);
 yyjson_doc *canon_parse(struct canon_reply *r, struct sv data);
 /* The same for vectors: numbers stay as they were written. */
 yyjson_doc *canon_parse_raw(struct canon_reply *r, struct sv data);
+/* The error that an event or a reply of OpenAI's family is, or holds; NULL: none. */
+yyjson_val *canon_error_in(yyjson_val *root, struct sv event_name);
+/* A counter of tokens: *to stays as it was when it is missing or no such number. */
+void canon_count(int64_t *to, yyjson_val *of, const char *name);
 /* Counters of an OpenAI chat, completions or Responses usage object. Later ones win. */
 void canon_usage_openai(struct canon_reply *r, yyjson_val *usage);
 
 /* -- for encoders */
+struct canon_block *canon_call_block(const struct canon_reply *r, unsigned slot); /* NULL: none of that slot */
+/* Counts n bytes that an encoder must hold back. False, and a fault, past spec->reply_max. */
+bool canon_hold(struct canon_reply *r, size_t n);
 /* "prefix" and 24 letters and digits, another at each call; arena. */
 struct sv canon_new_id(struct canon_reply *r, const char *prefix);
 /* Settled counts: the runtime's, else estimates; never below 0 except reasoning, cache_read and cache_write (-1: unknown). */

@@ -13,8 +13,19 @@ void canon_print_raw(struct print *p, const char *name, struct sv json) {
 
 enum { DEPTH_MAX = 128 }; /* a runtime's reply may be nested as deeply as it likes; the stack may not */
 
-static void print_value(struct buf *to, yyjson_val *v, unsigned depth) {
+/* The shortest text that reads back as the same. Inside of what a model wrote or will read 1.0 stays 1.0, but a member of an API
+ * that must be a whole number may come as 100.0. */
+static void print_real(struct buf *to, double d, bool is_inside) {
     char number[40];
+    snprintf(number, sizeof number, "%.15g", d);
+    if (strtod(number, NULL) != d)
+        snprintf(number, sizeof number, "%.17g", d);
+    buf_add(to, sv_of(number));
+    if (is_inside && !strpbrk(number, ".e"))
+        buf_add(to, SV(".0"));
+}
+
+static void print_value(struct buf *to, yyjson_val *v, unsigned depth) {
     size_t i, n;
     yyjson_val *key, *one;
     if (depth > DEPTH_MAX)
@@ -27,12 +38,7 @@ static void print_value(struct buf *to, yyjson_val *v, unsigned depth) {
     case YYJSON_TYPE_BOOL | YYJSON_SUBTYPE_FALSE: buf_add(to, SV("false")); break;
     case YYJSON_TYPE_NUM | YYJSON_SUBTYPE_UINT: buf_add_u64(to, yyjson_get_uint(v)); break;
     case YYJSON_TYPE_NUM | YYJSON_SUBTYPE_SINT: buf_printf(to, "%" PRId64, yyjson_get_sint(v)); break;
-    case YYJSON_TYPE_NUM | YYJSON_SUBTYPE_REAL:
-        snprintf(number, sizeof number, "%.15g", yyjson_get_real(v));
-        if (strtod(number, NULL) != yyjson_get_real(v)) /* the shortest that reads back as the same */
-            snprintf(number, sizeof number, "%.17g", yyjson_get_real(v));
-        buf_add(to, sv_of(number));
-        break;
+    case YYJSON_TYPE_NUM | YYJSON_SUBTYPE_REAL: print_real(to, yyjson_get_real(v), depth > 0); break;
     case YYJSON_TYPE_STR | YYJSON_SUBTYPE_NONE:
     case YYJSON_TYPE_STR | YYJSON_SUBTYPE_NOESC: buf_add_json(to, json_sv(v)); break;
     case YYJSON_TYPE_ARR | YYJSON_SUBTYPE_NONE:
@@ -81,9 +87,9 @@ void canon_print_link(struct print *p, const char *name, const struct canon_part
 }
 
 void canon_print_args_object(struct print *p, const char *name, struct sv args) {
-    yyjson_doc *doc = json_parse(args), *inner = NULL;
+    yyjson_doc *doc = json_parse_exact(args), *inner = NULL;
     yyjson_val *v = yyjson_doc_get_root(doc);
-    if (yyjson_is_str(v) && (inner = json_parse(json_sv(v))) && yyjson_is_obj(yyjson_doc_get_root(inner)))
+    if (yyjson_is_str(v) && (inner = json_parse_exact(json_sv(v))) && yyjson_is_obj(yyjson_doc_get_root(inner)))
         v = yyjson_doc_get_root(inner); /* encoded twice */
     if (yyjson_is_obj(v)) {
         canon_print_value(p, name, v);
@@ -99,6 +105,21 @@ void canon_print_args_object(struct print *p, const char *name, struct sv args) 
     }
     yyjson_doc_free(inner);
     yyjson_doc_free(doc);
+}
+
+void canon_print_args_text(struct canon_request *rq, struct print *p, const char *name, const struct canon_call *c) {
+    if (!c->is_custom) {
+        print_str(p, name, c->args.n ? c->args : SV("{}"));
+        return;
+    }
+    struct buf text = BUF_MAX(rq->spec->body_max);
+    struct print inner = print_begin(&text);
+    print_open(&inner, NULL, '{');
+    print_str(&inner, "input", c->args);
+    print_close(&inner, '}');
+    print_str(p, name, buf_sv(&text));
+    p->to->failed = p->to->failed || text.failed;
+    buf_deinit(&text);
 }
 
 void canon_print_schema(struct print *p, const char *name, const struct canon_tool *t) {

@@ -43,11 +43,11 @@ static bool no_memory(struct canon_request *rq) {
 /* A name may come from the client: what could end a header field is replaced. */
 static void add_name(struct buf *to, struct sv name) {
     struct sv rest = buf_sv(to), one;
+    if (to->n + name.n + 2 > DEGRADED_MAX)
+        return;
     while (sv_next(&rest, ',', &one))
         if (sv_eq(sv_trim(one), name))
             return;
-    if (to->n + name.n + 2 > DEGRADED_MAX)
-        return;
     if (to->n)
         buf_add(to, SV(", "));
     for (size_t i = 0; i < name.n; i++)
@@ -76,6 +76,23 @@ const char *canon_text(struct canon_request *rq, const char *fmt, ...) {
     if (!copy.p)
         no_memory(rq);
     return copy.p ? copy.p : "";
+}
+
+struct sv canon_glue(struct canon_request *rq, struct sv a, struct sv b, struct sv c) {
+    char *to = arena_alloc(rq->arena, a.n + b.n + c.n + 1);
+    if (!to) {
+        no_memory(rq);
+        return SV("");
+    }
+    memcpy(to, a.p ? a.p : "", a.n);
+    memcpy(to + a.n, b.p ? b.p : "", b.n);
+    memcpy(to + a.n + b.n, c.p ? c.p : "", c.n);
+    return (struct sv){ to, a.n + b.n + c.n };
+}
+
+bool canon_has(yyjson_val *body, const char *name) {
+    yyjson_val *v = json_get(body, name);
+    return v && !yyjson_is_null(v);
 }
 
 const char *canon_where(struct canon_request *rq, const struct canon_message *m, const struct canon_part *p) {
@@ -114,10 +131,14 @@ static bool not_a(struct canon_request *rq, const struct canon_row *row, const c
     return canon_bad(rq, "\"%s\" must be %s, not %s", row->name, want, kind_of(v));
 }
 
+enum { EXTRA_MAX = 1024 }; /* members nobody knows; each that is lost is named */
+
 static bool keep_extra(struct canon_request *rq, struct sv name, yyjson_val *v) {
     struct canon_extra *x = ARENA_NEW(rq->arena, struct canon_extra);
     if (!x)
         return no_memory(rq);
+    if (++rq->n_extra > EXTRA_MAX)
+        return canon_bad(rq, "the body has more than %d members that this API does not have", EXTRA_MAX);
     *x = (struct canon_extra){ NULL, name, v };
     if (rq->last_extra)
         rq->last_extra->next = x;
@@ -125,6 +146,16 @@ static bool keep_extra(struct canon_request *rq, struct sv name, yyjson_val *v) 
         rq->extra = x;
     rq->last_extra = x;
     return true;
+}
+
+yyjson_val *canon_take_extra(struct canon_request *rq, const char *name) {
+    struct canon_extra **at = &rq->extra, *before = NULL;
+    while (*at && !sv_eq((*at)->name, sv_of(name)))
+        at = &(before = *at)->next;
+    yyjson_val *value = *at ? (*at)->value : NULL;
+    if (*at && !(*at = (*at)->next))
+        rq->last_extra = before;
+    return value;
 }
 
 const struct canon_row *canon_row_named(const struct canon_row *rows, struct sv name) {
@@ -135,11 +166,17 @@ const struct canon_row *canon_row_named(const struct canon_row *rows, struct sv 
 }
 
 bool canon_members(struct canon_request *rq, yyjson_val *object, const struct canon_row *rows, bool keep) {
+    enum { ROWS_MAX = 64 };
+    yyjson_val *key, *value, *last[ROWS_MAX] = { NULL }; /* a name that stands twice counts where it stands last */
     size_t i, n;
-    yyjson_val *key, *value;
     yyjson_obj_foreach(object, i, n, key, value) {
         const struct canon_row *row = canon_row_named(rows, json_sv(key));
-        if (yyjson_is_null(value))
+        if (row && row - rows < ROWS_MAX)
+            last[row - rows] = value;
+    }
+    yyjson_obj_foreach(object, i, n, key, value) {
+        const struct canon_row *row = canon_row_named(rows, json_sv(key));
+        if (yyjson_is_null(value) || (row && row - rows < ROWS_MAX && last[row - rows] != value))
             continue;
         if (row ? !row->read(rq, row, value) : keep && !keep_extra(rq, json_sv(key), value))
             return false;
@@ -306,6 +343,10 @@ struct canon_tool *canon_tool(struct canon_request *rq) {
         no_memory(rq);
         return NULL;
     }
+    if (++rq->n_tools > CANON_TOOLS_MAX) {
+        canon_bad(rq, "there are more than %d tools", CANON_TOOLS_MAX);
+        return NULL;
+    }
     APPEND(rq->tools, rq->last_tool, t);
     return t;
 }
@@ -322,24 +363,41 @@ bool canon_stop(struct canon_request *rq, struct sv text) {
     return true;
 }
 
-void canon_keep_tools(struct canon_request *rq, yyjson_val *allowed) {
+struct canon_tool *canon_tool_of(const struct canon_request *rq, struct sv name) {
+    struct canon_tool *inner = NULL;
+    for (struct canon_tool *t = rq->tools; t; t = t->next) {
+        if (sv_eq(t->name, name))
+            return t;
+        if (t->space.n && sv_eq(sv_from(t->name, t->space.n + 2), name))
+            inner = t;
+    }
+    return inner;
+}
+
+bool canon_keep_tools(struct canon_request *rq, yyjson_val *allowed) {
     struct canon_tool **at = &rq->tools;
+    size_t i, n;
+    yyjson_val *one;
+    if (yyjson_arr_size(allowed) > CANON_TOOLS_MAX)
+        return canon_bad(rq, "there are more than %d tools", CANON_TOOLS_MAX);
+    yyjson_arr_foreach(allowed, i, n, one) {
+        yyjson_val *what = json_get(one, "function");
+        if (!what)
+            what = json_get(one, "custom");
+        struct canon_tool *t = canon_tool_of(rq, json_str(what ? what : one, "name"));
+        if (t)
+            t->is_allowed = true;
+    }
     rq->last_tool = NULL;
     while (*at) {
-        size_t i, n;
-        yyjson_val *one;
-        bool wanted = false;
-        yyjson_arr_foreach(allowed, i, n, one) {
-            yyjson_val *what = json_get(one, "function");
-            wanted = wanted || sv_eq(json_str(what ? what : one, "name"), (*at)->name);
-        }
-        if (wanted) {
+        if ((*at)->is_allowed) {
             rq->last_tool = *at;
             at = &(*at)->next;
         } else {
             *at = (*at)->next;
         }
     }
+    return true;
 }
 
 /* --- images ------------------------------------------------------------------------------------------------------- */

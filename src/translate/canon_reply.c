@@ -17,9 +17,30 @@ void canon_emit_text(struct canon_reply *r, enum canon_event_kind kind, struct s
         emit(r, &(struct canon_event){ .kind = kind, .text = text });
 }
 
+struct canon_id {
+    struct canon_id *next;
+    struct sv id;
+};
+
+static bool is_taken(const struct canon_reply *r, struct sv id) {
+    const struct canon_id *one = r->ids;
+    while (one && !sv_eq(one->id, id))
+        one = one->next;
+    return one;
+}
+
 unsigned canon_emit_call(struct canon_reply *r, struct sv id, struct sv name) {
-    unsigned slot = r->n_slots++;
-    emit(r, &(struct canon_event){ .kind = CANON_E_CALL, .slot = slot, .id = id.n ? id : canon_new_id(r, "call_"), .name = name });
+    struct canon_id *one = ARENA_NEW(r->arena, struct canon_id);
+    unsigned slot = r->n_slots;
+    if (slot == CANON_CALLS_MAX)
+        canon_reply_fault(r, ERR_BAD_REPLY, "the runtime made more than %d tool calls", CANON_CALLS_MAX);
+    if (!one || r->fault.code != ERR_NONE)
+        return slot;
+    one->id = id.n && !is_taken(r, id) ? arena_sv(r->arena, id) : canon_new_id(r, "call_");
+    one->next = r->ids;
+    r->ids = one;
+    r->n_slots++;
+    emit(r, &(struct canon_event){ .kind = CANON_E_CALL, .slot = slot, .id = one->id, .name = name });
     return slot;
 }
 
@@ -96,6 +117,8 @@ yyjson_doc *canon_parse(struct canon_reply *r, struct sv data) {
     if (data.n <= POOL_MAX && yyjson_alc_pool_init(&alc, pool, sizeof pool))
         doc = yyjson_read_opts((char *)(uintptr_t)data.p, data.n, YYJSON_READ_BIGNUM_AS_RAW, &alc, NULL);
     if (!doc)
+        doc = json_parse_exact(data);
+    if (!doc)
         doc = json_parse_foreign(data, &mended);
     if (!doc)
         canon_reply_fault(r, ERR_BAD_REPLY, "the runtime sent what is not JSON: %.*s", SV_FMT(sv_first(data, 60)));
@@ -109,9 +132,17 @@ yyjson_doc *canon_parse_raw(struct canon_reply *r, struct sv data) {
     return doc;
 }
 
-static void count(int64_t *to, yyjson_val *of, const char *name) {
+yyjson_val *canon_error_in(yyjson_val *root, struct sv event_name) {
+    yyjson_val *error = json_get(root, "error");
+    if (yyjson_is_obj(error) || json_sv(error).n)
+        return error;
+    return sv_eq(event_name, SV("error")) || sv_eq(json_str(root, "object"), SV("error")) ? root : NULL;
+}
+
+void canon_count(int64_t *to, yyjson_val *of, const char *name) {
+    const int64_t most = INT64_C(1) << 48; /* sums of some cannot overflow */
     int64_t n = json_i64(of, name, -1);
-    if (n >= 0)
+    if (n >= 0 && n <= most)
         *to = n;
 }
 
@@ -124,16 +155,31 @@ void canon_usage_openai(struct canon_reply *r, yyjson_val *usage) {
         in = json_get(usage, "input_tokens_details");
     if (!out)
         out = json_get(usage, "output_tokens_details");
-    count(&u->input, usage, "prompt_tokens");
-    count(&u->input, usage, "input_tokens");
-    count(&u->output, usage, "completion_tokens");
-    count(&u->output, usage, "output_tokens");
-    count(&u->cache_read, in, "cached_tokens");
-    count(&u->cache_write, in, "cache_write_tokens");
-    count(&u->reasoning, out, "reasoning_tokens");
+    canon_count(&u->input, usage, "prompt_tokens");
+    canon_count(&u->input, usage, "input_tokens");
+    canon_count(&u->output, usage, "completion_tokens");
+    canon_count(&u->output, usage, "output_tokens");
+    canon_count(&u->cache_read, in, "cached_tokens");
+    canon_count(&u->cache_write, in, "cache_write_tokens");
+    canon_count(&u->reasoning, out, "reasoning_tokens");
 }
 
 /* --- for encoders ------------------------------------------------------------------------------------------------- */
+
+struct canon_block *canon_call_block(const struct canon_reply *r, unsigned slot) {
+    struct canon_block *b = r->last_call; /* nearly always */
+    if (b && b->slot == slot)
+        return b;
+    for (b = r->calls; b && b->slot != slot;)
+        b = b->next_call;
+    return b;
+}
+
+bool canon_hold(struct canon_reply *r, size_t n) {
+    r->held += n;
+    return r->held <= r->spec->reply_max ||
+           canon_reply_fault(r, ERR_BAD_REPLY, "the answer is larger than limits.upstream.reply (%zu bytes)", r->spec->reply_max);
+}
 
 struct sv canon_new_id(struct canon_reply *r, const char *prefix) {
     static const char letters[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";

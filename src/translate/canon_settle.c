@@ -2,8 +2,7 @@
  *
  * What one vendor forgives another refuses; here the gaps are closed once for all printers. Nothing made up may change from
  * turn to turn, or the runtime's prefix cache would be lost: ids come from a hash of where the call stands. */
-#include <stdio.h>
-
+#include "base/map.h"
 #include "translate/canon.h"
 
 /* Ids that the client left out, the same at every turn. */
@@ -23,51 +22,63 @@ static bool name_call(struct canon_request *rq, struct canon_call *c, uint32_t m
     return c->id.p != NULL;
 }
 
-/* The call a result belongs to: by id, else (old Ollama, deprecated functions) the latest of that name, else the first of the
- * turn before that has no result yet. */
-static struct canon_call *call_of(struct canon_message *first, const struct canon_message *result) {
-    struct canon_call *by_name = NULL, *in_turn = NULL;
-    unsigned nth = 0;
-    for (struct canon_message *m = first; m && m != result; m = m->next) {
-        if (m->role == CANON_TOOL && !m->call_id.n)
-            nth++;
-        if (m->role == CANON_ASSISTANT && m->calls) {
-            in_turn = m->calls;
-            nth = 0;
-        }
-        for (struct canon_call *c = m->calls; c; c = c->next) {
-            if (result->call_id.n && sv_eq(c->id, result->call_id))
-                return c;
-            if (result->tool_name.n && sv_eq(c->name, result->tool_name))
-                by_name = c;
+/* Which call a result belongs to, found without going through the conversation again for each. */
+struct pairing {
+    struct map by_id;         /* the latest call of that id */
+    struct map by_name;       /* of the latest turn with such calls, the first that has no result yet, or the last */
+    struct canon_call *open;  /* of the latest turn with calls, the first that may have no result yet */
+};
+
+static bool pair_calls(struct canon_request *rq, struct pairing *p, struct canon_message *m) {
+    uint32_t place = 0;
+    for (struct canon_call *c = m->calls; c; c = c->next) {
+        struct canon_call *first = map_get(&p->by_name, c->name);
+        if (!name_call(rq, c, m->index, place++) || !map_put(&p->by_id, c->id, c))
+            return false;
+        c->turn = m;
+        c->last_same = c;
+        if (first && first->turn == m) {
+            first->last_same->same = c;
+            first->last_same = c;
+        } else if (!map_put(&p->by_name, c->name, c)) {
+            return false;
         }
     }
-    if (result->call_id.n)
-        return NULL;
-    if (result->tool_name.n)
-        return by_name;
-    for (; in_turn && nth; nth--)
-        in_turn = in_turn->next;
-    return in_turn;
+    if (m->calls)
+        p->open = m->calls;
+    return true;
+}
+
+/* By id; without one (old Ollama, deprecated functions) the next of that name, without a name the next of the turn before. */
+static bool pair_result(struct pairing *p, struct canon_message *m) {
+    struct canon_call *c = m->call_id.n ? map_get(&p->by_id, m->call_id) : m->tool_name.n ? map_get(&p->by_name, m->tool_name) : NULL;
+    if (!m->call_id.n && c && c->same && !map_put(&p->by_name, c->name, c->same))
+        return false;
+    while (p->open && p->open->is_answered)
+        p->open = p->open->next;
+    if (!m->call_id.n && !m->tool_name.n)
+        c = p->open;
+    if (!c) { /* a result nobody asked for: what it says is not lost */
+        m->role = CANON_USER;
+        return true;
+    }
+    c->is_answered = true;
+    m->call = c;
+    m->call_id = c->id;
+    m->tool_name = c->name;
+    return true;
 }
 
 static bool pair_results(struct canon_request *rq) {
-    for (struct canon_message *m = rq->messages; m; m = m->next) {
-        uint32_t place = 0;
-        for (struct canon_call *c = m->calls; c; c = c->next)
-            if (!name_call(rq, c, m->index, place++))
-                return canon_bad(rq, "out of memory");
-        if (m->role != CANON_TOOL)
-            continue;
-        struct canon_call *c = call_of(rq->messages, m);
-        if (!c) { /* a result nobody asked for: what it says is not lost */
-            m->role = CANON_USER;
-            continue;
-        }
-        m->call_id = c->id;
-        m->tool_name = c->name;
-    }
-    return true;
+    struct pairing p = { 0 };
+    bool ok = true;
+    map_init(&p.by_id);
+    map_init(&p.by_name);
+    for (struct canon_message *m = rq->messages; m && ok; m = m->next)
+        ok = pair_calls(rq, &p, m) && (m->role != CANON_TOOL || pair_result(&p, m));
+    map_deinit(&p.by_id);
+    map_deinit(&p.by_name);
+    return ok || err_no_memory(rq->fault);
 }
 
 /* Templates drop the reasoning of earlier turns; inside a running tool loop it belongs to the turn. */
@@ -103,39 +114,81 @@ bool canon_settle(struct canon_request *rq) {
         rq->choice = CANON_CHOICE_UNSET;
         rq->parallel = CANON_UNSET;
     }
+    if (rq->choice == CANON_CHOICE_NAMED) {
+        const struct canon_tool *t = canon_tool_of(rq, rq->choice_name);
+        if (!t)
+            return canon_bad(rq, "the tool choice \"%.*s\" is none of the tools", SV_FMT(sv_first(rq->choice_name, 64)));
+        rq->choice_name = t->name;
+    }
     drop_old_reasoning(rq);
     if (rq->think == CANON_YES && (rq->spec->quirks & TRANSLATE_Q_NO_THINK) && !canon_lose(rq, CANON_HINT, "reasoning"))
         return false;
     return put_system(rq) && pair_results(rq);
 }
 
+/* Adds to the text, or counts only as long as it is NULL. */
+static size_t put(char *text, size_t n, struct sv v) {
+    if (text && v.n)
+        memcpy(text + n, v.p, v.n);
+    return n + v.n;
+}
+
+static size_t join(char *text, const struct canon_parts *parts, const char *glue) {
+    size_t n = 0;
+    for (const struct canon_part *p = parts->first; p; p = p->next) {
+        if (!p->text.n)
+            continue;
+        n = n ? put(text, n, sv_of(glue)) : 0;
+        if (p->title.n)
+            n = put(text, put(text, n, p->title), SV(":\n"));
+        n = put(text, n, p->text);
+    }
+    return n;
+}
+
 struct sv canon_join(struct canon_request *rq, const struct canon_parts *parts, const char *glue) {
-    size_t n = 0, g = strlen(glue);
     const struct canon_part *only = NULL;
     unsigned texts = 0;
     for (const struct canon_part *p = parts->first; p; p = p->next) {
         if (p->text.n) {
-            n += p->text.n + g;
             only = p;
             texts++;
         }
     }
-    if (texts < 2)
-        return only ? only->text : SV("");
-    char *text = arena_alloc(rq->arena, n), *at = text;
+    if (texts == 0)
+        return SV("");
+    if (texts == 1 && !only->title.n)
+        return only->text;
+    char *text = arena_alloc(rq->arena, join(NULL, parts, glue));
     if (!text) {
-        canon_bad(rq, "out of memory");
+        err_no_memory(rq->fault->code == ERR_NONE ? rq->fault : NULL);
         return SV("");
     }
-    for (const struct canon_part *p = parts->first; p; p = p->next) {
-        if (!p->text.n)
-            continue;
-        if (at > text) {
-            memcpy(at, glue, g);
-            at += g;
-        }
-        memcpy(at, p->text.p, p->text.n);
-        at += p->text.n;
+    return (struct sv){ text, join(text, parts, glue) };
+}
+
+struct sv canon_thoughts(struct canon_request *rq, const struct canon_message *m) {
+    struct canon_parts texts = { 0 };
+    if (m->reasoning && m->reasoning == m->last_reasoning)
+        return m->reasoning->text;
+    for (const struct canon_reasoning *r = m->reasoning; r; r = r->next) {
+        struct canon_part *part = canon_part(rq, &texts, CANON_TEXT, 0);
+        if (!part)
+            return SV("");
+        part->text = r->text;
     }
-    return (struct sv){ text, (size_t)(at - text) };
+    return canon_join(rq, &texts, "\n");
+}
+
+struct sv canon_system_marked(struct canon_request *rq, const struct canon_message *m) {
+    if (!canon_lose(rq, CANON_LOSS, "messages[%u].role", m->index))
+        return SV("");
+    return canon_glue(rq, SV("<system>"), canon_join(rq, &m->parts, "\n\n"), SV("</system>"));
+}
+
+bool canon_mark_error(struct canon_request *rq, struct sv *text) {
+    if (sv_starts_nocase(*text, SV("error")))
+        return true;
+    *text = canon_glue(rq, SV("Error: "), *text, SV(""));
+    return canon_lose(rq, CANON_HINT, "is_error");
 }

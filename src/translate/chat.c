@@ -268,7 +268,8 @@ static bool read_choice(struct canon_request *rq, yyjson_val *v) {
         return true;
     if (allowed) {
         word = json_str(allowed, "mode");
-        canon_keep_tools(rq, json_get(allowed, "tools"));
+        if (!canon_keep_tools(rq, json_get(allowed, "tools")))
+            return false;
     }
     if (sv_eq(word, SV("auto")))
         rq->choice = CANON_CHOICE_AUTO;
@@ -317,6 +318,8 @@ static bool read_format(struct canon_request *rq, const struct canon_row *row, y
     rq->schema = json_get(inner, "schema");
     if (yyjson_is_bool(strict))
         rq->format_strict = yyjson_get_bool(strict) ? CANON_YES : CANON_NO;
+    if (canon_has(inner, "description") && !canon_lose(rq, CANON_HINT, "%s.json_schema.description", row->name))
+        return false;
     return yyjson_is_obj(rq->schema) || canon_bad(rq, "%s.json_schema.schema must be an object", row->name);
 }
 
@@ -415,7 +418,7 @@ bool chat_read(struct canon_request *rq, yyjson_val *body) {
     static const struct canon_row limits[] = { { "max_tokens", NULL, AT(max_output) }, { "max_completion_tokens", NULL, AT(max_output) } };
     yyjson_val *old = json_get(body, "max_tokens"), *now = json_get(body, "max_completion_tokens");
     rq->list = "messages";
-    if (!json_get(body, "messages"))
+    if (!canon_has(body, "messages"))
         return canon_bad(rq, "\"messages\" is missing");
     if (old && !yyjson_is_null(old) && !canon_row_limit(rq, &limits[0], old))
         return false;
@@ -505,16 +508,9 @@ static bool print_assistant(struct canon_request *rq, struct print *p, const str
     } else {
         canon_print_raw(p, "content", SV("null"));
     }
-    if (m->reasoning && m->reasoning->text.n) {
-        struct canon_parts texts = { 0 };
-        for (const struct canon_reasoning *r = m->reasoning; r; r = r->next) {
-            struct canon_part *part = canon_part(rq, &texts, CANON_TEXT, 0);
-            if (!part)
-                return false;
-            part->text = r->text;
-        }
-        print_str(p, rq->spec->quirks & TRANSLATE_Q_REASONING ? "reasoning" : "reasoning_content", canon_join(rq, &texts, "\n"));
-    }
+    struct sv thoughts = canon_thoughts(rq, m);
+    if (thoughts.n)
+        print_str(p, rq->spec->quirks & TRANSLATE_Q_REASONING ? "reasoning" : "reasoning_content", thoughts);
     if (!m->calls)
         return true;
     print_open(p, "tool_calls", '[');
@@ -524,18 +520,7 @@ static bool print_assistant(struct canon_request *rq, struct print *p, const str
         print_str(p, "type", SV("function"));
         print_open(p, "function", '{');
         print_str(p, "name", c->name);
-        if (c->is_custom) { /* free text travels as the one member of an object */
-            struct buf args = BUF_MAX(rq->spec->body_max);
-            struct print a = print_begin(&args);
-            print_open(&a, NULL, '{');
-            print_str(&a, "input", c->args);
-            print_close(&a, '}');
-            print_str(p, "arguments", buf_sv(&args));
-            p->to->failed = p->to->failed || args.failed;
-            buf_deinit(&args);
-        } else {
-            print_str(p, "arguments", c->args.n ? c->args : SV("{}"));
-        }
+        canon_print_args_text(rq, p, "arguments", c);
         print_close(p, '}');
         print_close(p, '}');
     }
@@ -546,16 +531,8 @@ static bool print_assistant(struct canon_request *rq, struct print *p, const str
 /* Tool messages hold text alone: pictures follow as a message of the user. */
 static bool print_result(struct canon_request *rq, struct print *p, const struct canon_message *m) {
     struct sv text = canon_join(rq, &m->parts, "\n");
-    if (m->is_error && !sv_starts_nocase(text, SV("error"))) {
-        char *marked = arena_alloc(rq->arena, text.n + 7);
-        if (!marked)
-            return canon_bad(rq, "out of memory");
-        memcpy(marked, "Error: ", 7);
-        memcpy(marked + 7, text.p, text.n);
-        text = (struct sv){ marked, text.n + 7 };
-        if (!canon_lose(rq, CANON_HINT, "is_error"))
-            return false;
-    }
+    if (m->is_error && !canon_mark_error(rq, &text))
+        return false;
     if (!has_only_text(&m->parts) && text.n == 0)
         text = SV("[attached below]");
     print_str(p, "tool_call_id", m->call_id);
@@ -567,8 +544,8 @@ static bool print_attached(struct canon_request *rq, struct print *p, const stru
     bool open = false;
     for (const struct canon_message *m = first; m != end; m = m->next) {
         for (const struct canon_part *part = m->parts.first; part; part = part->next) {
-            if (part->kind == CANON_TEXT || part->kind == CANON_REFUSAL)
-                continue;
+            if (part->text.n || part->kind == CANON_TEXT || part->kind == CANON_REFUSAL)
+                continue; /* stands in the result itself */
             if (!open) {
                 if (!canon_lose(rq, CANON_LOSS, "tool_result.image"))
                     return false;
@@ -594,12 +571,8 @@ static bool print_message(struct canon_request *rq, struct print *p, const struc
     print_open(p, NULL, '{');
     if (m->role == CANON_SYSTEM) { /* many templates take none but the first */
         print_str(p, "role", SV("user"));
-        struct sv text = canon_join(rq, &m->parts, "\n\n");
-        struct buf marked = BUF_MAX(rq->spec->body_max);
-        ok = buf_add(&marked, SV("<system>")) && buf_add(&marked, text) && buf_add(&marked, SV("</system>"));
-        print_str(p, "content", buf_sv(&marked));
-        buf_deinit(&marked);
-        ok = (ok || canon_bad(rq, "out of memory")) && canon_lose(rq, CANON_LOSS, "messages[%u].role", m->index);
+        print_str(p, "content", canon_system_marked(rq, m));
+        ok = rq->fault->code == ERR_NONE;
     } else {
         print_str(p, "role", sv_of(roles[m->role]));
         ok = m->role == CANON_TOOL        ? print_result(rq, p, m)
@@ -696,6 +669,19 @@ static void print_format(struct canon_request *rq, struct print *p) {
     print_close(p, '}');
 }
 
+/* Beside what the client tells the template itself. */
+static void print_no_thinking(struct canon_request *rq, struct print *p) {
+    yyjson_val *own = dialect_of(rq->spec->client)->family == FAMILY_OPENAI ? canon_take_extra(rq, "chat_template_kwargs") : NULL;
+    yyjson_val *key, *value;
+    size_t i, n;
+    print_open(p, "chat_template_kwargs", '{');
+    print_bool(p, "enable_thinking", false);
+    yyjson_obj_foreach(own, i, n, key, value)
+        if (!sv_eq(json_sv(key), SV("enable_thinking")))
+            openai_print_member(p, json_sv(key), value);
+    print_close(p, '}');
+}
+
 static void print_reasoning(struct canon_request *rq, struct print *p) {
     unsigned quirks = rq->spec->quirks;
     enum canon_effort effort = canon_effort_of(rq);
@@ -703,7 +689,7 @@ static void print_reasoning(struct canon_request *rq, struct print *p) {
         return;
     if (rq->think == CANON_NO) {
         if (quirks & TRANSLATE_Q_TEMPLATE_THINK)
-            canon_print_raw(p, "chat_template_kwargs", SV("{\"enable_thinking\":false}"));
+            print_no_thinking(rq, p);
         else
             print_str(p, "reasoning_effort", SV("none"));
         return;

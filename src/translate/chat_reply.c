@@ -32,30 +32,34 @@ static uint64_t hash(struct sv v) {
     return v.n ? h | 1 : 0;
 }
 
-/* Which call a fragment belongs to: by index, else a new id begins another, else it goes on with the last. */
-static int find_call(struct canon_reply *r, yyjson_val *fragment, struct sv id, size_t place) {
+static int add_call(struct canon_reply *r, int64_t index, struct sv id) {
     struct chat_decoder *d = r->decoder;
-    int64_t index = json_i64(fragment, "index", -1);
-    uint64_t h = hash(id);
-    if (index >= 0) {
-        for (unsigned i = 0; i < d->n; i++)
-            if (d->calls[i].index == index)
-                return (int)i;
-    } else if (h) {
-        for (unsigned i = 0; i < d->n; i++)
-            if (d->calls[i].id == h)
-                return (int)i;
-    } else if (d->n) {
-        return place < d->n && place > 0 ? (int)place : (int)d->n - 1;
-    }
     if (d->n == SLOTS_MAX) {
         canon_reply_fault(r, ERR_BAD_REPLY, "the runtime made more than %d tool calls at once", SLOTS_MAX);
         return -1;
     }
     d->calls[d->n].index = index;
-    d->calls[d->n].id = h;
+    d->calls[d->n].id = hash(id);
     d->calls[d->n].name_id = arena_sv(r->arena, id);
     return (int)d->n++;
+}
+
+/* Which call a fragment belongs to: by index, unless its id and name begin another (some runtimes number all of them 0); without
+ * index a new id or, where there is none, a name begins another; else it goes on with the last. */
+static int find_call(struct canon_reply *r, yyjson_val *fragment, struct sv id, bool has_name, size_t place) {
+    struct chat_decoder *d = r->decoder;
+    int64_t index = json_i64(fragment, "index", -1);
+    uint64_t h = hash(id);
+    if (index >= 0 || h) {
+        for (unsigned i = d->n; i--;) {
+            bool same_id = d->calls[i].id == h || !h || !d->calls[i].id;
+            if (index >= 0 ? d->calls[i].index == index && (same_id || !has_name) : d->calls[i].id == h)
+                return (int)i;
+        }
+    } else if (d->n && !has_name) {
+        return place < d->n && place > 0 ? (int)place : (int)d->n - 1;
+    }
+    return add_call(r, index, id);
 }
 
 static void read_args(struct canon_reply *r, unsigned slot, yyjson_val *args) {
@@ -72,13 +76,13 @@ static void read_args(struct canon_reply *r, unsigned slot, yyjson_val *args) {
     }
 }
 
-static void read_call(struct canon_reply *r, yyjson_val *fragment, size_t place) {
+static void read_call(struct canon_reply *r, yyjson_val *fragment, size_t place, bool is_whole) {
     struct chat_decoder *d = r->decoder;
     yyjson_val *what = json_get(fragment, "function");
     if (!what)
         what = json_get(fragment, "custom");
     struct sv name = json_str(what, "name");
-    int i = find_call(r, fragment, json_str(fragment, "id"), place);
+    int i = is_whole ? add_call(r, -1, json_str(fragment, "id")) : find_call(r, fragment, json_str(fragment, "id"), name.n, place);
     if (i < 0)
         return;
     if (!d->calls[i].begun) {
@@ -91,8 +95,8 @@ static void read_call(struct canon_reply *r, yyjson_val *fragment, size_t place)
     read_args(r, d->calls[i].slot, args ? args : json_get(what, "input"));
 }
 
-/* The members of a delta or a message. */
-static void read_message(struct canon_reply *r, yyjson_val *m) {
+/* The members of a delta, or of a message, in which no call is in pieces. */
+static void read_message(struct canon_reply *r, yyjson_val *m, bool is_whole) {
     yyjson_val *content = json_get(m, "content"), *calls = json_get(m, "tool_calls"), *one;
     struct sv thought = json_str(m, "reasoning_content");
     size_t i, n;
@@ -102,7 +106,7 @@ static void read_message(struct canon_reply *r, yyjson_val *m) {
         canon_emit_text(r, CANON_E_TEXT, json_str(one, "text"));
     canon_emit_text(r, CANON_E_REFUSAL, json_str(m, "refusal"));
     yyjson_arr_foreach(calls, i, n, one)
-        read_call(r, one, i);
+        read_call(r, one, i, is_whole);
     yyjson_val *function = json_get(m, "function_call");
     if (yyjson_is_obj(function)) {
         struct chat_decoder *d = r->decoder;
@@ -111,15 +115,15 @@ static void read_message(struct canon_reply *r, yyjson_val *m) {
             d->calls[0].begun = true;
             d->calls[0].slot = canon_emit_call(r, SV_NULL, json_str(function, "name"));
         }
-        if (d->n)
-            read_args(r, 0, json_get(function, "arguments"));
+        if (d->n && d->calls[0].begun)
+            read_args(r, d->calls[0].slot, json_get(function, "arguments"));
     }
 }
 
-static void read_choice(struct canon_reply *r, yyjson_val *choice, const char *member) {
+static void read_choice(struct canon_reply *r, yyjson_val *choice, bool is_whole) {
     yyjson_val *logprobs = json_get(json_get(choice, "logprobs"), "content");
     struct sv stop = json_str(choice, "stop_reason");
-    read_message(r, json_get(choice, member));
+    read_message(r, json_get(choice, is_whole ? "message" : "delta"), is_whole);
     if (yyjson_arr_size(logprobs))
         r->emit(r, &(struct canon_event){ .kind = CANON_E_LOGPROBS, .value = logprobs });
     if (!stop.n)
@@ -154,15 +158,15 @@ bool chat_decode(struct canon_reply *r, struct sv name, struct sv data) {
         return r->fault.code == ERR_NONE;
     }
     yyjson_doc *doc = canon_parse(r, data);
-    yyjson_val *root = yyjson_doc_get_root(doc), *error = json_get(root, "error");
-    if (doc && (error || sv_eq(name, SV("error"))) && !yyjson_is_null(error)) {
-        canon_reply_error(r, error ? error : root);
+    yyjson_val *root = yyjson_doc_get_root(doc), *error = canon_error_in(root, name);
+    if (error) {
+        canon_reply_error(r, error);
     } else if (doc) {
         if (!r->started)
             r->emit(r, &(struct canon_event){ .kind = CANON_E_START });
         canon_usage_openai(r, json_get(root, "usage"));
         read_timings(r, json_get(root, "timings"));
-        read_choice(r, first_choice(root), "delta");
+        read_choice(r, first_choice(root), false);
     }
     yyjson_doc_free(doc);
     return r->fault.code == ERR_NONE;
@@ -179,7 +183,7 @@ bool chat_decode_reply(struct canon_reply *r, yyjson_val *body) {
         return canon_reply_fault(r, ERR_BAD_REPLY, "the runtime's reply has no choices");
     canon_usage_openai(r, json_get(body, "usage"));
     read_timings(r, json_get(body, "timings"));
-    read_choice(r, choice, "message");
+    read_choice(r, choice, true);
     canon_emit_end(r);
     return r->fault.code == ERR_NONE;
 }
@@ -218,6 +222,8 @@ static void encode_text(struct canon_reply *r, const char *member, struct sv tex
 }
 
 static void encode_call(struct canon_reply *r, const struct canon_event *ev, bool begins) {
+    if (r->deprecated_functions && ev->slot > 0)
+        return; /* that form has room for one */
     struct print p = open_chunk(r);
     if (r->deprecated_functions) {
         print_open(&p, "function_call", '{');

@@ -106,9 +106,9 @@ bool completions_decode(struct canon_reply *r, struct sv name, struct sv data) {
         return r->fault.code == ERR_NONE;
     }
     yyjson_doc *doc = canon_parse(r, data);
-    yyjson_val *root = yyjson_doc_get_root(doc), *error = json_get(root, "error");
-    if (doc && (error || sv_eq(name, SV("error"))) && !yyjson_is_null(error))
-        canon_reply_error(r, error ? error : root);
+    yyjson_val *root = yyjson_doc_get_root(doc), *error = canon_error_in(root, name);
+    if (error)
+        canon_reply_error(r, error);
     else if (doc)
         read_choice(r, root);
     yyjson_doc_free(doc);

@@ -3,6 +3,7 @@
  * Vectors are not held: each goes from the runtime's reply to the client's as it is read, its numbers as they were written.
  * OpenAI never cuts an input short in silence, Ollama does unless told not to. Rules: the reference on dialect translation,
  * section 10.1. */
+#include <math.h>
 #include <sodium.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -39,6 +40,7 @@ static bool read_format(struct canon_request *rq, const struct canon_row *row, y
 
 static const struct canon_row openai_rows[] = {
     { "model", canon_row_skip, 0 },
+    { "stream", canon_row_skip, 0 },
     { "input", read_input, 0 },
     { "dimensions", canon_row_limit, AT(dimensions) },
     { "encoding_format", read_format, 0 },
@@ -65,6 +67,7 @@ static bool read_options(struct canon_request *rq, const struct canon_row *row, 
 
 static const struct canon_row ollama_rows[] = {
     { "model", canon_row_skip, 0 },
+    { "stream", canon_row_skip, 0 },
     { "input", read_input, 0 },
     { "prompt", read_input, 0 },
     { "truncate", canon_row_tri, AT(truncate) },
@@ -155,7 +158,7 @@ static bool decode_openai(struct canon_reply *r, yyjson_val *body) {
 static bool decode_ollama(struct canon_reply *r, yyjson_val *body) {
     yyjson_val *vectors = json_get(body, "embeddings"), *one;
     size_t i, n;
-    r->usage.input = json_i64(body, "prompt_eval_count", -1);
+    canon_count(&r->usage.input, body, "prompt_eval_count");
     if (!yyjson_is_arr(vectors))
         return canon_reply_fault(r, ERR_BAD_REPLY, "the runtime's reply has no \"embeddings\"");
     yyjson_arr_foreach(vectors, i, n, one)
@@ -211,6 +214,10 @@ static void print_floats(struct canon_reply *r, struct print *p, const char *nam
         uint32_t bits = (uint32_t)bytes[i] | (uint32_t)bytes[i + 1] << 8 | (uint32_t)bytes[i + 2] << 16 | (uint32_t)bytes[i + 3] << 24;
         float f;
         memcpy(&f, &bits, sizeof f);
+        if (!isfinite(f)) {
+            canon_reply_fault(r, ERR_BAD_REPLY, "the runtime's vector holds what is no number");
+            break;
+        }
         print_comma(p);
         buf_printf(p->to, "%.9g", (double)f);
     }
@@ -219,7 +226,9 @@ static void print_floats(struct canon_reply *r, struct print *p, const char *nam
 }
 
 static void print_vector(struct canon_reply *r, struct print *p, const char *name, yyjson_val *v) {
-    if (r->wants_base64 == yyjson_is_str(v))
+    if (!yyjson_is_arr(v) && !yyjson_is_str(v))
+        canon_reply_fault(r, ERR_BAD_REPLY, "the runtime's reply lacks a vector");
+    else if (r->wants_base64 == yyjson_is_str(v))
         canon_print_value(p, name, v);
     else if (r->wants_base64)
         print_base64(r, p, name, v);

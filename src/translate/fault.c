@@ -31,6 +31,7 @@ static struct sv code_of(yyjson_val *root) {
 static const struct sign {
     const char *text; /* part of the message or the code, whatever its case */
     enum err_code means;
+    const char *also; /* a second part, if one alone would say too little */
 } signs[] = {
     { "context_length_exceeded", ERR_CONTEXT },
     { "exceed_context_size", ERR_CONTEXT },
@@ -46,6 +47,7 @@ static const struct sign {
     { "max_new_tokens` must be <=", ERR_CONTEXT },
     { "context the overflows", ERR_CONTEXT },
     { "greater than the context length", ERR_CONTEXT },
+    { "must have less than", ERR_CONTEXT, "tokens" },
     { "does not support tools", ERR_PARAMETER },
     { "enable-auto-tool-choice", ERR_PARAMETER },
     { "tool-call-parser", ERR_PARAMETER },
@@ -57,6 +59,7 @@ static const struct sign {
     { "model_not_found", ERR_NO_MODEL },
     { "no running session found", ERR_NO_MODEL },
     { "model is not found", ERR_NO_MODEL },
+    { "model '", ERR_NO_MODEL, "not found" },
     { "loading model", ERR_UNAVAILABLE },
     { "model is loading", ERR_UNAVAILABLE },
     { "server busy", ERR_UNAVAILABLE },
@@ -83,7 +86,9 @@ static enum err_code by_status(int status) {
     case 409: return ERR_EXISTS;
     case 413: return ERR_TOO_LARGE;
     case 429: return ERR_LIMIT;
-    case 503: return ERR_UNAVAILABLE;
+    case 424: /* the text generation server, when its model fails */
+    case 503:
+    case 529: return ERR_UNAVAILABLE;
     case 504: return ERR_TIMEOUT;
     default:
         /* 401 and 403 are between Drover and the runtime: the client's key is fine */
@@ -91,14 +96,28 @@ static enum err_code by_status(int status) {
     }
 }
 
+/* "/a/b", also behind a quote, a bracket or an equals sign; "C:\\a". A name such as "org/model" is none. */
+static bool has_path(struct sv word) {
+    for (size_t i = 0; i < word.n; i++) {
+        char before = i ? word.p[i - 1] : '\'';
+        bool inside = (before >= '0' && before <= '9') || ((before | 0x20) >= 'a' && (before | 0x20) <= 'z') || before == '_' || before == '-' || before == '.';
+        if (word.p[i] == '/' && !inside && sv_find_char(sv_from(word, i + 1), '/') >= 0)
+            return true;
+        if (word.p[i] == '\\' && before == ':')
+            return true;
+    }
+    return sv_find(word, SV("://")) >= 0;
+}
+
 /* The text without words that look like paths or addresses of the runtime's machine. */
 static void clean(struct sv text, char *out, size_t size) {
-    struct sv word;
     size_t n = 0;
-    while (sv_next(&text, ' ', &word)) {
-        bool is_path = word.n > 1 && word.p[0] == '/' && sv_find_char(sv_from(word, 1), '/') >= 0;
-        bool is_url = sv_find(word, SV("://")) >= 0;
-        struct sv shown = is_path || is_url ? SV("...") : word;
+    while (text.n) {
+        size_t end = 0;
+        while (end < text.n && (unsigned char)text.p[end] > ' ')
+            end++;
+        struct sv word = sv_first(text, end), shown = has_path(word) ? SV("...") : word;
+        text = sv_from(text, end + 1);
         if (n + shown.n + 2 > size)
             break;
         if (n)
@@ -117,7 +136,8 @@ void translate_fault(int status, struct sv body, struct err *e) {
     char shown[TEXT_SHOWN];
     for (size_t i = 0; i < sizeof signs / sizeof signs[0]; i++) {
         struct sv part = sv_of(signs[i].text);
-        if (holds(sv_first(text, 4096), part) || holds(sv_first(code, 200), part)) {
+        struct sv also = sv_of(signs[i].also);
+        if ((holds(sv_first(text, 4096), part) && (!also.n || holds(sv_first(text, 4096), also))) || (!also.n && holds(sv_first(code, 200), part))) {
             means = signs[i].means;
             break;
         }

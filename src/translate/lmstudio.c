@@ -171,7 +171,7 @@ static const struct canon_row rows[] = {
 static bool chat1_read(struct canon_request *rq, yyjson_val *body) {
     rq->list = "input";
     rq->wants_usage = true;
-    if (!json_get(body, "input"))
+    if (!canon_has(body, "input"))
         return canon_bad(rq, "\"input\" is missing");
     return canon_members(rq, body, rows, true);
 }

@@ -55,8 +55,8 @@ static bool read_source(struct canon_request *rq, struct canon_part *p, yyjson_v
 static bool read_search_result(struct canon_request *rq, struct canon_parts *to, yyjson_val *block, uint32_t index) {
     size_t i, n;
     yyjson_val *one;
-    const char *head = canon_text(rq, "%.*s\n%.*s", SV_FMT(sv_first(json_str(block, "title"), 200)), SV_FMT(sv_first(json_str(block, "source"), 200)));
-    if (!canon_lose(rq, CANON_LOSS, "search_result") || !read_text(rq, to, sv_of(head), index))
+    struct sv head = canon_glue(rq, json_str(block, "title"), SV("\n"), json_str(block, "source"));
+    if (!canon_lose(rq, CANON_LOSS, "search_result") || !read_text(rq, to, head, index))
         return false;
     yyjson_arr_foreach(json_get(block, "content"), i, n, one)
         if (json_str(one, "text").n && !read_text(rq, to, json_str(one, "text"), index))
@@ -357,9 +357,9 @@ static const struct canon_row rows[] = {
 
 bool messages_read(struct canon_request *rq, yyjson_val *body) {
     rq->list = "messages";
-    if (!json_get(body, "messages"))
+    if (!canon_has(body, "messages"))
         return canon_bad(rq, "\"messages\" is missing");
-    if (!json_get(body, "max_tokens"))
+    if (!canon_has(body, "max_tokens"))
         return canon_bad(rq, "\"max_tokens\" is missing");
     if (!canon_members(rq, body, rows, true))
         return false;
@@ -473,85 +473,86 @@ static void print_calls(struct canon_request *rq, struct print *p, const struct 
     (void)rq;
 }
 
-static bool has_result(const struct canon_message *from, struct sv id) {
-    for (const struct canon_message *m = from; m && m->role == CANON_TOOL; m = m->next)
-        if (sv_eq(m->call_id, id))
-            return true;
-    return false;
-}
-
-/* Every call must be answered by the turn that follows it. */
-static void print_missing_results(struct print *p, const struct canon_message *assistant) {
-    for (const struct canon_call *c = assistant->calls; c; c = c->next) {
-        if (has_result(assistant->next, c->id))
-            continue;
-        print_open(p, NULL, '{');
-        print_str(p, "type", SV("tool_result"));
-        print_id(p, "tool_use_id", c->id);
-        print_str(p, "content", SV("no result recorded"));
-        print_close(p, '}');
-    }
-}
-
 static bool print_system_entry(struct canon_request *rq, struct print *p, const struct canon_message *m) {
-    if (!canon_lose(rq, CANON_LOSS, "messages[%u].role", m->index))
-        return false;
     print_open(p, NULL, '{');
     print_str(p, "type", SV("text"));
-    struct sv text = canon_join(rq, &m->parts, "\n\n");
-    struct buf marked = BUF_MAX(rq->spec->body_max);
-    buf_add(&marked, SV("<system>"));
-    buf_add(&marked, text);
-    buf_add(&marked, SV("</system>"));
-    print_str(p, "text", buf_sv(&marked));
-    p->to->failed = p->to->failed || marked.failed;
-    buf_deinit(&marked);
+    print_str(p, "text", canon_system_marked(rq, m));
     print_close(p, '}');
+    return rq->fault->code == ERR_NONE;
+}
+
+static bool print_said(struct canon_request *rq, struct print *p, const struct canon_message *m) {
+    print_thoughts(p, m);
+    if (!print_parts(rq, p, m))
+        return false;
+    print_calls(rq, p, m);
     return true;
+}
+
+/* The user's turn from `m` to `end`, which answers the assistant's from `asked` to `m`: exactly one result for each of its calls,
+ * then everything else. A second result of a call is said in words. */
+static bool print_answers(struct canon_request *rq, struct print *p, const struct canon_message *asked, const struct canon_message *m,
+                          const struct canon_message *end) {
+    bool ok = true;
+    for (const struct canon_message *one = m; one != end && ok; one = one->next) {
+        if (one->role == CANON_TOOL && !one->call->is_told) {
+            one->call->is_told = true;
+            one->call->teller = one;
+            ok = print_result(rq, p, one);
+        }
+    }
+    for (const struct canon_message *one = asked; one && one != m; one = one->next) {
+        for (struct canon_call *c = one->calls; c; c = c->next) {
+            if (c->is_told)
+                continue;
+            c->is_told = true;
+            print_open(p, NULL, '{');
+            print_str(p, "type", SV("tool_result"));
+            print_id(p, "tool_use_id", c->id);
+            print_str(p, "content", SV("no result recorded"));
+            print_close(p, '}');
+        }
+    }
+    for (const struct canon_message *one = m; one != end && ok; one = one->next)
+        if (one->role != CANON_TOOL || one->call->teller != one)
+            ok = one->role == CANON_SYSTEM ? print_system_entry(rq, p, one) : print_parts(rq, p, one);
+    return ok;
+}
+
+/* One turn; nothing when nothing is left of it. */
+static bool print_turn(struct canon_request *rq, struct print *p, bool assistant, const struct canon_message *asked,
+                       const struct canon_message *m, const struct canon_message *end) {
+    size_t was = p->to->n, empty;
+    bool ok = true;
+    print_open(p, NULL, '{');
+    print_str(p, "role", assistant ? SV("assistant") : SV("user"));
+    print_open(p, "content", '[');
+    empty = p->to->n;
+    if (!assistant)
+        ok = print_answers(rq, p, asked, m, end);
+    for (; assistant && ok && m != end; m = m->next)
+        ok = print_said(rq, p, m);
+    if (p->to->n == empty)
+        p->to->n = was;
+    else
+        buf_add(p->to, SV("]}"));
+    return ok;
 }
 
 /* Turns must alternate: what stands side by side on one side of the conversation is one turn. */
 static bool print_messages(struct canon_request *rq, struct print *p) {
-    const struct canon_message *m = rq->messages, *answered = NULL;
+    const struct canon_message *m = rq->messages, *end = m, *asked = NULL;
     print_open(p, "messages", '[');
-    while (m) {
+    for (; m; m = end) {
         bool assistant = m->role == CANON_ASSISTANT;
-        size_t was = p->to->n;
-        print_open(p, NULL, '{');
-        print_str(p, "role", assistant ? SV("assistant") : SV("user"));
-        print_open(p, "content", '[');
-        size_t empty = p->to->n;
-        if (!assistant && answered)
-            print_missing_results(p, answered);
-        for (answered = NULL; m && (m->role == CANON_ASSISTANT) == assistant; m = m->next) {
-            bool ok = true;
-            if (assistant) {
-                print_thoughts(p, m);
-                ok = print_parts(rq, p, m);
-                print_calls(rq, p, m);
-                if (m->calls)
-                    answered = m;
-            } else {
-                ok = m->role == CANON_TOOL     ? print_result(rq, p, m)
-                     : m->role == CANON_SYSTEM ? print_system_entry(rq, p, m)
-                                               : print_parts(rq, p, m);
-            }
-            if (!ok)
-                return false;
-        }
-        if (p->to->n == empty) { /* nothing left of it */
-            p->to->n = was;
-            continue;
-        }
-        buf_add(p->to, SV("]}"));
+        while (end && (end->role == CANON_ASSISTANT) == assistant)
+            end = end->next;
+        if (!print_turn(rq, p, assistant, asked, m, end))
+            return false;
+        asked = assistant ? m : NULL;
     }
-    if (answered) { /* the conversation ends with calls nobody answered */
-        print_open(p, NULL, '{');
-        print_str(p, "role", SV("user"));
-        print_open(p, "content", '[');
-        print_missing_results(p, answered);
-        buf_add(p->to, SV("]}"));
-    }
+    if (asked && !print_turn(rq, p, false, asked, NULL, NULL)) /* the conversation ends with calls nobody answered */
+        return false;
     print_close(p, ']');
     return true;
 }
@@ -566,6 +567,8 @@ static bool print_tools(struct canon_request *rq, struct print *p) {
         if (t->description.n)
             print_str(p, "description", t->description);
         canon_print_schema(p, "input_schema", t);
+        if (t->strict == CANON_YES && !t->is_custom)
+            print_bool(p, "strict", true);
         print_close(p, '}');
     }
     print_close(p, ']');
@@ -628,16 +631,44 @@ static bool lose_sampling(struct canon_request *rq) {
     return true;
 }
 
-static bool print_format(struct canon_request *rq, struct print *p) {
-    if (rq->format == CANON_FORMAT_JSON)
-        return canon_lose(rq, CANON_LOSS, "response_format");
-    if (rq->format != CANON_FORMAT_SCHEMA)
+static bool print_output(struct canon_request *rq, struct print *p) {
+    bool effort = rq->think == CANON_UNSET && rq->effort != CANON_EFFORT_UNSET; /* else it is told as a budget */
+    if (rq->format == CANON_FORMAT_JSON && !canon_lose(rq, CANON_LOSS, "response_format"))
+        return false;
+    if (rq->format != CANON_FORMAT_SCHEMA && !effort)
         return true;
     print_open(p, "output_config", '{');
-    print_open(p, "format", '{');
-    print_str(p, "type", SV("json_schema"));
-    canon_print_value(p, "schema", rq->schema);
-    buf_add(p->to, SV("}}"));
+    if (effort)
+        print_str(p, "effort", sv_of(canon_effort_name(rq->effort)));
+    if (rq->format == CANON_FORMAT_SCHEMA) {
+        print_open(p, "format", '{');
+        print_str(p, "type", SV("json_schema"));
+        canon_print_value(p, "schema", rq->schema);
+        print_close(p, '}');
+    }
+    print_close(p, '}');
+    return true;
+}
+
+/* Blanks alone are an error to this API. */
+static bool print_stop(struct canon_request *rq, struct print *p) {
+    bool open = false;
+    for (const struct canon_string *s = rq->stop; s; s = s->next) {
+        size_t blanks = 0;
+        while (blanks < s->text.n && memchr(" \t\r\n", s->text.p[blanks], 4))
+            blanks++;
+        if (blanks == s->text.n) {
+            if (!canon_lose(rq, CANON_LOSS, "stop"))
+                return false;
+            continue;
+        }
+        if (!open)
+            print_open(p, "stop_sequences", '[');
+        open = true;
+        print_str(p, NULL, s->text);
+    }
+    if (open)
+        print_close(p, ']');
     return true;
 }
 
@@ -659,7 +690,7 @@ bool messages_print(struct canon_request *rq, struct buf *out) {
     }
     if (system.n)
         print_str(&p, "system", system);
-    if (!print_messages(rq, &p) || (rq->tools && !print_tools(rq, &p)) || !print_thinking(rq, &p) || !print_format(rq, &p) ||
+    if (!print_messages(rq, &p) || (rq->tools && !print_tools(rq, &p)) || !print_thinking(rq, &p) || !print_output(rq, &p) ||
         !lose_sampling(rq))
         return false;
     double t = rq->temperature ? yyjson_get_num(rq->temperature) : 0;
@@ -672,12 +703,8 @@ bool messages_print(struct canon_request *rq, struct buf *out) {
     }
     canon_print_value(&p, "top_p", rq->top_p);
     canon_print_value(&p, "top_k", rq->top_k);
-    if (rq->stop) {
-        print_open(&p, "stop_sequences", '[');
-        for (const struct canon_string *s = rq->stop; s; s = s->next)
-            print_str(&p, NULL, s->text);
-        print_close(&p, ']');
-    }
+    if (!print_stop(rq, &p))
+        return false;
     print_bool(&p, "stream", rq->stream);
     if (!openai_print_extra(rq, &p, FAMILY_ANTHROPIC))
         return false;

@@ -10,8 +10,6 @@
 
 /* --- decoding ----------------------------------------------------------------------------------------------------- */
 
-enum { BLOCKS_MAX = 1024 };
-
 struct messages_decoder {
     struct sv input;          /* of the open call, as its block began; for calls without fragments */
     int64_t call;             /* slot of the open call, -1: none */
@@ -26,20 +24,15 @@ static bool start_decoder(struct canon_reply *r) {
     return d;
 }
 
-static void count(int64_t *to, yyjson_val *of, const char *name) {
-    int64_t n = json_i64(of, name, -1);
-    if (n >= 0)
-        *to = n;
-}
-
 /* Cached tokens stand beside input_tokens here and within it in the canonical form. */
 static void read_usage(struct canon_reply *r, yyjson_val *usage) {
     struct canon_usage *u = &r->usage;
-    int64_t fresh = json_i64(usage, "input_tokens", -1);
-    count(&u->cache_read, usage, "cache_read_input_tokens");
-    count(&u->cache_write, usage, "cache_creation_input_tokens");
-    count(&u->output, usage, "output_tokens");
-    count(&u->reasoning, json_get(usage, "output_tokens_details"), "thinking_tokens");
+    int64_t fresh = -1;
+    canon_count(&fresh, usage, "input_tokens");
+    canon_count(&u->cache_read, usage, "cache_read_input_tokens");
+    canon_count(&u->cache_write, usage, "cache_creation_input_tokens");
+    canon_count(&u->output, usage, "output_tokens");
+    canon_count(&u->reasoning, json_get(usage, "output_tokens_details"), "thinking_tokens");
     if (fresh >= 0)
         u->input = fresh + (u->cache_read > 0 ? u->cache_read : 0) + (u->cache_write > 0 ? u->cache_write : 0);
 }
@@ -64,17 +57,24 @@ static struct sv args_text(struct canon_reply *r, yyjson_val *input) {
     return copy;
 }
 
+static void end_block(struct canon_reply *r) {
+    struct messages_decoder *d = r->decoder;
+    if (d->call < 0)
+        return;
+    if (!d->has_fragments)
+        canon_emit_args(r, (unsigned)d->call, d->input.n ? d->input : SV("{}"));
+    r->emit(r, &(struct canon_event){ .kind = CANON_E_CALL_END, .slot = (unsigned)d->call });
+    d->call = -1;
+}
+
 static void begin_block(struct canon_reply *r, yyjson_val *block) {
     struct messages_decoder *d = r->decoder;
     struct sv type = json_str(block, "type");
+    end_block(r); /* in case the one before was left open */
     canon_emit_text(r, CANON_E_TEXT, json_str(block, "text"));
     canon_emit_text(r, CANON_E_REASONING, json_str(block, "thinking"));
     if (!sv_eq(type, SV("tool_use")))
         return;
-    if (r->n_slots >= BLOCKS_MAX) {
-        canon_reply_fault(r, ERR_BAD_REPLY, "the runtime made more than %d tool calls", BLOCKS_MAX);
-        return;
-    }
     d->input = args_text(r, json_get(block, "input"));
     d->has_fragments = false;
     d->call = canon_emit_call(r, json_str(block, "id"), json_str(block, "name"));
@@ -90,16 +90,6 @@ static void add_delta(struct canon_reply *r, yyjson_val *delta) {
         d->has_fragments = true;
         canon_emit_args(r, (unsigned)d->call, fragment);
     }
-}
-
-static void end_block(struct canon_reply *r) {
-    struct messages_decoder *d = r->decoder;
-    if (d->call < 0)
-        return;
-    if (!d->has_fragments)
-        canon_emit_args(r, (unsigned)d->call, d->input.n ? d->input : SV("{}"));
-    r->emit(r, &(struct canon_event){ .kind = CANON_E_CALL_END, .slot = (unsigned)d->call });
-    d->call = -1;
 }
 
 static bool decode(struct canon_reply *r, struct sv name, struct sv data) {
@@ -125,6 +115,7 @@ static bool decode(struct canon_reply *r, struct sv name, struct sv data) {
         read_stop(r, json_get(root, "delta"));
         read_usage(r, json_get(root, "usage"));
     } else if (sv_eq(type, SV("message_stop"))) {
+        end_block(r);
         canon_emit_end(r);
     }
     yyjson_doc_free(doc);
@@ -132,6 +123,7 @@ static bool decode(struct canon_reply *r, struct sv name, struct sv data) {
 }
 
 static bool decode_end(struct canon_reply *r) {
+    end_block(r);
     canon_emit_end(r); /* a stop reason without message_stop is enough */
     return r->fault.code == ERR_NONE;
 }
@@ -154,11 +146,12 @@ static bool decode_reply(struct canon_reply *r, yyjson_val *body) {
 
 enum { WAITING_MAX = 1 << 20 }; /* bytes of one call's pieces that wait for another call to end */
 
-struct waiting_call {
-    struct waiting_call *next;
+struct waiting {
+    struct waiting *next, *next_call;
+    enum canon_event_kind kind; /* CANON_E_CALL; CANON_E_TEXT and CANON_E_REASONING: what was said in the middle of a call */
     unsigned slot;
     struct sv id, name;
-    struct buf args;
+    struct buf text;            /* of a call: its arguments */
     bool is_complete;
 };
 
@@ -167,7 +160,7 @@ struct messages_encoder {
     unsigned index;           /* of the open block, or of the next */
     unsigned slot;            /* of the open call */
     struct sv signature;
-    struct waiting_call *waiting;
+    struct waiting *waiting, *last_waiting, *calls, *last_call;
 
     /* The open call's JSON: complete when depth is back at 0 outside of strings. */
     unsigned depth;
@@ -176,8 +169,8 @@ struct messages_encoder {
 
 static void free_waiting(void *arg) {
     struct messages_encoder *n = arg;
-    for (struct waiting_call *w = n->waiting; w; w = w->next)
-        buf_deinit(&w->args);
+    for (struct waiting *w = n->waiting; w; w = w->next)
+        buf_deinit(&w->text);
 }
 
 static bool begin(struct canon_reply *r) {
@@ -222,6 +215,7 @@ static const char *stop_reason(const struct canon_reply *r) {
     case CANON_FILTERED:
     case CANON_REFUSED: return "refusal";
     case CANON_PAUSED: return "pause_turn";
+    case CANON_STOP: return r->has_refusal ? "refusal" : "end_turn";
     default: return "end_turn";
     }
 }
@@ -293,7 +287,7 @@ static void close_block(struct canon_reply *r) {
 static void encode_text(struct canon_reply *r, bool thinking, struct sv text) {
     struct messages_encoder *n = r->encoder;
     unsigned want = thinking ? OPEN_THINKING : OPEN_TEXT;
-    if (n->open != want) {
+    if (n->open != want || (thinking && n->signature.n)) { /* what was signed is at its end */
         close_block(r);
         struct print p = open_block(r, thinking ? "thinking" : "text");
         print_str(&p, thinking ? "thinking" : "text", SV(""));
@@ -349,56 +343,90 @@ static void add_args(struct canon_reply *r, struct sv text) {
     encode_delta(r, "input_json_delta", "partial_json", text);
 }
 
+static bool is_busy(const struct messages_encoder *n) {
+    return n->open == OPEN_CALL && !n->is_complete;
+}
+
 /* The next ones that wait, as long as the open one is complete (or, at the end, in any case). */
 static void promote(struct canon_reply *r, bool all) {
     struct messages_encoder *n = r->encoder;
-    while (n->waiting && (all || n->open != OPEN_CALL || n->is_complete)) {
-        struct waiting_call *w = n->waiting;
+    while (n->waiting && (all || !is_busy(n))) {
+        struct waiting *w = n->waiting;
         n->waiting = w->next;
-        open_call(r, w->slot, w->id, w->name);
-        if (w->args.n)
-            add_args(r, buf_sv(&w->args));
-        n->is_complete = n->is_complete || w->is_complete;
-        buf_deinit(&w->args);
+        if (w->kind != CANON_E_CALL) {
+            encode_text(r, w->kind == CANON_E_REASONING, buf_sv(&w->text));
+        } else {
+            n->calls = w->next_call;
+            open_call(r, w->slot, w->id, w->name);
+            if (w->text.n)
+                add_args(r, buf_sv(&w->text));
+            n->is_complete = n->is_complete || w->is_complete;
+        }
+        buf_deinit(&w->text);
     }
 }
 
-static struct waiting_call *waiting(struct messages_encoder *n, unsigned slot) {
-    struct waiting_call *w = n->waiting;
+static struct waiting *waiting_call(const struct messages_encoder *n, unsigned slot) {
+    struct waiting *w = n->calls;
     while (w && w->slot != slot)
-        w = w->next;
+        w = w->next_call;
     return w;
 }
 
-static void let_wait(struct canon_reply *r, const struct canon_event *ev) {
+static struct waiting *let_wait(struct canon_reply *r, enum canon_event_kind kind, const struct canon_event *ev) {
     struct messages_encoder *n = r->encoder;
-    struct waiting_call *w = ARENA_NEW(r->arena, struct waiting_call), **to = &n->waiting;
+    struct waiting *w = ARENA_NEW(r->arena, struct waiting);
     if (!w) {
         canon_reply_fault(r, ERR_NO_MEMORY, "out of memory");
-        return;
+        return NULL;
     }
+    w->kind = kind;
     w->slot = ev->slot;
     w->id = arena_sv(r->arena, ev->id);
     w->name = arena_sv(r->arena, ev->name);
-    buf_init(&w->args, WAITING_MAX);
-    while (*to)
-        to = &(*to)->next;
-    *to = w;
+    buf_init(&w->text, kind == CANON_E_CALL ? (size_t)WAITING_MAX : r->spec->reply_max);
+    if (n->waiting)
+        n->last_waiting->next = w;
+    else
+        n->waiting = w;
+    n->last_waiting = w;
+    if (kind != CANON_E_CALL)
+        return w;
+    if (n->calls)
+        n->last_call->next_call = w;
+    else
+        n->calls = w;
+    n->last_call = w;
+    return w;
+}
+
+/* What is said while the arguments of a call are being written comes behind it. */
+static void encode_said(struct canon_reply *r, const struct canon_event *ev) {
+    struct messages_encoder *n = r->encoder;
+    enum canon_event_kind kind = ev->kind == CANON_E_REASONING ? CANON_E_REASONING : CANON_E_TEXT;
+    promote(r, false);
+    if (!is_busy(n)) {
+        encode_text(r, kind == CANON_E_REASONING, ev->text);
+        return;
+    }
+    struct waiting *w = n->waiting && n->last_waiting->kind == kind ? n->last_waiting : let_wait(r, kind, ev);
+    if (w && canon_hold(r, ev->text.n) && !buf_add(&w->text, ev->text))
+        canon_reply_fault(r, ERR_NO_MEMORY, "out of memory");
 }
 
 static void encode_call(struct canon_reply *r, const struct canon_event *ev) {
-    struct messages_encoder *n = r->encoder;
-    if (n->open == OPEN_CALL && !n->is_complete)
-        let_wait(r, ev);
+    promote(r, false);
+    if (is_busy(r->encoder))
+        let_wait(r, CANON_E_CALL, ev);
     else
         open_call(r, ev->slot, ev->id, ev->name);
 }
 
 static void encode_args(struct canon_reply *r, const struct canon_event *ev) {
     struct messages_encoder *n = r->encoder;
-    struct waiting_call *w = waiting(n, ev->slot);
+    struct waiting *w = waiting_call(n, ev->slot);
     if (w) {
-        if (!buf_add(&w->args, ev->text))
+        if (canon_hold(r, ev->text.n) && !buf_add(&w->text, ev->text))
             canon_reply_fault(r, ERR_BAD_REPLY, "the runtime mixes the arguments of several tool calls; more than %d bytes of one would have "
                               "to wait", WAITING_MAX);
     } else if (n->open == OPEN_CALL && n->slot == ev->slot) {
@@ -409,7 +437,7 @@ static void encode_args(struct canon_reply *r, const struct canon_event *ev) {
 
 static void encode_call_end(struct canon_reply *r, unsigned slot) {
     struct messages_encoder *n = r->encoder;
-    struct waiting_call *w = waiting(n, slot);
+    struct waiting *w = waiting_call(n, slot);
     if (w)
         w->is_complete = true;
     else if (n->open == OPEN_CALL && n->slot == slot)
@@ -434,13 +462,10 @@ static void encode(struct canon_reply *r, const struct canon_event *ev) {
     struct messages_encoder *n = r->encoder;
     switch (ev->kind) {
     case CANON_E_START: encode_start(r); break;
-    case CANON_E_REASONING: encode_text(r, true, ev->text); break;
     case CANON_E_SIGNATURE: n->signature = arena_sv(r->arena, ev->text); break;
+    case CANON_E_REASONING:
     case CANON_E_TEXT:
-    case CANON_E_REFUSAL:
-        promote(r, true);
-        encode_text(r, false, ev->text);
-        break;
+    case CANON_E_REFUSAL: encode_said(r, ev); break;
     case CANON_E_CALL: encode_call(r, ev); break;
     case CANON_E_ARGS: encode_args(r, ev); break;
     case CANON_E_CALL_END: encode_call_end(r, ev->slot); break;
@@ -452,7 +477,7 @@ static void encode(struct canon_reply *r, const struct canon_event *ev) {
 /* --- encoding: a whole reply -------------------------------------------------------------------------------------- */
 
 static bool is_json(struct sv text) {
-    yyjson_doc *doc = json_parse(text);
+    yyjson_doc *doc = json_parse_exact(text);
     bool ok = doc || text.n == 0;
     yyjson_doc_free(doc);
     return ok;

@@ -48,8 +48,8 @@ static void chat_goes_over_to_messages(void **state) {
            "{\"model\":\"native-model\",\"max_tokens\":9,\"system\":\"S\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},"
            "{\"type\":\"text\",\"text\":\"b\"}]},{\"role\":\"assistant\",\"content\":[{\"type\":\"tool_use\",\"id\":\"c1\",\"name\":\"f\",\"input\":"
            "{\"__invalid_json\":\"{bad\"}},{\"type\":\"tool_use\",\"id\":\"c2\",\"name\":\"g\",\"input\":{}}]},{\"role\":\"user\",\"content\":["
-           "{\"type\":\"tool_result\",\"tool_use_id\":\"c2\",\"content\":\"no result recorded\"},{\"type\":\"tool_result\",\"tool_use_id\":\"c1\","
-           "\"content\":[{\"type\":\"text\",\"text\":\"r\"}]},{\"type\":\"text\",\"text\":\"c\"}]}],\"temperature\":1,\"stream\":false}"
+           "{\"type\":\"tool_result\",\"tool_use_id\":\"c1\",\"content\":[{\"type\":\"text\",\"text\":\"r\"}]},{\"type\":\"tool_result\","
+           "\"tool_use_id\":\"c2\",\"content\":\"no result recorded\"},{\"type\":\"text\",\"text\":\"c\"}]}],\"temperature\":1,\"stream\":false}"
            "\ndegraded: seed, temperature");
     try_is(try_request(LLM_CHAT, LLM_SPEAKS_ANTHROPIC, "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"logprobs\":true}"),
            "! unsupported_parameter: \"logprobs\" cannot be translated for this model's runtime");

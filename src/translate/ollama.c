@@ -185,7 +185,7 @@ static bool read_options(struct canon_request *rq, const struct canon_row *row, 
 }
 
 static bool refuse(struct canon_request *rq, const struct canon_row *row, yyjson_val *v) {
-    if (yyjson_is_str(v) && yyjson_get_len(v) == 0)
+    if ((yyjson_is_str(v) || yyjson_is_arr(v)) && yyjson_get_len(v) == 0)
         return true;
     return canon_cannot(rq, "\"%s\" is not available on this model's runtime", row->name);
 }
@@ -207,7 +207,7 @@ static const struct canon_row chat_rows[] = { COMMON_ROWS, { "messages", read_me
 bool ollama_read_chat(struct canon_request *rq, yyjson_val *body) {
     rq->list = "messages";
     rq->wants_usage = true;
-    if (!json_get(body, "messages"))
+    if (!canon_has(body, "messages"))
         return canon_bad(rq, "\"messages\" is missing");
     return canon_members(rq, body, chat_rows, true);
 }
@@ -221,6 +221,8 @@ static const struct canon_row generate_rows[] = {
     { "raw", canon_row_skip, 0 },
     { "template", refuse, 0 },
     { "context", refuse, 0 },
+    { "messages", canon_row_skip, 0 }, /* no members of this API: they must not meet those of a chat it becomes */
+    { "tools", canon_row_skip, 0 },
     { 0 },
 };
 
@@ -297,10 +299,10 @@ static bool print_common(struct canon_request *rq, struct print *p) {
         print_str(p, "format", SV("json"));
     else if (rq->format == CANON_FORMAT_SCHEMA)
         canon_print_value(p, "format", rq->schema);
-    if (rq->think != CANON_UNSET && !(quirks & TRANSLATE_Q_NO_THINK)) {
+    if ((rq->think != CANON_UNSET || effort != CANON_EFFORT_UNSET) && !(quirks & TRANSLATE_Q_NO_THINK)) {
         static const char *const words[] = { [CANON_MINIMAL] = "low", [CANON_LOW] = "low", [CANON_MEDIUM] = "medium",
                                              [CANON_HIGH] = "high",   [CANON_XHIGH] = "max", [CANON_MAX] = "max" };
-        if (rq->think == CANON_YES && effort != CANON_EFFORT_UNSET && rq->think_budget < 0)
+        if (rq->think != CANON_NO && effort != CANON_EFFORT_UNSET && rq->think_budget < 0)
             print_str(p, "think", sv_of(words[effort]));
         else
             print_bool(p, "think", rq->think == CANON_YES);
@@ -318,7 +320,7 @@ static bool print_common(struct canon_request *rq, struct print *p) {
     return openai_print_extra(rq, p, FAMILY_OLLAMA);
 }
 
-/* Text and pictures of one message: this API keeps them apart, so what stands between is lost unless the message is split. */
+/* Text and pictures of one message. */
 static bool print_content(struct canon_request *rq, struct print *p, const struct canon_message *m) {
     bool open = false;
     for (const struct canon_part *part = m->parts.first; part; part = part->next)
@@ -326,11 +328,8 @@ static bool print_content(struct canon_request *rq, struct print *p, const struc
             return canon_cannot(rq, "%s is %s, which this model's runtime does not take", canon_where(rq, m, part),
                                 part->kind == CANON_AUDIO ? "audio" : "a document that is not text");
     struct sv text = canon_join(rq, &m->parts, "\n\n");
-    if (m->is_error && !sv_starts_nocase(text, SV("error"))) {
-        text = sv_of(canon_text(rq, "Error: %.*s", SV_FMT(sv_first(text, 400))));
-        if (!canon_lose(rq, CANON_HINT, "is_error"))
-            return false;
-    }
+    if (m->is_error && !canon_mark_error(rq, &text))
+        return false;
     print_str(p, "content", text);
     for (const struct canon_part *part = m->parts.first; part; part = part->next) {
         if (part->kind != CANON_IMAGE)
@@ -351,14 +350,35 @@ static bool print_content(struct canon_request *rq, struct print *p, const struc
     return true;
 }
 
+/* Takes parts off the front, up to where text and pictures would have to mix: this API keeps them apart in a message. */
+static struct canon_parts cut(struct canon_parts *rest) {
+    struct canon_parts head = { .first = rest->first };
+    bool has[2] = { false, false };
+    struct canon_part *p = rest->first;
+    for (bool was = false; p; p = p->next) {
+        bool image = p->kind == CANON_IMAGE;
+        if (has[image] && was != image)
+            break;
+        has[image] = true;
+        was = image;
+        head.last = p;
+        head.n++;
+    }
+    *rest = (struct canon_parts){ p, p ? rest->last : NULL, rest->n - head.n };
+    if (head.last)
+        head.last->next = NULL;
+    return head;
+}
+
 static bool print_message(struct canon_request *rq, struct print *p, const struct canon_message *m) {
     static const char *const roles[] = { [CANON_SYSTEM] = "system", [CANON_USER] = "user", [CANON_ASSISTANT] = "assistant", [CANON_TOOL] = "tool" };
     print_open(p, NULL, '{');
     print_str(p, "role", sv_of(roles[m->role]));
     if (!print_content(rq, p, m))
         return false;
-    if (m->reasoning && m->reasoning->text.n)
-        print_str(p, "thinking", m->reasoning->text);
+    struct sv thoughts = canon_thoughts(rq, m);
+    if (thoughts.n)
+        print_str(p, "thinking", thoughts);
     if (m->calls) {
         print_open(p, "tool_calls", '[');
         for (const struct canon_call *c = m->calls; c; c = c->next) {
@@ -410,9 +430,25 @@ static bool print_messages(struct canon_request *rq, struct print *p) {
         print_str(p, "content", system);
         print_close(p, '}');
     }
-    for (const struct canon_message *m = rq->messages; m; m = m->next)
-        if (!print_message(rq, p, m))
-            return false;
+    for (const struct canon_message *m = rq->messages; m; m = m->next) {
+        struct canon_message piece = *m;
+        struct canon_parts rest = m->parts;
+        if (m->role == CANON_SYSTEM && dialect_of(rq->spec->client)->family != FAMILY_OLLAMA) {
+            print_open(p, NULL, '{'); /* templates may drop all but the first */
+            print_str(p, "role", SV("user"));
+            print_str(p, "content", canon_system_marked(rq, m));
+            print_close(p, '}');
+            if (rq->fault->code != ERR_NONE)
+                return false;
+            continue;
+        }
+        do {
+            if (m->role == CANON_USER)
+                piece.parts = cut(&rest);
+            if (!print_message(rq, p, &piece))
+                return false;
+        } while (m->role == CANON_USER && rest.first);
+    }
     print_close(p, ']');
     return true;
 }

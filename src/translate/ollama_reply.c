@@ -7,13 +7,10 @@
 /* --- decoding ----------------------------------------------------------------------------------------------------- */
 
 static void read_counts(struct canon_reply *r, yyjson_val *line) {
-    int64_t input = json_i64(line, "prompt_eval_count", -1), output = json_i64(line, "eval_count", -1);
     int64_t load = json_i64(line, "load_duration", -1), prompt = json_i64(line, "prompt_eval_duration", -1),
             eval = json_i64(line, "eval_duration", -1);
-    if (input >= 0)
-        r->usage.input = input;
-    if (output >= 0)
-        r->usage.output = output;
+    canon_count(&r->usage.input, line, "prompt_eval_count");
+    canon_count(&r->usage.output, line, "eval_count");
     r->load_us = load >= 0 ? load / 1000 : -1;
     r->prompt_us = prompt >= 0 ? prompt / 1000 : -1;
     r->output_us = eval >= 0 ? eval / 1000 : -1;
@@ -58,10 +55,9 @@ static void read_line(struct canon_reply *r, yyjson_val *line) {
 }
 
 static bool decode(struct canon_reply *r, struct sv name, struct sv data) {
-    (void)name;
     yyjson_doc *doc = canon_parse(r, data);
-    yyjson_val *root = yyjson_doc_get_root(doc), *error = json_get(root, "error");
-    if (doc && error && !yyjson_is_null(error))
+    yyjson_val *root = yyjson_doc_get_root(doc), *error = canon_error_in(root, name);
+    if (error)
         canon_reply_error(r, error);
     else if (doc)
         read_line(r, root);
@@ -154,7 +150,7 @@ static void print_call(struct print *p, unsigned index, struct sv id, struct sv 
 }
 
 static bool is_cut_off(const struct canon_reply *r, struct sv args) {
-    yyjson_doc *doc = json_parse(args);
+    yyjson_doc *doc = json_parse_exact(args);
     bool whole = doc || !args.n;
     yyjson_doc_free(doc);
     return !whole && r->finish == CANON_LENGTH;
@@ -191,9 +187,12 @@ static void wait_for_args(struct canon_reply *r, const struct canon_event *ev) {
 
 static void add_args(struct canon_reply *r, const struct canon_event *ev) {
     struct ollama_encoder *n = r->encoder;
-    for (struct waiting_args *w = n->calls; w; w = w->next)
-        if (w->slot == ev->slot && !buf_add(&w->text, ev->text))
-            canon_reply_fault(r, ERR_BAD_REPLY, "a tool call's arguments are larger than limits.upstream.reply");
+    struct waiting_args *w = n->last; /* nearly always */
+    if (w && w->slot != ev->slot)
+        for (w = n->calls; w && w->slot != ev->slot;)
+            w = w->next;
+    if (w && canon_hold(r, ev->text.n) && !buf_add(&w->text, ev->text))
+        canon_reply_fault(r, ERR_NO_MEMORY, "out of memory");
 }
 
 static void print_counts(struct canon_reply *r, struct print *p) {

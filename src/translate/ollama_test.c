@@ -100,7 +100,7 @@ static void a_stream_of_lines_is_read(void **state) {
     }
     free(got);
     try_is(try_stream(LLM_CHAT, LLM_SPEAKS_OLLAMA, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}", "{\"error\":\"model 'x' not found\"}\n"),
-           "! upstream_bad_reply: model 'x' not found");
+           "! model_not_found: model 'x' not found");
     try_holds(try_stream(LLM_CHAT, LLM_SPEAKS_OLLAMA, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}", LINE("\"message\":{\"content\":\"x\"}")),
               "\"message\":\"the runtime ended its answer without saying why\"");
 }

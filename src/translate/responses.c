@@ -158,7 +158,7 @@ static bool read_reasoning(struct items *s, yyjson_val *v, uint32_t i) {
 
 /* A name within a namespace travels with it. */
 static struct sv full_name(struct canon_request *rq, struct sv space, struct sv name) {
-    return space.n ? sv_of(canon_text(rq, "%.*s__%.*s", SV_FMT(sv_first(space, 100)), SV_FMT(sv_first(name, 200)))) : name;
+    return space.n ? canon_glue(rq, space, SV("__"), name) : name;
 }
 
 static bool read_call(struct items *s, yyjson_val *v, uint32_t i, bool custom) {
@@ -272,7 +272,8 @@ static bool read_choice(struct canon_request *rq, yyjson_val *v) {
         return true;
     if (sv_eq(type, SV("allowed_tools"))) {
         word = json_str(v, "mode");
-        canon_keep_tools(rq, json_get(v, "tools"));
+        if (!canon_keep_tools(rq, json_get(v, "tools")))
+            return false;
     }
     if (sv_eq(word, SV("auto")))
         rq->choice = CANON_CHOICE_AUTO;
@@ -286,7 +287,7 @@ static bool read_choice(struct canon_request *rq, yyjson_val *v) {
         return canon_cannot(rq, "tool_choice.type \"%.*s\" is not available on this model's runtime", SV_FMT(sv_first(type, 40)));
     else
         return canon_bad(rq, "\"tool_choice\" must be \"none\", \"auto\", \"required\" or an object that names a tool");
-    rq->choice_name = json_str(v, "name");
+    rq->choice_name = full_name(rq, json_str(v, "namespace"), json_str(v, "name"));
     return rq->choice != CANON_CHOICE_NAMED || rq->choice_name.n || canon_bad(rq, "tool_choice.name must be a string");
 }
 
@@ -406,7 +407,7 @@ bool responses_read(struct canon_request *rq, yyjson_val *body) {
     struct sv instructions = json_str(body, "instructions");
     rq->list = "input";
     rq->wants_usage = true;
-    if (!json_get(body, "input"))
+    if (!canon_has(body, "input"))
         return canon_bad(rq, "\"input\" is missing");
     if (instructions.n && !read_text(rq, &rq->system, CANON_TEXT, instructions, 0))
         return false;
@@ -488,13 +489,20 @@ static bool print_parts(struct canon_request *rq, struct print *p, const struct 
     return true;
 }
 
-static void print_call(struct print *p, const struct canon_call *c) {
+static void print_call(struct canon_request *rq, struct print *p, const struct canon_call *c) {
     print_open(p, NULL, '{');
-    print_str(p, "type", c->is_custom ? SV("custom_tool_call") : SV("function_call"));
+    print_str(p, "type", SV("function_call"));
     print_str(p, "call_id", c->id);
     print_str(p, "name", c->name);
-    print_str(p, c->is_custom ? "input" : "arguments", c->args.n || c->is_custom ? c->args : SV("{}"));
+    canon_print_args_text(rq, p, "arguments", c);
     print_close(p, '}');
+}
+
+static bool has_only_text(const struct canon_parts *parts) {
+    for (const struct canon_part *p = parts->first; p; p = p->next)
+        if (!p->text.n)
+            return false;
+    return true;
 }
 
 static bool print_message(struct canon_request *rq, struct print *p, const struct canon_message *m) {
@@ -503,15 +511,21 @@ static bool print_message(struct canon_request *rq, struct print *p, const struc
         print_open(p, NULL, '{');
         print_str(p, "type", SV("function_call_output"));
         print_str(p, "call_id", m->call_id);
-        if (!print_parts(rq, p, m, "output"))
+        if (m->is_error && has_only_text(&m->parts)) {
+            struct sv text = canon_join(rq, &m->parts, "\n");
+            if (!canon_mark_error(rq, &text))
+                return false;
+            print_str(p, "output", text);
+        } else if (!print_parts(rq, p, m, "output") || (m->is_error && !canon_lose(rq, CANON_HINT, "is_error"))) {
             return false;
+        }
         print_close(p, '}');
         return true;
     }
     for (const struct canon_reasoning *r = m->reasoning; r; r = r->next) {
         if (!r->text.n)
             continue;
-        buf_add(p->to, p->to->p[p->to->n - 1] == '[' ? SV("") : SV(","));
+        print_comma(p);
         buf_add(p->to, SV("{\"type\":\"reasoning\",\"summary\":[],\"content\":[{\"type\":\"reasoning_text\",\"text\":"));
         buf_add_json(p->to, r->text);
         buf_add(p->to, SV("}]}"));
@@ -525,7 +539,7 @@ static bool print_message(struct canon_request *rq, struct print *p, const struc
         print_close(p, '}');
     }
     for (const struct canon_call *c = m->calls; c; c = c->next)
-        print_call(p, c);
+        print_call(rq, p, c);
     return true;
 }
 

@@ -17,7 +17,7 @@ struct responses_decoder {
         struct sv item;  /* its id, or empty */
         int64_t index;   /* its output_index, or -1 */
         unsigned slot;
-        bool has_args;
+        bool has_args, ended;
     } calls[CALLS_MAX];
     unsigned n;
     bool has_reasoning_text;
@@ -52,7 +52,7 @@ static void begin_call(struct canon_reply *r, yyjson_val *item, int64_t index) {
 
 static void add_args(struct canon_reply *r, int i, struct sv text) {
     struct responses_decoder *d = r->decoder;
-    if (i < 0 || !text.n)
+    if (i < 0 || !text.n || d->calls[i].ended)
         return;
     d->calls[i].has_args = true;
     canon_emit_args(r, d->calls[i].slot, text);
@@ -67,16 +67,20 @@ static void end_call(struct canon_reply *r, yyjson_val *item, int64_t index) {
     begin_call(r, item, index);
     int i = find_call(d, json_str(item, "id"), index);
     struct sv args = json_str(item, "arguments");
-    if (i < 0)
+    if (i < 0 || d->calls[i].ended)
         return;
     if (!d->calls[i].has_args)
         add_args(r, i, args.n ? args : json_str(item, "input"));
+    d->calls[i].ended = true;
     r->emit(r, &(struct canon_event){ .kind = CANON_E_CALL_END, .slot = d->calls[i].slot });
 }
 
-static void end_response(struct canon_reply *r, yyjson_val *response) {
+/* What its last event is called counts when it does not say its status. */
+static void end_response(struct canon_reply *r, yyjson_val *response, struct sv otherwise) {
     struct sv status = json_str(response, "status"), why = json_str(json_get(response, "incomplete_details"), "reason");
     yyjson_val *error = json_get(response, "error");
+    if (!status.n)
+        status = otherwise;
     canon_usage_openai(r, json_get(response, "usage"));
     if (sv_eq(status, SV("failed")) || sv_eq(status, SV("cancelled"))) {
         if (error && !yyjson_is_null(error))
@@ -111,6 +115,10 @@ static bool decode(struct canon_reply *r, struct sv name, struct sv data) {
             end_call(r, item, index);
     } else if (sv_eq(type, SV("response.function_call_arguments.delta")) || sv_eq(type, SV("response.custom_tool_call_input.delta"))) {
         add_args(r, find_call(d, json_str(root, "item_id"), index), delta);
+    } else if (sv_eq(type, SV("response.function_call_arguments.done"))) {
+        int i = find_call(d, json_str(root, "item_id"), index);
+        if (i >= 0 && !d->calls[i].has_args)
+            add_args(r, i, json_str(root, "arguments"));
     } else if (sv_eq(type, SV("response.output_text.delta"))) {
         canon_emit_text(r, CANON_E_TEXT, delta);
         if (yyjson_arr_size(json_get(root, "logprobs")))
@@ -124,7 +132,7 @@ static bool decode(struct canon_reply *r, struct sv name, struct sv data) {
     } else if (sv_eq(type, SV("response.refusal.delta"))) {
         canon_emit_text(r, CANON_E_REFUSAL, delta);
     } else if (sv_eq(type, SV("response.completed")) || sv_eq(type, SV("response.incomplete")) || sv_eq(type, SV("response.failed"))) {
-        end_response(r, json_get(root, "response"));
+        end_response(r, json_get(root, "response"), sv_from(type, sizeof "response." - 1));
     } else if (sv_eq(type, SV("error"))) {
         canon_reply_error(r, json_get(root, "error") ? json_get(root, "error") : root);
     }
@@ -149,8 +157,10 @@ static void read_texts(struct canon_reply *r, enum canon_event_kind kind, yyjson
 
 static bool decode_reply(struct canon_reply *r, yyjson_val *body) {
     size_t i, n;
-    yyjson_val *item;
-    yyjson_arr_foreach(json_get(body, "output"), i, n, item) {
+    yyjson_val *item, *output = json_get(body, "output");
+    if (!yyjson_is_arr(output) && !json_str(body, "status").n)
+        return canon_reply_fault(r, ERR_BAD_REPLY, "the runtime's reply has no output");
+    yyjson_arr_foreach(output, i, n, item) {
         struct sv type = json_str(item, "type");
         if (is_call(type))
             end_call(r, item, (int64_t)i);
@@ -159,7 +169,7 @@ static bool decode_reply(struct canon_reply *r, yyjson_val *body) {
         else
             read_texts(r, CANON_E_TEXT, json_get(item, "content"));
     }
-    end_response(r, body);
+    end_response(r, body, SV("completed"));
     return r->fault.code == ERR_NONE;
 }
 
@@ -168,7 +178,7 @@ static bool decode_reply(struct canon_reply *r, yyjson_val *body) {
 struct responses_encoder {
     uint64_t seq;
     unsigned n_items;
-    uint64_t begun_s;
+    struct canon_block *text; /* the item that is open and no call: there is one at most */
 };
 
 static bool begin(struct canon_reply *r) {
@@ -178,18 +188,19 @@ static bool begin(struct canon_reply *r) {
     return r->encoder && r->id.p;
 }
 
-static bool is_custom(const struct canon_reply *r, const struct canon_block *b) {
-    const struct canon_tool *t = b->kind == CANON_E_CALL ? canon_tool_named(r, b->name) : NULL;
-    return t && t->is_custom;
+static bool is_custom(const struct canon_block *b) {
+    return b->tool && b->tool->is_custom;
 }
 
-static const char *item_prefix(const struct canon_reply *r, const struct canon_block *b) {
-    return b->kind == CANON_E_REASONING ? "rs_" : b->kind != CANON_E_CALL ? "msg_" : is_custom(r, b) ? "ctc_" : "fc_";
+/* Gives a block its id, and a call the tool it means. */
+static void name_item(struct canon_reply *r, struct canon_block *b) {
+    b->tool = b->kind == CANON_E_CALL ? canon_tool_named(r, b->name) : NULL;
+    b->item = canon_new_id(r, b->kind == CANON_E_REASONING ? "rs_" : b->kind != CANON_E_CALL ? "msg_" : is_custom(b) ? "ctc_" : "fc_");
 }
 
 /* Name and namespace as the client defined them. */
-static void print_call_name(const struct canon_reply *r, struct print *p, const struct canon_block *b) {
-    const struct canon_tool *t = canon_tool_named(r, b->name);
+static void print_call_name(struct print *p, const struct canon_block *b) {
+    const struct canon_tool *t = b->tool;
     struct sv name = t ? t->name : b->name;
     if (t && t->space.n) {
         print_str(p, "namespace", t->space);
@@ -208,6 +219,10 @@ static struct sv sealed(struct canon_reply *r, struct sv text) {
     return (struct sv){ to, seal + n - 1 };
 }
 
+static struct sv logprobs_of(const struct canon_reply *r, const struct canon_block *b) {
+    return sv_from(sv_first(buf_sv(&r->logprobs_json), b->logprobs_end), b->logprobs);
+}
+
 /* One part: "output_text", "refusal", "reasoning_text" or "summary_text", with what it holds so far. */
 static void print_part(struct canon_reply *r, struct print *p, const char *name, const struct canon_block *b, struct sv text) {
     const char *type = b->kind == CANON_E_REFUSAL ? "refusal" : b->kind == CANON_E_TEXT ? "output_text" : r->wants_summary ? "summary_text"
@@ -219,7 +234,7 @@ static void print_part(struct canon_reply *r, struct print *p, const char *name,
         canon_print_raw(p, "annotations", SV("[]"));
         print_open(p, "logprobs", '[');
         if (text.n)
-            buf_add(p->to, buf_sv(&r->logprobs_json));
+            buf_add(p->to, logprobs_of(r, b));
         print_close(p, ']');
     }
     print_close(p, '}');
@@ -233,11 +248,11 @@ static void print_item(struct canon_reply *r, struct print *p, const char *name,
     print_str(p, "id", b->item);
     switch (b->kind) {
     case CANON_E_CALL:
-        print_str(p, "type", is_custom(r, b) ? SV("custom_tool_call") : SV("function_call"));
+        print_str(p, "type", is_custom(b) ? SV("custom_tool_call") : SV("function_call"));
         print_str(p, "status", sv_of(status));
         print_str(p, "call_id", b->id);
-        print_call_name(r, p, b);
-        if (is_custom(r, b))
+        print_call_name(p, b);
+        if (is_custom(b))
             print_str(p, "input", full ? canon_custom_input(r, text) : SV(""));
         else
             print_str(p, "arguments", full && !text.n ? SV("{}") : text);
@@ -318,7 +333,7 @@ static void print_response(struct canon_reply *r, struct print *p, const char *n
     }
     print_str(p, "model", r->model);
     print_open(p, "output", '[');
-    for (const struct canon_block *b = r->blocks; b && over; b = b->next)
+    for (const struct canon_block *b = r->blocks; b && b->item.n && over; b = b->next) /* the last may not have begun */
         print_item(r, p, NULL, b, fault || (b == r->last_block && !sv_eq(sv_of(status), SV("completed"))) ? "incomplete" : "completed");
     print_close(p, ']');
     print_comma(p);
@@ -369,7 +384,7 @@ static bool sums_up(const struct canon_reply *r, const struct canon_block *b) {
 
 static void open_item(struct canon_reply *r, struct canon_block *b) {
     struct responses_encoder *n = r->encoder;
-    b->item = canon_new_id(r, item_prefix(r, b));
+    name_item(r, b);
     b->index = n->n_items++;
     struct print p = open_event(r, "response.output_item.added");
     print_int(&p, "output_index", b->index);
@@ -377,6 +392,7 @@ static void open_item(struct canon_reply *r, struct canon_block *b) {
     close_event(&p);
     if (b->kind == CANON_E_CALL)
         return;
+    n->text = b;
     p = open_of(r, sums_up(r, b) ? "response.reasoning_summary_part.added" : "response.content_part.added", b);
     print_part(r, &p, "part", b, SV(""));
     close_event(&p);
@@ -392,7 +408,7 @@ static const char *const kinds[][2] = { /* delta, done */
 static const char *event_type(const struct canon_reply *r, const struct canon_block *b, bool done) {
     if (sums_up(r, b))
         return done ? "response.reasoning_summary_text.done" : "response.reasoning_summary_text.delta";
-    if (is_custom(r, b))
+    if (is_custom(b))
         return done ? "response.custom_tool_call_input.done" : "response.custom_tool_call_input.delta";
     return kinds[b->kind][done];
 }
@@ -408,20 +424,20 @@ static void encode_delta(struct canon_reply *r, const struct canon_block *b, str
 static void encode_done(struct canon_reply *r, const struct canon_block *b) {
     struct sv text = buf_sv(&b->text);
     struct print p;
-    if (is_custom(r, b)) {
+    if (is_custom(b)) {
         text = canon_custom_input(r, text);
         encode_delta(r, b, text);
     }
     p = open_of(r, event_type(r, b, true), b);
-    if (b->kind == CANON_E_CALL && !is_custom(r, b)) {
-        print_call_name(r, &p, b);
+    if (b->kind == CANON_E_CALL && !is_custom(b)) {
+        print_call_name(&p, b);
         print_str(&p, "arguments", text.n ? text : SV("{}"));
     } else {
         print_str(&p, b->kind == CANON_E_CALL ? "input" : b->kind == CANON_E_REFUSAL ? "refusal" : "text", text);
     }
     if (b->kind == CANON_E_TEXT) {
         print_open(&p, "logprobs", '[');
-        buf_add(r->out, buf_sv(&r->logprobs_json));
+        buf_add(r->out, logprobs_of(r, b));
         print_close(&p, ']');
     }
     close_event(&p);
@@ -445,43 +461,51 @@ static void close_item(struct canon_reply *r, struct canon_block *b) {
 }
 
 /* Texts are told one after another; calls may stay open side by side. */
-static void close_texts(struct canon_reply *r, const struct canon_block *but) {
-    for (struct canon_block *b = r->blocks; b; b = b->next)
-        if (b != but && b->kind != CANON_E_CALL)
-            close_item(r, b);
+static void close_text(struct canon_reply *r) {
+    struct responses_encoder *n = r->encoder;
+    if (n->text)
+        close_item(r, n->text);
+    n->text = NULL;
 }
 
 static void encode_text(struct canon_reply *r, struct sv text) {
     struct canon_block *b = r->last_block; /* translate.c added the text to it */
     if (!b->item.n) {
-        close_texts(r, b);
+        close_text(r);
         open_item(r, b);
     }
     encode_delta(r, b, text);
 }
 
-static struct canon_block *block_of(struct canon_reply *r, unsigned slot) {
-    struct canon_block *b = r->blocks;
-    while (b && !(b->kind == CANON_E_CALL && b->slot == slot))
-        b = b->next;
-    return b;
-}
-
 static void encode_call(struct canon_reply *r, const struct canon_event *ev) {
-    struct canon_block *b = block_of(r, ev->slot);
+    struct canon_block *b = canon_call_block(r, ev->slot);
     if (!b)
         return;
     if (ev->kind == CANON_E_CALL) {
-        close_texts(r, NULL);
+        close_text(r);
         open_item(r, b);
-    } else if (ev->kind == CANON_E_ARGS && !is_custom(r, b)) {
+    } else if (ev->kind == CANON_E_ARGS && !is_custom(b)) {
         encode_delta(r, b, ev->text);
     } else if (ev->kind == CANON_E_CALL_END) {
         close_item(r, b);
     }
 }
 
+/* An answer without anything is told as a message without text. */
+static bool add_nothing(struct canon_reply *r) {
+    if (r->blocks)
+        return true;
+    struct canon_block *b = ARENA_NEW(r->arena, struct canon_block);
+    if (!b)
+        return canon_reply_fault(r, ERR_NO_MEMORY, "out of memory");
+    b->kind = CANON_E_TEXT;
+    r->blocks = r->last_block = b;
+    return true;
+}
+
 static void encode_end(struct canon_reply *r) {
+    if (!r->blocks && add_nothing(r))
+        open_item(r, r->blocks);
     for (struct canon_block *b = r->blocks; b; b = b->next)
         close_item(r, b);
     const char *status = final_status(r);
@@ -511,8 +535,10 @@ static void encode_fault(struct canon_reply *r, const struct err *e) {
 
 static void print_reply(struct canon_reply *r) {
     struct print p = print_begin(r->out);
+    if (!add_nothing(r))
+        return;
     for (struct canon_block *b = r->blocks; b; b = b->next)
-        b->item = canon_new_id(r, item_prefix(r, b));
+        name_item(r, b);
     print_response(r, &p, NULL, final_status(r), NULL);
 }
 

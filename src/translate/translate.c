@@ -8,6 +8,7 @@
 
 #include "llm/print.h"
 #include "translate/canon.h"
+#include "translate/lift.h"
 #include "translate/think.h"
 
 struct translate {
@@ -19,6 +20,10 @@ struct translate {
     bool in_tags;                /* TRANSLATE_REASONING_SHOW: the opening tag is out */
     struct buf degraded;
     enum canon_kind kind;
+    struct lift *lift;           /* in the arena; NULL: the whole body was translated */
+    struct sv *pieces;           /* of the runtime's body; in the arena */
+    unsigned n_pieces;
+    bool is_told;                /* the client knows how it ended */
 };
 
 /* --- the dialects ------------------------------------------------------------------------------------------------- */
@@ -69,7 +74,8 @@ unsigned translate_through(enum llm_api client) {
 
 static const struct dialect *choose(const struct translate_spec *spec, enum canon_kind kind) {
     const struct dialect *own = dialect_of(spec->client);
-    if ((spec->speaks & llm_speaks(spec->client)) && own->print)
+    bool other_kind = spec->client == LLM_OLLAMA_GENERATE && kind == CANON_CHAT; /* its messages need the API that has them */
+    if ((spec->speaks & llm_speaks(spec->client)) && own->print && !other_kind)
         return own;
     for (const enum llm_api *api = orders[kind]; *api != LLM_NONE; api++) {
         const struct dialect *d = spec->speaks & llm_speaks(*api) ? dialect_of(*api) : NULL;
@@ -81,22 +87,23 @@ static const struct dialect *choose(const struct translate_spec *spec, enum cano
 
 /* --- the request -------------------------------------------------------------------------------------------------- */
 
-/* The client's body with the slug's members: defaults where it has none, forced ones in any case. */
+/* The client's body with the slug's members: defaults where it has none, forced ones in any case. NULL: memory is out. */
 static yyjson_doc *amend(yyjson_doc *doc, struct sv defaults, struct sv forced) {
-    yyjson_doc *was[2] = { json_parse(defaults), json_parse(forced) }, *out = NULL;
+    yyjson_doc *was[2] = { json_parse_exact(defaults), json_parse_exact(forced) }, *out = NULL;
     yyjson_mut_doc *mut = yyjson_doc_mut_copy(doc, &json_heap);
     yyjson_mut_val *root = yyjson_mut_doc_get_root(mut);
+    bool ok = (was[0] || !defaults.n) && (was[1] || !forced.n) && root;
     size_t i, n;
     yyjson_val *key, *value;
-    for (int force = 0; force < 2 && root; force++) {
+    for (int force = 0; force < 2 && ok; force++) {
         yyjson_obj_foreach(yyjson_doc_get_root(was[force]), i, n, key, value) {
             if (yyjson_mut_obj_getn(root, yyjson_get_str(key), yyjson_get_len(key)) && !force)
                 continue;
-            yyjson_mut_val *name = yyjson_val_mut_copy(mut, key);
-            yyjson_mut_obj_put(root, name, yyjson_val_mut_copy(mut, value));
+            yyjson_mut_val *name = yyjson_val_mut_copy(mut, key), *copy = yyjson_val_mut_copy(mut, value);
+            ok = ok && name && copy && (yyjson_mut_obj_put(root, name, copy) || !yyjson_mut_is_obj(root));
         }
     }
-    if (root)
+    if (ok)
         out = yyjson_mut_doc_imut_copy(mut, &json_heap);
     yyjson_mut_doc_free(mut);
     yyjson_doc_free(was[0]);
@@ -114,6 +121,8 @@ static bool keep_tools(struct translate *t, const struct canon_request *rq) {
         copy->name = arena_sv(&t->arena, tool->name);
         copy->space = arena_sv(&t->arena, tool->space);
         copy->is_custom = tool->is_custom;
+        if (!copy->name.p || !copy->space.p)
+            return false;
         *to = copy;
         to = &copy->next;
     }
@@ -161,18 +170,64 @@ static bool read_and_print(struct translate *t, struct canon_request *rq, struct
                 rq->kind == CANON_PROMPT ? "bare prompts (completions without a chat template)" : "requests of this kind");
         return false;
     }
+    if (!t->lift)
+        buf_reserve(out, t->spec.body.n + t->spec.body.n / 16 + 512); /* about what it will be; too little is no harm */
     if (!t->runtime->print(rq, out) || rq->fault->code != ERR_NONE)
         return false;
     if (out->failed)
         return err_set(rq->fault, ERR_TOO_LARGE, "the request is too large once it is translated (limit %zu bytes)", t->spec.body_max);
-    if (!keep(t, rq))
-        return err_no_memory(rq->fault);
     return true;
+}
+
+/* The printed body as what is to be sent. False: texts that were lifted cannot be put back, or memory is out. */
+static bool cut(struct translate *t, struct buf *out) {
+    t->pieces = ARENA_ARRAY(&t->arena, struct sv, t->lift ? 2 * t->lift->n + 1 : 1);
+    if (!t->pieces)
+        return false;
+    if (t->lift) {
+        t->n_pieces = lift_pieces(t->lift, buf_sv(out), t->pieces);
+    } else {
+        t->pieces[0] = buf_sv(out);
+        t->n_pieces = 1;
+    }
+    return t->n_pieces > 0;
+}
+
+/* Long texts go around the translation where there are any; those a response repeats do not. */
+static yyjson_doc *parse(struct translate *t, bool lifts) {
+    enum { WORTH_IT = 2 * LIFT_MIN };
+    const struct translate_spec *spec = &t->spec;
+    struct sv only = spec->client == LLM_RESPONSES ? SV("input") : SV_NULL;
+    struct buf small = BUF_MAX(spec->body_max);
+    t->lift = lifts && spec->body.n >= WORTH_IT ? ARENA_NEW(&t->arena, struct lift) : NULL;
+    if (t->lift && !lift_body(t->lift, spec->body, only, spec->seed, &small))
+        t->lift = NULL;
+    yyjson_doc *doc = json_parse_exact(t->lift ? buf_sv(&small) : spec->body);
+    buf_deinit(&small);
+    return doc && (spec->defaults.n || spec->forced.n) ? amend(doc, spec->defaults, spec->forced) : doc;
+}
+
+static bool translate_body(struct translate *t, bool lifts, struct buf *out, struct err *fault) {
+    struct arena arena;
+    arena_init(&arena, t->spec.body_max, NULL);
+    struct canon_request rq = { .arena = &arena, .spec = &t->spec, .max_output = -1, .think_budget = -1, .top_logprobs = -1,
+                                .num_ctx = -1, .dimensions = -1, .degraded = &t->degraded, .fault = fault };
+    rq.doc = parse(t, lifts);
+    bool ok = rq.doc ? t->client && read_and_print(t, &rq, out) : err_no_memory(fault);
+    if (ok && !cut(t, out) && t->lift) { /* a printer cut a text short: the plain way */
+        buf_reset(out);
+        buf_reset(&t->degraded);
+        ok = translate_body(t, false, out, fault);
+    } else if (ok && (!t->n_pieces || !keep(t, &rq))) {
+        ok = err_no_memory(fault);
+    }
+    yyjson_doc_free(rq.doc);
+    arena_deinit(&arena);
+    return ok;
 }
 
 struct translate *translate_new(const struct translate_spec *spec, struct buf *out, struct err *e) {
     struct err fault = { 0 };
-    struct arena arena;
     struct translate *t = mem_new(sizeof *t);
     if (!t) {
         err_no_memory(e);
@@ -182,22 +237,18 @@ struct translate *translate_new(const struct translate_spec *spec, struct buf *o
     t->client = dialect_of(spec->client);
     arena_init(&t->arena, spec->reply_max, NULL);
     buf_init(&t->degraded, 4096);
-    arena_init(&arena, spec->body_max, NULL);
-    struct canon_request rq = { .arena = &arena, .spec = &t->spec, .max_output = -1, .think_budget = -1, .top_logprobs = -1,
-                                .num_ctx = -1, .dimensions = -1, .degraded = &t->degraded, .fault = &fault };
-    rq.doc = json_parse_exact(spec->body);
-    if (rq.doc && (spec->defaults.n || spec->forced.n))
-        rq.doc = amend(rq.doc, spec->defaults, spec->forced);
-    bool ok = rq.doc ? t->client && read_and_print(t, &rq, out) : err_no_memory(&fault);
-    yyjson_doc_free(rq.doc);
-    arena_deinit(&arena);
-    if (ok)
+    if (translate_body(t, true, out, &fault))
         return t;
     if (fault.code == ERR_NONE)
         err_no_memory(&fault);
     *e = fault;
     translate_free(t);
     return NULL;
+}
+
+struct sv *translate_pieces(const struct translate *t, unsigned *ret_n) {
+    *ret_n = t->n_pieces;
+    return t->pieces;
 }
 
 void translate_free(struct translate *t) {
@@ -238,10 +289,7 @@ bool translate_is_over(const struct translate *t) {
 static void collect(struct canon_reply *r, const struct canon_event *ev) {
     struct canon_block *b = r->last_block;
     switch (ev->kind) {
-    case CANON_E_ARGS:
-        for (b = r->blocks; b && !(b->kind == CANON_E_CALL && b->slot == ev->slot);)
-            b = b->next;
-        break;
+    case CANON_E_ARGS: b = canon_call_block(r, ev->slot); break;
     case CANON_E_SIGNATURE:
         if (b && b->kind == CANON_E_REASONING)
             b->signature = arena_sv(r->arena, ev->text);
@@ -249,7 +297,7 @@ static void collect(struct canon_reply *r, const struct canon_event *ev) {
     case CANON_E_REASONING:
     case CANON_E_TEXT:
     case CANON_E_REFUSAL:
-        if (b && b->kind == ev->kind)
+        if (b && b->kind == ev->kind && !b->signature.n)
             break;
         /* fall through */
     case CANON_E_CALL:
@@ -266,23 +314,32 @@ static void collect(struct canon_reply *r, const struct canon_event *ev) {
         else
             r->blocks = b;
         r->last_block = b;
+        if (b->kind != CANON_E_CALL)
+            break;
+        if (r->last_call)
+            r->last_call->next_call = b;
+        else
+            r->calls = b;
+        r->last_call = b;
         break;
     default:
         return;
     }
-    r->held += ev->text.n;
-    if (r->held > r->spec->reply_max)
-        canon_reply_fault(r, ERR_BAD_REPLY, "the answer is larger than limits.upstream.reply (%zu bytes)", r->spec->reply_max);
-    else if (!b || !buf_add(&b->text, ev->text))
+    if (canon_hold(r, ev->text.n) && (!b || !buf_add(&b->text, ev->text)))
         canon_reply_fault(r, ERR_NO_MEMORY, "out of memory");
 }
 
 static void collect_logprobs(struct canon_reply *r, yyjson_val *entries) {
-    size_t i, n;
+    struct canon_block *b = r->last_block && r->last_block->kind == CANON_E_TEXT ? r->last_block : NULL;
+    size_t i, n, was = r->logprobs_json.n;
     yyjson_val *one;
     struct print p = { &r->logprobs_json, 0 };
     yyjson_arr_foreach(entries, i, n, one)
         canon_print_value(&p, NULL, one);
+    if (b && !b->logprobs_end)
+        b->logprobs = was ? was + 1 : 0; /* behind the comma */
+    if (b)
+        b->logprobs_end = r->logprobs_json.n;
     if (r->logprobs_json.failed)
         canon_reply_fault(r, ERR_BAD_REPLY, "the log probabilities are larger than limits.upstream.reply");
 }
@@ -337,6 +394,10 @@ static bool is_extra_call(const struct canon_reply *r, const struct canon_event 
 
 static void refine(struct canon_reply *r, const struct canon_event *ev) {
     struct translate *t = CONTAINER(r, struct translate, reply);
+    const struct canon_tool *tool = ev->kind == CANON_E_CALL ? canon_tool_named(r, ev->name) : NULL;
+    struct canon_event named = *ev;
+    if (tool) /* a runtime may have written it another way */
+        named.name = tool->name;
     if (r->ended)
         return;
     switch (ev->kind) {
@@ -350,8 +411,10 @@ static void refine(struct canon_reply *r, const struct canon_event *ev) {
         else
             deliver_text(t, ev->kind, ev->text);
         break;
-    case CANON_E_REASONING:
     case CANON_E_REFUSAL:
+        r->has_refusal = true;
+        /* fall through */
+    case CANON_E_REASONING:
         deliver_text(t, ev->kind, ev->text);
         break;
     case CANON_E_SIGNATURE:
@@ -362,7 +425,7 @@ static void refine(struct canon_reply *r, const struct canon_event *ev) {
     case CANON_E_ARGS:
     case CANON_E_CALL_END:
         think_end(&t->think, on_thought, t);
-        if (is_extra_call(r, ev))
+        if (is_extra_call(r, ev) || ev->slot >= r->n_slots)
             break;
         if (t->in_tags)
             deliver_text(t, CANON_E_TEXT, SV_NULL);
@@ -370,7 +433,7 @@ static void refine(struct canon_reply *r, const struct canon_event *ev) {
         r->text_bytes += ev->text.n;
         if (!r->first_us)
             r->first_us = r->now_us;
-        deliver(t, ev);
+        deliver(t, &named);
         break;
     case CANON_E_LOGPROBS:
         if (r->logprobs)
@@ -391,7 +454,8 @@ static void refine(struct canon_reply *r, const struct canon_event *ev) {
 
 /* --- the reply ---------------------------------------------------------------------------------------------------- */
 
-static bool settled(struct translate *t, struct buf *out, struct err *e) {
+/* Says whether all is well. What did not get into out as a whole is taken out of it again: it was `was` bytes long before. */
+static bool settled(struct translate *t, struct buf *out, size_t was, struct err *e) {
     struct canon_reply *r = &t->reply;
     if (r->fault.code == ERR_NONE && t->arena.overflow)
         canon_reply_fault(r, ERR_BAD_REPLY, "the answer is larger than limits.upstream.reply (%zu bytes)", t->spec.reply_max);
@@ -399,6 +463,8 @@ static bool settled(struct translate *t, struct buf *out, struct err *e) {
         canon_reply_fault(r, ERR_NO_MEMORY, "out of memory");
     if (r->fault.code == ERR_NONE)
         return true;
+    if (out->failed || r->ended)
+        out->n = was;
     *e = r->fault;
     return false;
 }
@@ -407,46 +473,55 @@ bool translate_event(struct translate *t, struct sv name, struct sv data, uint64
     struct canon_reply *r = &t->reply;
     r->now_us = now_us;
     r->out = out;
-    if (r->ended || r->fault.code != ERR_NONE)
-        return settled(t, out, e);
-    t->runtime->decode(r, name, data);
-    return settled(t, out, e);
+    size_t was = out->n;
+    if (!r->ended && r->fault.code == ERR_NONE && sv_trim(data).n)
+        t->runtime->decode(r, name, data);
+    return settled(t, out, was, e);
 }
 
 bool translate_end(struct translate *t, uint64_t now_us, struct buf *out, struct err *e) {
     struct canon_reply *r = &t->reply;
     r->now_us = now_us;
     r->out = out;
+    size_t was = out->n;
     if (!r->ended && r->fault.code == ERR_NONE)
         t->runtime->decode_end(r);
     if (!r->ended && r->fault.code == ERR_NONE)
         canon_reply_fault(r, ERR_BAD_REPLY, "the runtime broke its answer off");
     if (r->fault.code == ERR_NONE && !r->is_stream && t->kind != CANON_EMBED)
         t->client->print_reply(r);
-    return settled(t, out, e);
+    return settled(t, out, was, e);
 }
 
 bool translate_reply(struct translate *t, struct sv body, uint64_t now_us, struct buf *out, struct err *e) {
     struct canon_reply *r = &t->reply;
     r->now_us = now_us;
     r->out = out;
+    size_t was = out->n;
     yyjson_doc *doc = t->kind == CANON_EMBED ? canon_parse_raw(r, body) : canon_parse(r, body);
-    yyjson_val *root = yyjson_doc_get_root(doc), *error = json_get(root, "error");
-    if (error && !yyjson_is_null(error))
+    yyjson_val *root = yyjson_doc_get_root(doc), *error = canon_error_in(root, SV_NULL);
+    if (error)
         canon_reply_error(r, error);
     else if (doc)
         t->runtime->decode_reply(r, root);
     bool ok = r->fault.code != ERR_NONE || translate_end(t, now_us, out, e);
     yyjson_doc_free(doc);
-    return ok && settled(t, out, e);
+    return ok && settled(t, out, was, e);
 }
 
 void translate_fail(struct translate *t, const struct err *e, struct buf *out) {
     struct canon_reply *r = &t->reply;
+    size_t was = out->n;
+    if (t->is_told || (r->ended && r->fault.code == ERR_NONE))
+        return;
     r->out = out;
+    r->ended = t->is_told = true;
     if (t->client->encode_fault && r->started)
         t->client->encode_fault(r, e);
-    else
+    if (out->failed) { /* what there is so far is too much to repeat */
+        out->n = was;
+        out->failed = false;
+    }
+    if (out->n == was)
         llm_error_event(out, t->spec.client, e, SV_NULL);
-    r->ended = true;
 }

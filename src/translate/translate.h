@@ -60,9 +60,11 @@ struct translate_spec {
 /* The LLM_SPEAKS_* bits through which an API can be served when it is not spoken natively. 0: not translated. */
 unsigned translate_through(enum llm_api client);
 
-/* Prints the runtime's body into out. NULL: *e says why: ERR_BAD_REQUEST and ERR_PARAMETER are the client's to mend. */
+/* Prints the runtime's body into out, but for long texts, which stay where they are in spec->body. NULL: *e says why: ERR_BAD_REQUEST and ERR_PARAMETER are the client's to mend. */
 struct translate *translate_new(const struct translate_spec *spec, struct buf *out, struct err *e) MUST_CHECK;
 void translate_free(struct translate *t);
+/* The runtime's body in order, none empty: views on out and on spec->body, for the caller to send and to change. */
+struct sv *translate_pieces(const struct translate *t, unsigned *ret_n);
 
 /* The API the target is spoken to in, its path, and the media type of the client's answer. */
 enum llm_api translate_api(const struct translate *t);

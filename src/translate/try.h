@@ -65,6 +65,14 @@ static inline char *try_request_spec(const struct translate_spec *spec) {
     struct translate *t = translate_new(spec, &out, &e);
     char *ret;
     if (t) {
+        struct buf sent = BUF_MAX(1 << 20);
+        unsigned n;
+        const struct sv *pieces = translate_pieces(t, &n);
+        for (unsigned i = 0; i < n; i++)
+            buf_add(&sent, pieces[i]);
+        buf_reset(&out);
+        buf_add(&out, buf_sv(&sent));
+        buf_deinit(&sent);
         if (translate_degraded(t).n) {
             buf_add(&out, SV("\ndegraded: "));
             buf_add(&out, translate_degraded(t));
