@@ -258,17 +258,18 @@ static void print_explain(yyjson_val *v, struct arena *a) {
     printf(" -> ");
     put(json_str(v, "slug"), 0);
     printf("%s\n", json_bool(v, "alias", false) ? " (alias)" : "");
-    table[0] = (struct table){ { SV("ENDPOINT"), SV("MODEL"), SV("VERDICT"), SV("STATE"), SV("BUSY"), SV("MS/TOKEN"),
+    table[0] = (struct table){ { SV("ENDPOINT"), SV("MODEL"), SV("VERDICT"), SV("API"), SV("STATE"), SV("BUSY"), SV("MS/TOKEN"),
                                  SV("REASON") } };
     yyjson_arr_foreach(list, i, n, it) {
         int64_t max = json_i64(it, "max_concurrent", json_i64(it, "slots", 0)), speed = json_i64(it, "us_per_token", 0);
-        table[rows++] = (struct table){ { json_str(it, "endpoint"), json_str(it, "model"), json_str(it, "verdict"),
+        struct sv api = !json_get(it, "native") ? SV("-") : json_bool(it, "native", false) ? SV("native") : SV("translated");
+        table[rows++] = (struct table){ { json_str(it, "endpoint"), json_str(it, "model"), json_str(it, "verdict"), api,
             json_str(it, "state"),
             max ? fmt(a, "%lld/%lld", (long long)json_i64(it, "in_flight", 0), (long long)max)
                 : fmt(a, "%lld", (long long)json_i64(it, "in_flight", 0)),
             speed ? fmt(a, "%.1f", (double)speed / 1000) : SV("-"), json_str(it, "reason") } };
     }
-    print_table(table, rows, 7);
+    print_table(table, rows, 8);
     yyjson_arr_foreach(json_get(v, "fallback"), i, n, it) {
         printf(i ? ", " : "else ");
         put(json_sv(it), 0);

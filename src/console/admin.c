@@ -14,6 +14,7 @@
 #include "http/url.h"
 #include "io/dialer.h"
 #include "io/sock.h"
+#include "translate/translate.h"
 #include "version.h"
 
 enum { BODY_MAX = 1 << 20, ANSWER_MAX = 64 << 20, LOG_LOOK_MS = 200 };
@@ -261,6 +262,15 @@ static void endpoints(struct request *r) {
 
 /* --- explain ------------------------------------------------------------------------------------------------------ */
 
+/* The bits an API can be translated to. */
+static unsigned through(unsigned speaks) {
+    unsigned bits = 0;
+    for (int api = 0; api < LLM_APIS; api++)
+        if (llm_speaks((enum llm_api)api) & speaks)
+            bits |= translate_through((enum llm_api)api);
+    return bits;
+}
+
 static void explain(struct request *r) {
     const struct snapshot *s = fleet_snapshot(r->admin->house->fleet);
     struct sv asked = query(r, SV("model")), api = query(r, SV("api")), node = SV_NULL;
@@ -280,6 +290,7 @@ static void explain(struct request *r) {
         fail(r, &e, "one of openai-chat, openai-completions, openai-responses, openai-embeddings, anthropic, ollama, ...");
         return;
     }
+    want.through = through(want.speaks);
     schedule_explain(&sched, &want);
     struct buf out = BUF_MAX(ANSWER_MAX);
     buf_add_char(&out, '{');
@@ -294,6 +305,8 @@ static void explain(struct request *r) {
         text(&out, "model", t->model->id);
         text(&out, "verdict", sv_of(schedule_verdict_text(sched.verdicts[i])));
         truth(&out, "taken", sched.verdicts[i] == SCHEDULE_TAKEN);
+        if (want.speaks)
+            truth(&out, "native", (t->endpoint->speaks & ~t->endpoint->deficient & want.speaks) && !slug->amends);
         text(&out, "state", sv_of(fleet_state_name(t->endpoint->state)));
         text(&out, "reason", t->endpoint->reason);
         number(&out, "in_flight", atomic_load(&t->endpoint->cell->in_flight));
