@@ -130,9 +130,11 @@ static void send_read(struct reading *r) {
         flush(r);
         rest = buf_sv(&x->kept);
     }
+    bool failed = x->kept.failed;
     if (rest.n)
         relay__pass(x, rest);
     buf_reset(&x->kept);
+    x->kept.failed = failed;
 }
 
 bool convert__events(struct exchange *x, struct sv bytes, bool end, struct err *e) {
@@ -147,6 +149,8 @@ bool convert__events(struct exchange *x, struct sv bytes, bool end, struct err *
         translate_end(x->translate, r.now_us, &x->kept, &r.fault);
     if (x->way != WAY_PASS)
         send_read(&r);
+    if (x->kept.failed && r.fault.code == ERR_NONE) /* something of it is lost: the answer cannot go on as if nothing had happened */
+        err_no_memory(&r.fault);
     if (r.fault.code == ERR_NONE)
         return true;
     *e = r.fault;

@@ -11,12 +11,22 @@ struct half {
     struct buf out;     /* on its way to the peer */
     struct loop_flush flush;
     bool reading, ending, end_told, closed;
+    bool broken;        /* memory was out and bytes are lost: both sides are told */
     unsigned refs;
 };
 
 static void unhold(struct half *h) {
     if (--h->refs == 0)
         mem_free(h);
+}
+
+static void tell_end(struct half *h, bool broken) {
+    struct err e;
+    if (h->end_told)
+        return;
+    h->end_told = true;
+    err_no_memory(&e);
+    h->s.on->on_end(h->s.owner, broken ? &e : NULL);
 }
 
 /* Moves what this side wrote to the other side, if that one reads. */
@@ -44,18 +54,15 @@ static void deliver(struct half *h) {
             struct buf newer = h->out;
             buf_consume(&chunk, chunk.n - rest.n);
             h->out = chunk;
-            if (newer.n)
-                (void)buf_add(&h->out, buf_sv(&newer));
+            h->broken = h->broken || !buf_add(&h->out, buf_sv(&newer));
             buf_deinit(&newer);
             return;
         }
         buf_deinit(&chunk);
         to = h->peer;
     }
-    if (to && !to->closed && to->reading && h->ending && h->out.n == 0 && !to->end_told) {
-        to->end_told = true;
-        to->s.on->on_end(to->s.owner, NULL);
-    }
+    if (to && !to->closed && to->reading && (h->ending || h->broken) && h->out.n == 0)
+        tell_end(to, h->broken);
 }
 
 static void on_flush(struct loop_flush *f) {
@@ -63,10 +70,8 @@ static void on_flush(struct loop_flush *f) {
     h->refs++;
     if (!h->closed || h->out.n || h->ending)
         deliver(h);
-    if (!h->closed && !h->peer && !h->end_told && h->reading) {
-        h->end_told = true;
-        h->s.on->on_end(h->s.owner, NULL);
-    }
+    if (!h->closed && (!h->peer || h->broken) && h->reading)
+        tell_end(h, h->broken);
     if (!h->closed && h->s.wants_drain && h->out.n <= STREAM_LOW) {
         h->s.wants_drain = false;
         if (h->s.on && h->s.on->on_drain)
@@ -89,7 +94,7 @@ static void half_write(struct stream *s, const struct sv *v, unsigned n) {
     if (!h->peer || h->ending)
         return;
     for (unsigned i = 0; i < n; i++)
-        (void)buf_add(&h->out, v[i]);
+        h->broken = h->broken || !buf_add(&h->out, v[i]);
     loop_flush_later(s->loop, &h->flush);
 }
 
