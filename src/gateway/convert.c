@@ -75,6 +75,11 @@ static void go_on_spliced(struct reading *r, const struct event *ev, struct spli
     }
 }
 
+/* A piece that is none of those is the unfinished end of a stream that was cut off. */
+static bool is_too_large(const struct exchange *x, const struct event *ev) {
+    return ev->piece && ev->raw.n && x->events.overflow;
+}
+
 static void edit(struct reading *r, const struct event *ev, unsigned flags) {
     struct exchange *x = r->x;
     struct splice s[PATCH_SPLICES];
@@ -83,6 +88,8 @@ static void edit(struct reading *r, const struct event *ev, unsigned flags) {
     bool whole = ev->raw.n && ev->data.p >= ev->raw.p && ev->data.p + ev->data.n <= ev->raw.p + ev->raw.n;
     if (x->asked_usage && (flags & METER_USAGE_ONLY))
         return;
+    if (hides_model(x) && ev->piece && !is_too_large(x, ev))
+        return; /* nothing in it could be read, so nothing could be hidden */
     if (hides_model(x) && (ev->piece || (ev->data.n && !whole))) {
         err_set(&r->fault, ERR_BAD_REPLY, "an event of the stream is too large for its model name to be hidden");
         return;
@@ -115,7 +122,7 @@ static void on_event(void *arg, const struct event *ev) {
     }
     if (x->way == WAY_EDIT)
         edit(r, ev, flags);
-    else if (x->way == WAY_TRANSLATE && ev->piece && ev->raw.n)
+    else if (x->way == WAY_TRANSLATE && is_too_large(x, ev) && !translate_is_over(x->translate))
         err_limit(&r->fault, LIMIT_UPSTREAM_EVENT, "an event of the stream is larger than limits.upstream.event (%llu bytes)",
                   (unsigned long long)x->config->limits.upstream.event);
     else if (x->way == WAY_TRANSLATE && ev->data.n)

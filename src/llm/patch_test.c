@@ -114,6 +114,8 @@ static void the_shown_model_stands_wherever_a_reply_names_it(void **state) {
           "{\"type\":\"message_start\",\"message\":{\"model\":\"sl\\\"ug\"}}" },
         { "{\"usage\":1,\"response\":{\"a\":1,\"model\":\"real\"}}", "{\"response\":{\"a\":1,\"model\":\"sl\\\"ug\"}}" },
         { "{\"usage\":null,\"model\":\"real\"}", "{\"model\":\"sl\\\"ug\"}" },
+        { "{\"model_instance_id\":\"real\",\"usage\":1,\"result\":{\"model_instance_id\":\"real\",\"output\":[]}}",
+          "{\"model_instance_id\":\"sl\\\"ug\",\"result\":{\"model_instance_id\":\"sl\\\"ug\",\"output\":[]}}" },
         { "{\"model\":null,\"choices\":[{\"model\":\"real\"}]}", "{\"model\":null,\"choices\":[{\"model\":\"real\"}]}" },
         { "[\"model\"]", "[\"model\"]" },
     };

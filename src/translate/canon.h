@@ -108,6 +108,7 @@ struct canon_request {
     const struct translate_spec *spec;
     enum canon_kind kind;
     const char *list;             /* how the client calls its messages: "messages", "input" */
+    struct sv within;             /* stands in front of members' names in complaints: "options."; often empty */
 
     struct canon_parts system;    /* leading system text, in order */
     struct canon_message *messages, *last_message;
@@ -385,8 +386,8 @@ struct sv canon_new_id(struct canon_reply *r, const char *prefix);
 struct canon_usage canon_usage_settled(const struct canon_reply *r);
 /* The tool that was meant: exact, else the only one that differs in case and separators. NULL: none. */
 const struct canon_tool *canon_tool_named(const struct canon_reply *r, struct sv name);
-/* The text of a custom tool's argument object: what stands under "input"; the text itself when it is no such object. Arena. */
-struct sv canon_custom_input(struct canon_reply *r, struct sv args);
+/* Appends the text of a custom tool's argument object, which stands under "input". False: it is no such object. */
+bool canon_custom_input(struct sv args, struct buf *out);
 /* RFC 3339 in UTC with microseconds, as Ollama writes it; seconds only when us is 0 and whole is set. */
 void canon_print_time(struct print *p, const char *name, uint64_t unix_s, uint64_t us);
 

@@ -172,12 +172,23 @@ int64_t canon_budget_of(const struct canon_request *rq) {
 /* --- time --------------------------------------------------------------------------------------------------------- */
 
 void canon_print_time(struct print *p, const char *name, uint64_t unix_s, uint64_t us) {
+    static _Thread_local struct { /* of the last second: each line of a stream has its time */
+        uint64_t unix_s;
+        size_t n;
+        char text[48];
+    } last;
     time_t t = (time_t)unix_s;
     struct tm tm;
-    char text[48];
-    if (!gmtime_r(&t, &tm))
-        memset(&tm, 0, sizeof tm);
-    size_t n = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(text + n, sizeof text - n, ".%06uZ", (unsigned)(us % 1000000));
-    print_str(p, name, sv_of(text));
+    if (!last.n || last.unix_s != unix_s) {
+        if (!gmtime_r(&t, &tm))
+            memset(&tm, 0, sizeof tm);
+        last.n = strftime(last.text, sizeof last.text - 10, "\"%Y-%m-%dT%H:%M:%S.", &tm);
+        last.unix_s = unix_s;
+    }
+    us %= 1000000;
+    for (size_t i = 6; i--; us /= 10)
+        last.text[last.n + i] = (char)('0' + us % 10);
+    memcpy(last.text + last.n + 6, "Z\"", 2);
+    print_name(p, name);
+    buf_add(p->to, (struct sv){ last.text, last.n + 8 });
 }

@@ -128,7 +128,7 @@ static const char *kind_of(yyjson_val *v) {
 }
 
 static bool not_a(struct canon_request *rq, const struct canon_row *row, const char *want, yyjson_val *v) {
-    return canon_bad(rq, "\"%s\" must be %s, not %s", row->name, want, kind_of(v));
+    return canon_bad(rq, "\"%.*s%s\" must be %s, not %s", SV_FMT(rq->within), row->name, want, kind_of(v));
 }
 
 enum { EXTRA_MAX = 1024 }; /* members nobody knows; each that is lost is named */
@@ -196,7 +196,7 @@ static bool whole(struct canon_request *rq, const struct canon_row *row, yyjson_
     if (d != floor(d))
         return not_a(rq, row, "an integer", v);
     if (d > INT32_MAX)
-        return canon_bad(rq, "\"%s\" must be at most %d", row->name, INT32_MAX);
+        return canon_bad(rq, "\"%.*s%s\" must be at most %d", SV_FMT(rq->within), row->name, INT32_MAX);
     *ret = d < 0 ? -1 : (int64_t)d;
     return true;
 }
@@ -206,7 +206,7 @@ bool canon_row_int(struct canon_request *rq, const struct canon_row *row, yyjson
     if (!whole(rq, row, v, &n))
         return false;
     if (n < 0)
-        return canon_bad(rq, "\"%s\" must not be negative", row->name);
+        return canon_bad(rq, "\"%.*s%s\" must not be negative", SV_FMT(rq->within), row->name);
     *FIELD(rq, row, int64_t) = n;
     return true;
 }
@@ -274,7 +274,7 @@ bool canon_row_stop(struct canon_request *rq, const struct canon_row *row, yyjso
         return not_a(rq, row, "a string or an array of strings", v);
     yyjson_arr_foreach(v, i, n, one) {
         if (!yyjson_is_str(one))
-            return canon_bad(rq, "\"%s[%zu]\" must be a string, not %s", row->name, i, kind_of(one));
+            return canon_bad(rq, "\"%.*s%s[%zu]\" must be a string, not %s", SV_FMT(rq->within), row->name, i, kind_of(one));
         if (!canon_stop(rq, json_sv(one)))
             return false;
     }
@@ -440,6 +440,20 @@ static struct sv without_space(struct canon_request *rq, struct sv v) {
     return (struct sv){ to, n };
 }
 
+/* Known types are looked at, others are the runtime's to judge as long as they claim to be images. */
+static bool check_image(struct canon_request *rq, struct canon_part *p, const char *where) {
+    static const char *const known[] = { "", "application/octet-stream", "image/png", "image/jpeg", "image/jpg", "image/gif", "image/webp" };
+    struct sv found = canon_sniff(p->data);
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (!sv_eq_nocase(p->mime, sv_of(known[i])))
+            continue;
+        if (i < 2)
+            p->mime = found;
+        return found.n || canon_bad(rq, "%s is not a PNG, JPEG, GIF or WebP image", where);
+    }
+    return sv_starts_nocase(p->mime, SV("image/")) || canon_bad(rq, "%s is not an image", where);
+}
+
 bool canon_data(struct canon_request *rq, struct canon_part *p, struct sv mime, struct sv data, const char *where) {
     bool odd = mime.n > 100;
     for (size_t i = 0; i < mime.n; i++) {
@@ -452,12 +466,7 @@ bool canon_data(struct canon_request *rq, struct canon_part *p, struct sv mime, 
     p->data = is_base64(data) ? data : without_space(rq, data);
     if (!is_base64(p->data))
         return canon_bad(rq, "%s does not hold base64 data", where);
-    if (p->kind == CANON_IMAGE && (mime.n == 0 || sv_eq_nocase(mime, SV("application/octet-stream")))) {
-        p->mime = canon_sniff(p->data);
-        if (p->mime.n == 0)
-            return canon_bad(rq, "%s is not a PNG, JPEG, GIF or WebP image", where);
-    }
-    return true;
+    return p->kind != CANON_IMAGE || check_image(rq, p, where);
 }
 
 bool canon_link(struct canon_request *rq, struct canon_part *p, struct sv url, const char *where) {

@@ -40,7 +40,7 @@ unsigned canon_emit_call(struct canon_reply *r, struct sv id, struct sv name) {
     one->next = r->ids;
     r->ids = one;
     r->n_slots++;
-    emit(r, &(struct canon_event){ .kind = CANON_E_CALL, .slot = slot, .id = one->id, .name = name });
+    emit(r, &(struct canon_event){ .kind = CANON_E_CALL, .slot = slot, .id = one->id, .name = name.p ? name : SV("") });
     return slot;
 }
 
@@ -102,7 +102,7 @@ bool canon_reply_error(struct canon_reply *r, yyjson_val *error) {
     print_open(&p, NULL, '{');
     canon_print_value(&p, "error", error);
     print_close(&p, '}');
-    translate_fault(500, buf_sv(&text), &e);
+    translate_fault(500, text.failed ? SV("the runtime reported an error that is too long to be told") : buf_sv(&text), &e);
     buf_deinit(&text);
     return canon_reply_fault(r, e.code, "%s", e.text);
 }
@@ -242,10 +242,10 @@ const struct canon_tool *canon_tool_named(const struct canon_reply *r, struct sv
     return n == 1 ? near : NULL;
 }
 
-struct sv canon_custom_input(struct canon_reply *r, struct sv args) {
+bool canon_custom_input(struct sv args, struct buf *out) {
     yyjson_doc *doc = json_parse(args);
     yyjson_val *input = json_get(yyjson_doc_get_root(doc), "input");
-    struct sv text = yyjson_is_str(input) ? arena_sv(r->arena, json_sv(input)) : arena_sv(r->arena, args);
+    bool ok = yyjson_is_str(input) && buf_add(out, json_sv(input));
     yyjson_doc_free(doc);
-    return text;
+    return ok;
 }

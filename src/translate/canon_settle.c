@@ -110,6 +110,8 @@ static bool put_system(struct canon_request *rq) {
 bool canon_settle(struct canon_request *rq) {
     if (rq->kind != CANON_CHAT)
         return true;
+    if (!rq->messages && !rq->system.first)
+        return canon_bad(rq, "\"%s\" holds nothing to answer", rq->list);
     if (!rq->tools) {
         rq->choice = CANON_CHOICE_UNSET;
         rq->parallel = CANON_UNSET;

@@ -1,5 +1,6 @@
 /* translate/chat.c - OpenAI chat completions, the request: reading one of a client, printing one for a runtime.
  * Members: the reference on API dialects, section 2. LM Studio's /api/v0 has the same form. */
+#include <math.h>
 #include <stddef.h>
 
 #include "llm/print.h"
@@ -77,6 +78,8 @@ static bool read_part(struct canon_request *rq, struct canon_message *m, yyjson_
     };
     struct sv type = json_str(part, "type");
     struct canon_part *p;
+    if (!yyjson_is_obj(part))
+        return canon_bad(rq, "messages[%u].content[%u] must be an object", m->index, i);
     if (sv_eq(type, SV("text"))) {
         struct sv text = json_str(part, "text");
         if (!text.p)
@@ -100,6 +103,8 @@ static bool read_part(struct canon_request *rq, struct canon_message *m, yyjson_
 static bool read_user(struct canon_request *rq, struct canon_message *m, yyjson_val *content) {
     size_t i, n;
     yyjson_val *part;
+    if (!content || yyjson_is_null(content))
+        return canon_bad(rq, "messages[%u].content is missing", m->index);
     if (!yyjson_is_arr(content))
         return read_texts(rq, &m->parts, content, canon_where(rq, m, NULL));
     yyjson_arr_foreach(content, i, n, part)
@@ -237,6 +242,8 @@ static bool read_tools(struct canon_request *rq, const struct canon_row *row, yy
     yyjson_arr_foreach(v, i, n, one) {
         struct sv type = json_str(one, "type");
         bool custom = sv_eq(type, SV("custom"));
+        if (!yyjson_is_obj(one))
+            return canon_bad(rq, "tools[%zu] must be an object", i);
         if (!custom && !sv_eq(type, SV("function")))
             return canon_cannot(rq, "tools[%zu].type \"%.*s\" is not available on this model's runtime", i, SV_FMT(sv_first(type, 40)));
         const char *member = custom ? "custom" : "function";
@@ -341,9 +348,10 @@ static bool read_stream_options(struct canon_request *rq, const struct canon_row
 }
 
 static bool read_n(struct canon_request *rq, const struct canon_row *row, yyjson_val *v) {
-    if (!yyjson_is_num(v))
-        return canon_bad(rq, "\"%s\" must be a number", row->name);
-    return yyjson_get_num(v) == 1 ||
+    double n = yyjson_is_num(v) ? yyjson_get_num(v) : 0;
+    if (n < 1 || n != floor(n))
+        return canon_bad(rq, "\"%s\" must be an integer of at least 1", row->name);
+    return n == 1 ||
            canon_cannot(rq, "\"%s\" greater than 1 is not supported when the request is translated for this model's runtime", row->name);
 }
 
@@ -371,7 +379,7 @@ static bool read_user_key(struct canon_request *rq, const struct canon_row *row,
 static const struct canon_row rows[] = {
     { "model", canon_row_skip, 0 },
     { "messages", read_messages, 0 },
-    { "stream", canon_row_skip, 0 },
+    { "stream", canon_row_flag, AT(stream) },
     { "stream_options", read_stream_options, 0 },
     { "temperature", canon_row_number, AT(temperature) },
     { "top_p", canon_row_number, AT(top_p) },

@@ -192,7 +192,29 @@ bool chat_decode_reply(struct canon_reply *r, yyjson_val *body) {
 
 bool chat_begin(struct canon_reply *r) {
     r->id = canon_new_id(r, "chatcmpl-");
+    for (const struct canon_tool *t = r->tools; t; t = t->next)
+        r->keeps_blocks = r->keeps_blocks || t->is_custom; /* their text is known once the call is complete */
     return r->id.p;
+}
+
+static bool is_custom(const struct canon_reply *r, struct sv name) {
+    const struct canon_tool *t = r->keeps_blocks ? canon_tool_named(r, name) : NULL;
+    return t && t->is_custom;
+}
+
+/* "function":{"name","arguments"} or "custom":{"name","input"}; without name in what follows the first piece. */
+static void print_what(struct print *p, bool custom, struct sv name, struct sv text) {
+    print_open(p, custom ? "custom" : "function", '{');
+    if (name.p)
+        print_str(p, "name", name);
+    print_str(p, custom ? "input" : "arguments", text);
+    print_close(p, '}');
+}
+
+static void print_input(struct print *p, struct sv name, struct sv args) {
+    struct buf input = BUF_MAX(args.n);
+    print_what(p, true, name, canon_custom_input(args, &input) ? buf_sv(&input) : args);
+    buf_deinit(&input);
 }
 
 /* Up to the opened delta. */
@@ -224,6 +246,10 @@ static void encode_text(struct canon_reply *r, const char *member, struct sv tex
 static void encode_call(struct canon_reply *r, const struct canon_event *ev, bool begins) {
     if (r->deprecated_functions && ev->slot > 0)
         return; /* that form has room for one */
+    const struct canon_block *b = r->keeps_blocks ? canon_call_block(r, ev->slot) : NULL;
+    bool custom = b && is_custom(r, b->name);
+    if (custom && !begins)
+        return;
     struct print p = open_chunk(r);
     if (r->deprecated_functions) {
         print_open(&p, "function_call", '{');
@@ -239,14 +265,26 @@ static void encode_call(struct canon_reply *r, const struct canon_event *ev, boo
     print_int(&p, "index", ev->slot);
     if (begins) {
         print_str(&p, "id", ev->id);
-        print_str(&p, "type", SV("function"));
+        print_str(&p, "type", custom ? SV("custom") : SV("function"));
     }
-    print_open(&p, "function", '{');
-    if (begins)
-        print_str(&p, "name", ev->name);
-    print_str(&p, "arguments", ev->text);
-    buf_add(p.to, SV("}}]"));
+    print_what(&p, custom, ev->name, ev->text);
+    buf_add(p.to, SV("}]"));
     close_chunk(&p, NULL);
+}
+
+/* What custom tools are given, each in one piece. */
+static void encode_inputs(struct canon_reply *r) {
+    for (const struct canon_block *b = r->calls; b && r->keeps_blocks; b = b->next_call) {
+        if (!is_custom(r, b->name))
+            continue;
+        struct print p = open_chunk(r);
+        print_open(&p, "tool_calls", '[');
+        print_open(&p, NULL, '{');
+        print_int(&p, "index", b->slot);
+        print_input(&p, SV_NULL, buf_sv(&b->text));
+        buf_add(p.to, SV("}]"));
+        close_chunk(&p, NULL);
+    }
 }
 
 static void encode_logprobs(struct canon_reply *r, yyjson_val *entries) {
@@ -260,6 +298,7 @@ static void encode_logprobs(struct canon_reply *r, yyjson_val *entries) {
 }
 
 static void encode_end(struct canon_reply *r) {
+    encode_inputs(r);
     struct print p = open_chunk(r);
     close_chunk(&p, openai_finish(r));
     if (r->wants_usage) {
@@ -322,17 +361,22 @@ static void print_blocks(struct canon_reply *r, struct print *p, const char *nam
 
 static void print_call(struct canon_reply *r, struct print *p, const struct canon_block *b) {
     struct sv args = b->text.n ? buf_sv(&b->text) : SV("{}");
-    if (!r->deprecated_functions) {
-        print_open(p, NULL, '{');
-        print_str(p, "id", b->id);
-        print_str(p, "type", SV("function"));
-    }
-    print_open(p, r->deprecated_functions ? "function_call" : "function", '{');
-    print_str(p, "name", b->name);
-    print_str(p, "arguments", args);
-    print_close(p, '}');
-    if (!r->deprecated_functions)
+    bool custom = is_custom(r, b->name);
+    if (r->deprecated_functions) {
+        print_open(p, "function_call", '{');
+        print_str(p, "name", b->name);
+        print_str(p, "arguments", args);
         print_close(p, '}');
+        return;
+    }
+    print_open(p, NULL, '{');
+    print_str(p, "id", b->id);
+    print_str(p, "type", custom ? SV("custom") : SV("function"));
+    if (custom)
+        print_input(p, b->name, args);
+    else
+        print_what(p, false, b->name, args);
+    print_close(p, '}');
 }
 
 void chat_print_choices(struct canon_reply *r, struct print *p) {

@@ -43,7 +43,7 @@ static const struct canon_row rows[] = {
     { "model", canon_row_skip, 0 },
     { "prompt", read_prompt, 0 },
     { "suffix", read_suffix, AT(suffix) },
-    { "stream", canon_row_skip, 0 },
+    { "stream", canon_row_flag, AT(stream) },
     { "stream_options", read_stream_options, 0 },
     { "max_tokens", canon_row_limit, AT(max_output) },
     { "temperature", canon_row_number, AT(temperature) },

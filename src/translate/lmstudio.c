@@ -153,7 +153,7 @@ static const struct canon_row rows[] = {
     { "model", canon_row_skip, 0 },
     { "input", read_input, 0 },
     { "system_prompt", read_system, 0 },
-    { "stream", canon_row_skip, 0 },
+    { "stream", canon_row_flag, AT(stream) },
     { "temperature", canon_row_number, AT(temperature) },
     { "top_p", canon_row_number, AT(top_p) },
     { "top_k", canon_row_number, AT(top_k) },

@@ -67,6 +67,8 @@ static bool read_search_result(struct canon_request *rq, struct canon_parts *to,
 /* A block that holds content, wherever it stands. */
 static bool read_content_block(struct canon_request *rq, struct canon_parts *to, yyjson_val *block, const char *where, uint32_t index) {
     struct sv type = json_str(block, "type");
+    if (!yyjson_is_obj(block))
+        return canon_bad(rq, "%s must be an object", where);
     if (!cache_marks(rq, block))
         return false;
     if (sv_eq(type, SV("text"))) {
@@ -92,8 +94,10 @@ static bool read_result(struct canon_request *rq, yyjson_val *block, const char 
     m->is_error = json_bool(block, "is_error", false);
     if (!m->call_id.n)
         return canon_bad(rq, "%s.tool_use_id must be a string", where);
-    if (yyjson_is_str(content))
-        return read_text(rq, &m->parts, json_sv(content), 0);
+    if (yyjson_is_str(content) && !read_text(rq, &m->parts, json_sv(content), 0))
+        return false;
+    if (content && !yyjson_is_null(content) && !yyjson_is_str(content) && !yyjson_is_arr(content))
+        return canon_bad(rq, "%s.content must be a string or an array of blocks", where);
     yyjson_arr_foreach(content, i, n, one)
         if (!read_content_block(rq, &m->parts, one, canon_text(rq, "%s.content[%zu]", where, i), (uint32_t)i))
             return false;
@@ -184,6 +188,8 @@ static bool read_message(struct canon_request *rq, yyjson_val *v, uint32_t i) {
     yyjson_val *content = json_get(v, "content");
     struct canon_message *m;
     bool user = sv_eq(role, SV("user"));
+    if (!yyjson_is_obj(v))
+        return canon_bad(rq, "messages[%u] must be an object", i);
     if (!user && !sv_eq(role, SV("assistant")) && !sv_eq(role, SV("system")))
         return canon_bad(rq, "messages[%u].role is \"%.*s\"; it must be user or assistant", i, SV_FMT(sv_first(role, 40)));
     if (!yyjson_is_str(content) && !yyjson_is_arr(content))
@@ -248,6 +254,8 @@ static bool read_tools(struct canon_request *rq, const struct canon_row *row, yy
         struct canon_tool *t = canon_tool(rq);
         if (!t)
             return false;
+        if (!yyjson_is_obj(one))
+            return canon_bad(rq, "tools[%zu] must be an object", i);
         t->name = json_str(one, "name");
         t->description = json_str(one, "description");
         if (yyjson_is_bool(strict))
@@ -310,6 +318,8 @@ static bool read_format(struct canon_request *rq, const struct canon_row *row, y
 static bool read_output_config(struct canon_request *rq, const struct canon_row *row, yyjson_val *v) {
     struct sv effort = json_str(v, "effort");
     yyjson_val *format = json_get(v, "format");
+    if (!yyjson_is_obj(v))
+        return canon_bad(rq, "\"%s\" must be an object", row->name);
     if (effort.n && !canon_effort_parse(effort, &rq->effort))
         return canon_bad(rq, "%s.effort must be low, medium, high, xhigh or max", row->name);
     return !format || yyjson_is_null(format) || read_format(rq, &(struct canon_row){ "output_config.format", NULL, 0 }, format);
@@ -331,7 +341,7 @@ static const struct canon_row rows[] = {
     { "messages", read_messages, 0 },
     { "system", read_system, 0 },
     { "max_tokens", canon_row_int, AT(max_output) },
-    { "stream", canon_row_skip, 0 },
+    { "stream", canon_row_flag, AT(stream) },
     { "stop_sequences", canon_row_stop, 0 },
     { "temperature", canon_row_number, AT(temperature) },
     { "top_p", canon_row_number, AT(top_p) },

@@ -76,6 +76,10 @@ static void bad_members_are_refused_by_path(void **state) {
         { ASK(",\"tools\":[{\"type\":\"web_search_20250305\",\"name\":\"web_search\"}]"),
           "! unsupported_parameter: tools[0].type \"web_search_20250305\" is not available on this model's runtime" },
         { ASK(",\"thinking\":{\"type\":\"deep\"}"), "! bad_request: thinking.type is \"deep\"; it must be enabled, adaptive or disabled" },
+        { ASK(",\"output_config\":7"), "! bad_request: \"output_config\" must be an object" },
+        { "{\"max_tokens\":1,\"messages\":[{\"role\":\"user\",\"content\":[]}]}", "! bad_request: \"messages\" holds nothing to answer" },
+        { "{\"max_tokens\":1,\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"x\",\"content\":7}]}]}",
+          "! bad_request: messages[0].content[0].content must be a string or an array of blocks" },
         { ASK(",\"system\":7"), "! bad_request: \"system\" must be a string or an array of text blocks" },
         { ASK(",\"mcp_servers\":[{}]"), "! unsupported_parameter: \"mcp_servers\" is not available on this model's runtime" },
     };
@@ -150,6 +154,10 @@ static void whole_replies(void **state) {
            "{\"id\":\"msg_id24\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"shown-model\",\"content\":[{\"type\":\"text\",\"text\":\"ok\"}],"
            "\"stop_reason\":\"max_tokens\",\"stop_sequence\":null,\"usage\":{\"input_tokens\":5,\"cache_creation_input_tokens\":0,"
            "\"cache_read_input_tokens\":0,\"output_tokens\":6}}");
+    try_holds(try_reply(LLM_MESSAGES, LLM_SPEAKS_CHAT, ASK(""), /* a call without a name is none */
+                        "{\"choices\":[{\"message\":{\"content\":\"ok\",\"tool_calls\":[{\"id\":\"c\",\"function\":{\"arguments\":\"{}\"}}]},"
+                        "\"finish_reason\":\"tool_calls\"}]}"),
+              "\"content\":[{\"type\":\"text\",\"text\":\"ok\"}],\"stop_reason\":\"end_turn\"");
     try_holds(try_reply(LLM_CHAT, LLM_SPEAKS_ANTHROPIC, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}",
                         "{\"content\":[{\"type\":\"thinking\",\"thinking\":\"t\",\"signature\":\"s\"},{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\","
                         "\"text\":\"b\"},{\"type\":\"tool_use\",\"id\":\"i\",\"name\":\"f\",\"input\":{\"q\":\"\\u00fc\"}}],\"stop_reason\":\"tool_use\","
@@ -187,6 +195,29 @@ static void memory_may_run_out_anywhere(void **state) {
     TRY_WITHOUT_MEMORY(try_request(LLM_MESSAGES, LLM_SPEAKS_ANTHROPIC, ask));
 }
 
+static void documents_of_results_stand_in_the_result(void **state) {
+    char *got = try_request(LLM_MESSAGES, LLM_SPEAKS_CHAT,
+                            "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"document\",\"title\":\"T\",\"source\":{\"type\":\"text\","
+                            "\"media_type\":\"text/plain\",\"data\":\"doc\"}},{\"type\":\"text\",\"text\":\"q\"}]},{\"role\":\"assistant\",\"content\":[{\"type\":"
+                            "\"tool_use\",\"id\":\"c\",\"name\":\"f\",\"input\":{}}]},{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"c\","
+                            "\"content\":[{\"type\":\"text\",\"text\":\"see\"},{\"type\":\"document\",\"source\":{\"type\":\"text\",\"data\":\"text\"}}]}]}]}");
+    (void)state;
+    assert_non_null(strstr(got, "{\"role\":\"user\",\"content\":\"T:\\ndoc\\n\\nq\"}"));
+    assert_non_null(strstr(got, "{\"role\":\"tool\",\"tool_call_id\":\"c\",\"content\":\"see\\ntext\"}]")); /* and not once more behind it */
+    assert_null(strstr(got, "degraded"));
+    free(got);
+}
+
+static void little_things_go_over(void **state) {
+    (void)state;
+    try_is(try_request(LLM_MESSAGES, LLM_SPEAKS_ANTHROPIC,
+                       "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"stop_sequences\":[\" \\n\",\"x\"],\"tools\":[{\"name\":\"f\","
+                       "\"input_schema\":{},\"strict\":true}],\"output_config\":{\"effort\":\"low\"}}"),
+           "{\"model\":\"native-model\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"q\"}]}],\"tools\":[{"
+           "\"name\":\"f\",\"input_schema\":{},\"strict\":true}],\"output_config\":{\"effort\":\"low\"},\"stop_sequences\":[\"x\"],\"stream\":false}"
+           "\ndegraded: stop");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_tool_loop_goes_over_to_chat),
@@ -199,6 +230,8 @@ int main(void) {
         cmocka_unit_test(missing_usage_is_estimated),
         cmocka_unit_test(whole_replies),
         cmocka_unit_test(a_stream_of_messages_is_read),
+        cmocka_unit_test(documents_of_results_stand_in_the_result),
+        cmocka_unit_test(little_things_go_over),
         cmocka_unit_test(memory_may_run_out_anywhere),
     };
     return cmocka_run_group_tests_name("translate/messages", tests, NULL, NULL);

@@ -38,6 +38,8 @@ static bool read_images(struct canon_request *rq, struct canon_message *m, yyjso
 static bool read_calls(struct canon_request *rq, struct canon_message *m, yyjson_val *calls) {
     size_t i, n;
     yyjson_val *one;
+    if (calls && !yyjson_is_null(calls) && !yyjson_is_arr(calls))
+        return canon_bad(rq, "messages[%u].tool_calls must be an array", m->index);
     yyjson_arr_foreach(calls, i, n, one) {
         yyjson_val *what = json_get(one, "function"), *args = json_get(what, "arguments");
         struct canon_call *c = canon_call(rq, m);
@@ -64,6 +66,8 @@ static bool read_message(struct canon_request *rq, yyjson_val *v, uint32_t i, bo
     size_t k = 0, n_roles = sizeof roles / sizeof roles[0];
     while (k < n_roles && !sv_eq(role, sv_of(roles[k].name)))
         k++;
+    if (!yyjson_is_obj(v))
+        return canon_bad(rq, "messages[%u] must be an object", i);
     if (k == n_roles)
         return canon_bad(rq, "messages[%u].role is \"%.*s\"; it must be system, user, assistant or tool", i, SV_FMT(sv_first(role, 40)));
     if (content && !yyjson_is_null(content) && !yyjson_is_str(content))
@@ -115,6 +119,8 @@ static bool read_tools(struct canon_request *rq, const struct canon_row *row, yy
         t->schema = yyjson_is_obj(schema) ? schema : NULL;
         if (!t->name.n)
             return canon_bad(rq, "tools[%zu].function.name must be a string", i);
+        if (schema && !yyjson_is_null(schema) && !t->schema)
+            return canon_bad(rq, "tools[%zu].function.parameters must be an object", i);
     }
     return true;
 }
@@ -181,7 +187,10 @@ static bool read_options(struct canon_request *rq, const struct canon_row *row, 
     if (!yyjson_is_obj(v))
         return canon_bad(rq, "\"%s\" must be an object", row->name);
     rq->options = v;
-    return canon_members(rq, v, option_rows, false);
+    rq->within = SV("options.");
+    bool ok = canon_members(rq, v, option_rows, false);
+    rq->within = SV_NULL;
+    return ok;
 }
 
 static bool refuse(struct canon_request *rq, const struct canon_row *row, yyjson_val *v) {
@@ -192,7 +201,7 @@ static bool refuse(struct canon_request *rq, const struct canon_row *row, yyjson
 
 #define COMMON_ROWS                                          \
     { "model", canon_row_skip, 0 },                          \
-    { "stream", canon_row_skip, 0 },                         \
+    { "stream", canon_row_flag, AT(stream) },                \
     { "format", read_format, 0 },                            \
     { "options", read_options, 0 },                          \
     { "keep_alive", read_keep_alive, 0 },                    \
@@ -212,13 +221,22 @@ bool ollama_read_chat(struct canon_request *rq, yyjson_val *body) {
     return canon_members(rq, body, chat_rows, true);
 }
 
+/* Read where they are needed; here for their types. */
+static bool read_string(struct canon_request *rq, const struct canon_row *row, yyjson_val *v) {
+    return yyjson_is_str(v) || canon_bad(rq, "\"%s\" must be a string", row->name);
+}
+
+static bool read_raw(struct canon_request *rq, const struct canon_row *row, yyjson_val *v) {
+    return yyjson_is_bool(v) || canon_bad(rq, "\"%s\" must be true or false", row->name);
+}
+
 static const struct canon_row generate_rows[] = {
     COMMON_ROWS,
     { "prompt", canon_row_skip, 0 },
     { "suffix", canon_row_skip, 0 },
-    { "system", canon_row_skip, 0 },
+    { "system", read_string, 0 },
     { "images", canon_row_skip, 0 },
-    { "raw", canon_row_skip, 0 },
+    { "raw", read_raw, 0 },
     { "template", refuse, 0 },
     { "context", refuse, 0 },
     { "messages", canon_row_skip, 0 }, /* no members of this API: they must not meet those of a chat it becomes */

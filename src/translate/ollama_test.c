@@ -64,7 +64,11 @@ static void bad_members_are_refused_by_path(void **state) {
         { "{\"messages\":[{\"role\":\"user\",\"content\":\"\",\"images\":[\"AAAA\"]}]}",
           "! bad_request: messages[0].images[0] is not a PNG, JPEG, GIF or WebP image in base64" },
         { "{\"messages\":[{\"role\":\"user\",\"content\":\"\"}],\"options\":{\"temperature\":\"x\"}}",
-          "! bad_request: \"temperature\" must be a number, not a string" },
+          "! bad_request: \"options.temperature\" must be a number, not a string" },
+        { "{\"messages\":[{\"role\":\"user\",\"content\":\"\"}],\"stream\":1}", "! bad_request: \"stream\" must be true or false, not a number" },
+        { "{\"messages\":[{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":7}]}", "! bad_request: messages[0].tool_calls must be an array" },
+        { "{\"messages\":[{\"role\":\"user\",\"content\":\"\"}],\"tools\":[{\"function\":{\"name\":\"f\",\"parameters\":7}}]}",
+          "! bad_request: tools[0].function.parameters must be an object" },
         { "{\"messages\":[{\"role\":\"user\",\"content\":\"\"}],\"format\":\"xml\"}", "! bad_request: \"format\" must be \"json\" or a JSON schema" },
         { "{\"messages\":[{\"role\":\"user\",\"content\":\"\"}],\"think\":\"hard\"}",
           "! bad_request: \"think\" must be true, false, \"low\", \"medium\", \"high\" or \"max\"" },
@@ -73,6 +77,8 @@ static void bad_members_are_refused_by_path(void **state) {
         try_is(try_request(LLM_OLLAMA_CHAT, LLM_SPEAKS_CHAT, rows[i].body), rows[i].fault);
     try_is(try_request(LLM_OLLAMA_GENERATE, LLM_SPEAKS_CHAT, "{\"prompt\":\"x\",\"template\":\"t\"}"),
            "! unsupported_parameter: \"template\" is not available on this model's runtime");
+    try_is(try_request(LLM_OLLAMA_GENERATE, LLM_SPEAKS_CHAT, "{\"prompt\":\"x\",\"system\":7}"), "! bad_request: \"system\" must be a string");
+    try_is(try_request(LLM_OLLAMA_GENERATE, LLM_SPEAKS_CHAT, "{\"prompt\":\"x\",\"raw\":1}"), "! bad_request: \"raw\" must be true or false");
 }
 
 #define LINE(rest) "{\"model\":\"native-model\",\"created_at\":\"x\"," rest "}\n"
@@ -145,6 +151,32 @@ static void memory_may_run_out_anywhere(void **state) {
     TRY_WITHOUT_MEMORY(try_request(LLM_OLLAMA_CHAT, LLM_SPEAKS_OLLAMA, ask));
 }
 
+static void what_has_no_place_is_put_into_words(void **state) {
+    char body[4096], said[1600];
+    (void)state;
+    /* a failed tool says so, whole */
+    memset(said, 'x', sizeof said - 1);
+    said[sizeof said - 1] = '\0';
+    snprintf(body, sizeof body, "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":[{\"type\":\"tool_use\","
+             "\"id\":\"c\",\"name\":\"f\",\"input\":{}}]},{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"c\",\"is_error\":true,"
+             "\"content\":[{\"type\":\"text\",\"text\":\"no %.900s\"}]}]}]}", said);
+    char *got = try_request(LLM_MESSAGES, LLM_SPEAKS_OLLAMA, body);
+    assert_non_null(strstr(got, "\"content\":\"Error: no xxx"));
+    assert_non_null(strstr(got, "xxx\",\"tool_call_id\":\"c\",\"tool_name\":\"f\"}]"));
+    assert_true(strlen(got) > 1000);
+    free(got);
+    /* pictures keep their place among the texts; so does what the system says later */
+    try_holds(try_request(LLM_CHAT, LLM_SPEAKS_OLLAMA,
+                          "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"image_url\",\"image_url\":"
+                          "\"data:image/png;base64,iVBORw0KGgo=\"},{\"type\":\"text\",\"text\":\"b\"},{\"type\":\"image_url\",\"image_url\":"
+                          "\"data:image/gif;base64,R0lGODlh\"}]},{\"role\":\"system\",\"content\":\"S\"}]}"),
+              "\"messages\":[{\"role\":\"user\",\"content\":\"a\",\"images\":[\"iVBORw0KGgo=\"]},{\"role\":\"user\",\"content\":\"b\",\"images\":"
+              "[\"R0lGODlh\"]},{\"role\":\"user\",\"content\":\"<system>S</system>\"}]");
+    try_holds(try_request(LLM_MESSAGES, LLM_SPEAKS_OLLAMA,
+                          "{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"output_config\":{\"effort\":\"low\"}}"),
+              "\"think\":\"low\"");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chat_goes_over_to_openai),
@@ -155,6 +187,7 @@ int main(void) {
         cmocka_unit_test(a_stream_of_lines_is_read),
         cmocka_unit_test(a_stream_of_lines_is_printed),
         cmocka_unit_test(whole_replies),
+        cmocka_unit_test(what_has_no_place_is_put_into_words),
         cmocka_unit_test(memory_may_run_out_anywhere),
     };
     return cmocka_run_group_tests_name("translate/ollama", tests, NULL, NULL);

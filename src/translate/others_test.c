@@ -119,6 +119,9 @@ static void runtimes_errors_are_understood(void **state) {
         { 500, "", "! upstream_bad_reply: the runtime answered 500" },
         { 400, "{\"error\":{\"message\":\"\\\"m\\\" does not support tools\"}}", "! unsupported_parameter: \"m\" does not support tools" },
         { 429, "{\"message\":\"slow down\"}", "! rate_limited: slow down" },
+        { 529, "{\"error\":{\"message\":\"Overloaded\"}}", "! unavailable: Overloaded" },
+        { 400, "{\"error\":\"model 'x' was not found\"}", "! model_not_found: model 'x' was not found" },
+        { 500, "{\"error\":\"open\\n'/home/me/x.gguf' file=/a/b (C:\\\\m\\\\x) of org/model\"}", "! upstream_bad_reply: open ... ... ... of org/model" },
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -58,6 +58,8 @@ static bool read_image(struct canon_request *rq, struct canon_part *p, yyjson_va
 static bool read_part(struct canon_request *rq, struct canon_parts *to, yyjson_val *v, const char *where, uint32_t i) {
     struct sv type = json_str(v, "type");
     struct canon_part *p;
+    if (!yyjson_is_obj(v))
+        return canon_bad(rq, "%s must be an object", where);
     if (sv_eq(type, SV("input_text")) || sv_eq(type, SV("output_text")) || sv_eq(type, SV("text"))) {
         struct sv text = json_str(v, "text");
         return text.p ? read_text(rq, to, CANON_TEXT, text, i) : canon_bad(rq, "%s.text must be a string", where);
@@ -237,6 +239,8 @@ static bool read_tool(struct canon_request *rq, yyjson_val *v, const char *where
     struct sv type = json_str(v, "type"), name = json_str(v, "name");
     yyjson_val *schema = json_get(v, "parameters"), *strict = json_get(v, "strict");
     bool custom = sv_eq(type, SV("custom"));
+    if (!yyjson_is_obj(v))
+        return canon_bad(rq, "%s must be an object", where);
     if (sv_eq(type, SV("namespace")) && !space.n)
         return name.n ? read_tool_list(rq, json_get(v, "tools"), canon_text(rq, "%s.tools", where), name)
                       : canon_bad(rq, "%s.name must be a string", where);
@@ -250,6 +254,8 @@ static bool read_tool(struct canon_request *rq, yyjson_val *v, const char *where
     t->name = full_name(rq, space, name);
     t->space = space;
     t->description = json_str(v, "description");
+    if (schema && !yyjson_is_null(schema) && !yyjson_is_obj(schema))
+        return canon_bad(rq, "%s.parameters must be an object", where);
     t->schema = yyjson_is_obj(schema) ? schema : NULL;
     t->is_custom = custom;
     if (yyjson_is_bool(strict))
@@ -294,6 +300,8 @@ static bool read_choice(struct canon_request *rq, yyjson_val *v) {
 static bool read_text_member(struct canon_request *rq, const struct canon_row *row, yyjson_val *v) {
     yyjson_val *format = json_get(v, "format"), *strict = json_get(format, "strict");
     struct sv type = json_str(format, "type");
+    if (!yyjson_is_obj(v))
+        return canon_bad(rq, "\"%s\" must be an object", row->name);
     if (json_get(v, "verbosity") && !yyjson_is_null(json_get(v, "verbosity")) && !canon_lose(rq, CANON_LOSS, "text.verbosity"))
         return false;
     if (!type.n || sv_eq(type, SV("text")))
@@ -314,6 +322,8 @@ static bool read_text_member(struct canon_request *rq, const struct canon_row *r
 
 static bool read_reasoning_member(struct canon_request *rq, const struct canon_row *row, yyjson_val *v) {
     struct sv effort = json_str(v, "effort"), summary = json_str(v, "summary");
+    if (!yyjson_is_obj(v))
+        return canon_bad(rq, "\"%s\" must be an object", row->name);
     if (!summary.n)
         summary = json_str(v, "generate_summary");
     rq->wants_summary = summary.n && !sv_eq(summary, SV("none"));
@@ -321,7 +331,7 @@ static bool read_reasoning_member(struct canon_request *rq, const struct canon_r
         rq->think = CANON_NO;
         return true;
     }
-    if (!effort.n)
+    if (!effort.n && (!json_get(v, "effort") || yyjson_is_null(json_get(v, "effort"))))
         return true;
     rq->think = CANON_YES;
     return canon_effort_parse(effort, &rq->effort) ||
@@ -331,6 +341,8 @@ static bool read_reasoning_member(struct canon_request *rq, const struct canon_r
 static bool read_include(struct canon_request *rq, const struct canon_row *row, yyjson_val *v) {
     size_t i, n;
     yyjson_val *one;
+    if (!yyjson_is_arr(v))
+        return canon_bad(rq, "\"%s\" must be an array", row->name);
     yyjson_arr_foreach(v, i, n, one) {
         if (sv_eq(json_sv(one), SV("reasoning.encrypted_content")))
             rq->wants_encrypted = true;
@@ -349,6 +361,8 @@ static bool refuse_state(struct canon_request *rq, const struct canon_row *row, 
 }
 
 static bool refuse_background(struct canon_request *rq, const struct canon_row *row, yyjson_val *v) {
+    if (!yyjson_is_bool(v))
+        return canon_bad(rq, "\"%s\" must be true or false", row->name);
     return !yyjson_is_true(v) || canon_cannot(rq, "\"%s\" is not available on this model's runtime", row->name);
 }
 
@@ -372,7 +386,7 @@ static const struct canon_row rows[] = {
     { "model", canon_row_skip, 0 },
     { "input", read_input, 0 },
     { "instructions", read_instructions, 0 },
-    { "stream", canon_row_skip, 0 },
+    { "stream", canon_row_flag, AT(stream) },
     { "stream_options", canon_row_skip, 0 },
     { "max_output_tokens", canon_row_limit, AT(max_output) },
     { "temperature", canon_row_number, AT(temperature) },

@@ -209,14 +209,16 @@ static void print_call_name(struct print *p, const struct canon_block *b) {
     print_str(p, "name", name);
 }
 
-static struct sv sealed(struct canon_reply *r, struct sv text) {
-    size_t seal = sizeof RESPONSES_OWN_SEAL - 1, n = sodium_base64_encoded_len(text.n, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-    char *to = arena_alloc(r->arena, seal + n);
+static void print_sealed(struct print *p, const char *name, struct sv text) {
+    size_t room = sodium_base64_encoded_len(text.n, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    print_name(p, name);
+    buf_add(p->to, SV("\"" RESPONSES_OWN_SEAL));
+    char *to = buf_reserve(p->to, room);
     if (!to)
-        return SV_NULL;
-    memcpy(to, RESPONSES_OWN_SEAL, seal);
-    sodium_bin2base64(to + seal, n, (const unsigned char *)text.p, text.n, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-    return (struct sv){ to, seal + n - 1 };
+        return;
+    sodium_bin2base64(to, room, (const unsigned char *)(text.p ? text.p : ""), text.n, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    buf_added(p->to, room - 1);
+    buf_add_char(p->to, '"');
 }
 
 static struct sv logprobs_of(const struct canon_reply *r, const struct canon_block *b) {
@@ -253,7 +255,7 @@ static void print_item(struct canon_reply *r, struct print *p, const char *name,
         print_str(p, "call_id", b->id);
         print_call_name(p, b);
         if (is_custom(b))
-            print_str(p, "input", full ? canon_custom_input(r, text) : SV(""));
+            print_str(p, "input", text);
         else
             print_str(p, "arguments", full && !text.n ? SV("{}") : text);
         break;
@@ -271,7 +273,7 @@ static void print_item(struct canon_reply *r, struct print *p, const char *name,
             print_close(p, ']');
         }
         if (full && r->wants_encrypted)
-            print_str(p, "encrypted_content", sealed(r, text));
+            print_sealed(p, "encrypted_content", text);
         break;
     default:
         print_str(p, "type", SV("message"));
@@ -421,13 +423,21 @@ static void encode_delta(struct canon_reply *r, const struct canon_block *b, str
     close_event(&p);
 }
 
-static void encode_done(struct canon_reply *r, const struct canon_block *b) {
+/* A custom tool's text is taken out of its arguments once they are complete. */
+static void take_input(struct canon_block *b) {
+    struct buf input = BUF_MAX(b->text.max);
+    if (!is_custom(b) || !canon_custom_input(buf_sv(&b->text), &input))
+        return; /* it is no such object: the text itself */
+    buf_deinit(&b->text);
+    b->text = input;
+}
+
+static void encode_done(struct canon_reply *r, struct canon_block *b) {
+    take_input(b);
     struct sv text = buf_sv(&b->text);
     struct print p;
-    if (is_custom(b)) {
-        text = canon_custom_input(r, text);
+    if (is_custom(b))
         encode_delta(r, b, text);
-    }
     p = open_of(r, event_type(r, b, true), b);
     if (b->kind == CANON_E_CALL && !is_custom(b)) {
         print_call_name(&p, b);
@@ -537,8 +547,10 @@ static void print_reply(struct canon_reply *r) {
     struct print p = print_begin(r->out);
     if (!add_nothing(r))
         return;
-    for (struct canon_block *b = r->blocks; b; b = b->next)
+    for (struct canon_block *b = r->blocks; b; b = b->next) {
         name_item(r, b);
+        take_input(b);
+    }
     print_response(r, &p, NULL, final_status(r), NULL);
 }
 

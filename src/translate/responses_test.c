@@ -60,6 +60,13 @@ static void bad_members_are_refused_by_path(void **state) {
         { ASK(",\"tools\":[{\"type\":\"web_search\"}]"), "! unsupported_parameter: tools[0].type \"web_search\" is not available on this model's runtime" },
         { ASK(",\"text\":{\"format\":{\"type\":\"xml\"}}"), "! bad_request: text.format.type is \"xml\"; it must be text, json_object or json_schema" },
         { ASK(",\"instructions\":[]"), "! bad_request: \"instructions\" must be a string" },
+        { ASK(",\"text\":7"), "! bad_request: \"text\" must be an object" },
+        { ASK(",\"reasoning\":7"), "! bad_request: \"reasoning\" must be an object" },
+        { ASK(",\"reasoning\":{\"effort\":7}"), "! bad_request: reasoning.effort must be none, minimal, low, medium, high, xhigh or max" },
+        { ASK(",\"include\":7"), "! bad_request: \"include\" must be an array" },
+        { ASK(",\"background\":\"x\""), "! bad_request: \"background\" must be true or false" },
+        { ASK(",\"tools\":[{\"type\":\"function\",\"name\":\"f\",\"parameters\":7}]"), "! bad_request: tools[0].parameters must be an object" },
+        { "{\"input\":[]}", "! bad_request: \"input\" holds nothing to answer" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         try_is(try_request(LLM_RESPONSES, LLM_SPEAKS_CHAT, rows[i].body), rows[i].fault);
@@ -204,6 +211,28 @@ static void memory_may_run_out_anywhere(void **state) {
     TRY_WITHOUT_MEMORY(try_request(LLM_RESPONSES, LLM_SPEAKS_RESPONSES, PATCH));
 }
 
+static void history_fits_the_tools_that_are_shown(void **state) {
+    (void)state;
+    /* custom tools are shown as functions, so their calls are calls of functions; a failed one says so */
+    try_holds(try_request(LLM_RESPONSES, LLM_SPEAKS_RESPONSES,
+                          "{\"input\":[{\"role\":\"user\",\"content\":\"q\"},{\"type\":\"custom_tool_call\",\"call_id\":\"c\",\"name\":\"p\",\"input\":\"*\\n\"},{"
+                          "\"type\":\"custom_tool_call_output\",\"call_id\":\"c\",\"output\":\"ok\"}]}"),
+              "{\"type\":\"function_call\",\"call_id\":\"c\",\"name\":\"p\",\"arguments\":\"{\\\"input\\\":\\\"*\\\\n\\\"}\"},{\"type\":"
+              "\"function_call_output\",\"call_id\":\"c\",");
+    try_holds(try_request(LLM_MESSAGES, LLM_SPEAKS_RESPONSES,
+                          "{\"max_tokens\":9,\"messages\":[{\"role\":\"assistant\",\"content\":[{\"type\":\"tool_use\",\"id\":\"c\",\"name\":\"f\",\"input\":{}}]},{"
+                          "\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"c\",\"is_error\":true,\"content\":\"no\"}]}]}"),
+              "\"output\":\"Error: no\"");
+    /* a long namespace is cut nowhere */
+    char space[301], body[2048];
+    memset(space, 's', 300);
+    space[300] = '\0';
+    snprintf(body, sizeof body, "{\"input\":\"x\",\"stream\":true,\"tools\":[{\"type\":\"namespace\",\"name\":\"%s\",\"tools\":[{\"type\":\"function\",\"name\":\"f\"}]}]}", space);
+    char call[1024];
+    snprintf(call, sizeof call, DELTA("{\"tool_calls\":[{\"index\":0,\"function\":{\"name\":\"%s__f\",\"arguments\":\"{}\"}}]}") FINISH("stop"), space);
+    try_holds(try_stream(LLM_RESPONSES, LLM_SPEAKS_CHAT, body, call), "\",\"name\":\"f\",\"arguments\":\"\"}");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(items_become_turns),
@@ -214,6 +243,7 @@ int main(void) {
         cmocka_unit_test(custom_tools_and_namespaces),
         cmocka_unit_test(reasoning_travels_sealed),
         cmocka_unit_test(a_runtimes_responses_are_read),
+        cmocka_unit_test(history_fits_the_tools_that_are_shown),
         cmocka_unit_test(memory_may_run_out_anywhere),
     };
     return cmocka_run_group_tests_name("translate/responses", tests, NULL, NULL);

@@ -392,12 +392,17 @@ static bool is_extra_call(const struct canon_reply *r, const struct canon_event 
     return r->parallel == CANON_NO && ev->slot > 0;
 }
 
+/* Under the name the client gave the tool: a runtime may have written it another way. */
+static void deliver_call(struct translate *t, const struct canon_event *ev) {
+    const struct canon_tool *tool = canon_tool_named(&t->reply, ev->name);
+    struct canon_event named = *ev;
+    if (tool)
+        named.name = tool->name;
+    deliver(t, &named);
+}
+
 static void refine(struct canon_reply *r, const struct canon_event *ev) {
     struct translate *t = CONTAINER(r, struct translate, reply);
-    const struct canon_tool *tool = ev->kind == CANON_E_CALL ? canon_tool_named(r, ev->name) : NULL;
-    struct canon_event named = *ev;
-    if (tool) /* a runtime may have written it another way */
-        named.name = tool->name;
     if (r->ended)
         return;
     switch (ev->kind) {
@@ -433,7 +438,10 @@ static void refine(struct canon_reply *r, const struct canon_event *ev) {
         r->text_bytes += ev->text.n;
         if (!r->first_us)
             r->first_us = r->now_us;
-        deliver(t, &named);
+        if (ev->kind == CANON_E_CALL)
+            deliver_call(t, ev);
+        else
+            deliver(t, ev);
         break;
     case CANON_E_LOGPROBS:
         if (r->logprobs)
@@ -445,6 +453,8 @@ static void refine(struct canon_reply *r, const struct canon_event *ev) {
             deliver_text(t, CANON_E_TEXT, SV_NULL);
         if (r->has_calls && r->finish == CANON_STOP)
             r->finish = CANON_TOOL_CALLS;
+        else if (!r->has_calls && r->finish == CANON_TOOL_CALLS) /* of calls that none could read */
+            r->finish = CANON_STOP;
         deliver(t, ev);
         r->ended = true;
         break;
