@@ -232,6 +232,15 @@ test("a runtime's refusal comes back as it was", async () => {
   assert.equal(fakes.vllm.inferences.length, before + 1, 'a 400 is not retried');
 });
 
+test('refusals are no failures: after any number of them the endpoint is trusted', async () => {
+  fakes.plain.options.failWith = 400;
+  for (const end = performance.now() + 1500; performance.now() < end; await sleep(50)) // until the breaker has looked, too
+    assert.equal((await drover.post(CHAT, { model: 'plain', messages: [] })).status, 400);
+  delete fakes.plain.options.failWith;
+  assert.equal((await drover.post(CHAT, { model: 'plain', messages: [] })).status, 200);
+  assert.match(await (await drover.get('/metrics')).text(), /drover_node_breaker\{node="plain"[^}]*\} 0/);
+});
+
 test('the next candidate is tried while the client has seen nothing', async () => {
   for (const status of [502, 503, 504]) {
     fakes.first.options.failWith = status;

@@ -77,7 +77,10 @@ function openaiResponses(t, body) {
     e('response.in_progress', { response: response('in_progress', []) }),
     ...thought.flatMap((it) => [
       e('response.output_item.added', { output_index: 0, item: { ...it, content: [] } }),
+      e('response.content_part.added', { item_id: it.id, output_index: 0, content_index: 0, part: { type: 'reasoning_text', text: '' } }),
       e('response.reasoning_text.delta', { item_id: it.id, output_index: 0, content_index: 0, delta: t.reasoning }),
+      e('response.reasoning_text.done', { item_id: it.id, output_index: 0, content_index: 0, text: t.reasoning }),
+      e('response.content_part.done', { item_id: it.id, output_index: 0, content_index: 0, part: it.content[0] }),
       e('response.output_item.done', { output_index: 0, item: it })]),
     e('response.output_item.added', { output_index: at.output_index, item: item('in_progress', []) }),
     e('response.content_part.added', { ...at, part: part('') }),

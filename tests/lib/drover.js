@@ -148,11 +148,18 @@ export async function startDrover({ endpoints = [], config = {}, listen = [], mo
   return drover;
 }
 
-/** Starts a real llama-server with the tiny model (tests/tools/tiny-gguf.js); its model id is `tiny`. */
-export async function startLlama({ context = 65536, parallel = 4, args = [] } = {}) {
+/**
+ * Starts a real llama-server with the tiny model (tests/tools/tiny-gguf.js); its model id is `tiny`.
+ *   template  a chat template (Jinja) instead of the model's own
+ */
+export async function startLlama({ context = 65536, parallel = 4, template, args = [] } = {}) {
   const dir = mkdtempSync(path.join(tmpdir(), 'llama-'));
-  const model = path.join(dir, 'tiny.gguf');
+  const model = path.join(dir, 'tiny.gguf'), jinja = path.join(dir, 'template.jinja');
   writeFileSync(model, tinyGguf());
+  if (template) {
+    writeFileSync(jinja, template);
+    args = ['--jinja', '--chat-template-file', jinja, ...args];
+  }
   const port = await freePort();
   const child = start(LLAMA, ['-m', model, '--alias', 'tiny', '--host', '127.0.0.1', '--port', String(port), '-c', String(context),
     '--parallel', String(parallel), '-t', '1', ...args]);
