@@ -174,7 +174,7 @@ static enum llm_api spoken(const struct exchange *x) {
 /* What came cannot be turned into an answer. */
 static void bad_reply(struct exchange *x, const struct err *e) {
     struct cell *cell = x->sched.taken->endpoint->cell;
-    if (e->code == ERR_BAD_REPLY)
+    if (e->code == ERR_BAD_REPLY && x->reply->status < 500) /* else its head has been counted */
         cell_outcome(cell, OUTCOME_FAILED, loop_now_us(x->g->loop));
     answer__fail(x, e, e->code == ERR_BAD_REQUEST || e->code == ERR_PARAMETER || e->code == ERR_CONTEXT ? RESULT_CLIENT_ERROR
                                                                                                        : RESULT_UPSTREAM_ERROR);
@@ -318,11 +318,10 @@ void relay__end(struct exchange *x) {
         relay__pass(x, SV("data: [DONE]\n\n")); /* the runtime finished and forgot to say so */
     settle(x);
     int status = x->reply->status;
-    enum request_result result = status >= 500 || x->meter.saw_error ? RESULT_UPSTREAM_ERROR
-                               : status >= 400                       ? RESULT_CLIENT_ERROR
-                                                                     : RESULT_OK;
+    bool failed = status >= 500 || (status < 400 && x->meter.saw_error); /* what a 4xx says is between client and runtime */
+    enum request_result result = failed ? RESULT_UPSTREAM_ERROR : status >= 400 ? RESULT_CLIENT_ERROR : RESULT_OK;
     if (status < 500)
-        cell_outcome(p->cell, x->meter.saw_error ? OUTCOME_FAILED : OUTCOME_OK, loop_now_us(x->g->loop));
+        cell_outcome(p->cell, failed ? OUTCOME_FAILED : OUTCOME_OK, loop_now_us(x->g->loop));
     exchange__end(x, result);
     http_in_finish(x->in);
 }
