@@ -205,6 +205,7 @@ for (const [label, fault] of [['is reset', { resetAfter: 2 }], ['ends early', { 
   });
 
   test(`a messages stream that ${label} ends with an error event`, async () => {
+    assert.equal((await drover.post(CHAT, ask())).status, 200); // or five failures in a row would open the breaker
     Object.assign(fakes.vllm.options, fault);
     const events = await allSse(await drover.post('/v1/messages', { model: MODEL, max_tokens: 9, messages: [], stream: true }));
     assert.equal(events.at(-1).event, 'error', JSON.stringify(events));

@@ -83,7 +83,7 @@ void answer__fail(struct exchange *x, const struct err *e, enum request_result r
         http_in_abort(in);
         return;
     }
-    struct buf out = BUF_MAX(16 << 10);
+    struct buf out = BUF_MAX((16 << 10) + (x->translate ? x->config->limits.upstream.reply : 0)); /* some repeat all they said */
     if (x->has_events && x->way == WAY_PASS && events_held(&x->events).n)
         buf_add(&out, x->events.kind == EVENTS_SSE ? SV("\n\n") : SV("\n")); /* end the half event first */
     if (x->translate)
