@@ -137,11 +137,15 @@ static void on_flush(struct loop_flush *f) {
 }
 
 static void read_some(struct sock *k) {
+    bool placed = false;
     for (int turn = 0; turn < READS_PER_WAKE && k->reading && !k->eof && !k->broken && !k->closed; turn++) {
         struct stream_space to = { 0 };
         if (k->s.on->on_space)
             to = k->s.on->on_space(k->s.owner);
-        if (to.n == 0)
+        if (to.n == 0 && placed) /* what the owner wanted is whole: nothing more is expected, and poll will tell */
+            return;
+        placed = to.n != 0;
+        if (!placed)
             to = (struct stream_space){ k->s.loop->scratch, LOOP_SCRATCH };
         ssize_t got;
         do

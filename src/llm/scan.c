@@ -28,8 +28,11 @@ static const char *fault(struct scan *s, const char *p, const char *expected) {
 /* -- grammar ----------------------------------------------------------------------------------------------------- */
 
 static inline const char *skip_blank(const char *p, const char *end) {
-    while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
+    while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')) {
         p++;
+        while (end - p >= 8 && memcmp(p, "        ", 8) == 0) /* an indented line */
+            p += 8;
+    }
     return p;
 }
 
@@ -144,9 +147,11 @@ static const char *at_utf8(struct scan *s, const char *p) {
 
 static const char *at_string(struct scan *s, const char *p, const char *end) {
     for (;;) {
-        if (!s->keep)
-            p = run_text(p, end, &s->escaped, s->n_utf8);
         p = run_plain(p, end);
+        if (s->way && !s->keep && end - p >= RUN_BLOCK && *p != '"') {
+            p = run_text(s->way, p, s->feed, end, s->n_utf8);
+            p = run_plain(p, end);
+        }
         if (p == end)
             return p;
         unsigned char c = (unsigned char)*p;
@@ -469,6 +474,7 @@ enum scan_result scan_end(struct scan *s, struct err *e) {
 void scan_init(struct scan *s) {
     memset(s, 0, sizeof *s);
     s->at = AT_START;
+    s->way = (uint8_t)run_best();
     s->empty = true;
     s->depth_max = SCAN_DEPTH_MAX;
     s->members_max = SCAN_MEMBERS_MAX;

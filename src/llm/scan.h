@@ -77,7 +77,7 @@ struct scan {
     uint32_t n_members;
 
     /* The machine; nobody else's business. */
-    uint8_t at, number, key, top, want, pend;
+    uint8_t at, number, key, top, want, pend, way;
     uint8_t depth, opaque; /* opaque: depth of a container in which no name means anything, 0 = none */
     uint8_t fault;
     bool reply, is_key, keep, used_text, escaped, listing, first_is_system, hash_on, copy_on, flag_open;

@@ -1,5 +1,4 @@
-/* llm/scan_run.h - private: the length of a run of plain string bytes, the one loop in which large bodies spend their
- * time. */
+/* llm/scan_run.h - private: how far string text reaches that needs no machine; here large bodies spend their time. */
 #ifndef DROVER_LLM_SCAN_RUN_H
 #define DROVER_LLM_SCAN_RUN_H
 
@@ -10,6 +9,17 @@
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
+
+enum { RUN_BLOCK = 64 }; /* bytes that run_text looks at together */
+
+/* By how many bytes run_text's vectors hold. All ways come to the same; run_best is the fastest this processor knows. */
+enum run_way { RUN_BYTES, RUN_16, RUN_32 };
+enum run_way run_best(void);
+
+/* Steps over escapes and characters of any kind in the text of a string, and counts those of 2, 3 and 4 bytes. Returns
+ * where something begins that it leaves to the machine: the closing quote, a fault, or what may not end before the last 64
+ * bytes; p when it cannot help. from: where the bytes in front of p that may be read begin. */
+const char *run_text(enum run_way way, const char *p, const char *from, const char *end, uint64_t n_utf8[3]);
 
 static inline bool run__plain_byte(unsigned char c) {
     return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
@@ -26,66 +36,6 @@ static inline uint64_t run__odd_bytes(uint64_t w) {
 /* What may follow a backslash, u apart. */
 static const bool run__short_escape[256] = { ['"'] = true, ['\\'] = true, ['/'] = true, ['b'] = true,
                                              ['f'] = true, ['n'] = true,  ['r'] = true, ['t'] = true };
-
-#if defined(__SSE2__)
-/* One bit for each of 64 bytes that is a quote, a backslash, below 0x20 or above 0x7f. */
-static inline uint64_t run__odd_mask(const char *p) {
-    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'), blank = _mm_set1_epi8(0x20);
-    uint64_t mask = 0;
-    for (int i = 0; i < 4; i++) {
-        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(p + 16 * i));
-        x = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(x, quote), _mm_cmpeq_epi8(x, slash)), _mm_cmplt_epi8(x, blank));
-        mask |= (uint64_t)(unsigned)_mm_movemask_epi8(x) << (16 * i);
-    }
-    return mask;
-}
-
-/* Length of the UTF-8 character at p, which begins with c >= 0x80 and has 3 more readable bytes; 0: none, or one of the rare
- * lead bytes whose second byte is restricted (RFC 3629): the machine looks at those. */
-static inline unsigned run__utf8(const char *p, unsigned char c) {
-#define TAIL(i) (((unsigned char)p[i] & 0xc0) == 0x80)
-    if (c >= 0xc2 && c <= 0xdf)
-        return TAIL(1) ? 2 : 0;
-    if ((c >= 0xe1 && c <= 0xec) || c == 0xee || c == 0xef)
-        return TAIL(1) && TAIL(2) ? 3 : 0;
-    if (c >= 0xf1 && c <= 0xf3)
-        return TAIL(1) && TAIL(2) && TAIL(3) ? 4 : 0;
-#undef TAIL
-    return 0;
-}
-
-/* As run_plain, but steps over short escapes, which source code and quoted speech are full of, and over most characters
- * of two and more bytes, which it counts; stops near end. */
-static inline const char *run_text(const char *p, const char *end, bool *escaped, uint64_t n_utf8[3]) {
-    while (end - p > 67) { /* what begins in the 64 bytes may reach 3 beyond them */
-        uint64_t mask = run__odd_mask(p);
-        unsigned step = 64;
-        while (mask) {
-            unsigned i = (unsigned)__builtin_ctzll(mask), n;
-            unsigned char c = (unsigned char)p[i];
-            if (c == '\\' && run__short_escape[(unsigned char)p[i + 1]]) {
-                *escaped = true;
-                n = 2;
-            } else if (c >= 0x80 && (n = run__utf8(p + i, c)) != 0) {
-                n_utf8[n - 2]++;
-            } else {
-                return p + i;
-            }
-            step = i + n > 64 ? i + n : 64;
-            mask &= i + n >= 64 ? 0 : ~0ull << (i + n);
-        }
-        p += step;
-    }
-    return p;
-}
-#else
-static inline const char *run_text(const char *p, const char *end, bool *escaped, uint64_t n_utf8[3]) {
-    (void)end;
-    (void)escaped;
-    (void)n_utf8;
-    return p;
-}
-#endif
 
 /* First byte in [p, end) that is not plain ASCII text of a JSON string, or end. */
 static inline const char *run_plain(const char *p, const char *end) {

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "llm/scan_run.h"
 
 static struct scan scan;
 static struct err err;
@@ -39,6 +40,7 @@ static void same_findings(const struct scan *a, const struct scan *b) {
     assert_true(a->has_tools == b->has_tools && a->has_image == b->has_image && a->has_media == b->has_media && a->n_images == b->n_images);
     assert_true(a->input_bytes == b->input_bytes && a->blob_bytes == b->blob_bytes && a->n_messages == b->n_messages);
     assert_true(a->open == b->open && a->empty == b->empty && a->n_members == b->n_members);
+    assert_memory_equal(a->n_utf8, b->n_utf8, sizeof a->n_utf8);
     assert_true(scan_affinity(a) == scan_affinity(b));
 }
 
@@ -348,45 +350,150 @@ static void a_bad_reply_still_gives_what_came_before(void **state) {
     assert_int_equal(scan_feed(&s, SV("more")), SCAN_BAD);
 }
 
-static void the_fast_loop_stops_at_every_place(void **state) {
+/* What one way makes of a text. */
+struct told {
+    enum scan_result is;
+    uint64_t n_utf8[3];
+    char text[sizeof err.text];
+};
+
+static struct told tell(enum run_way way, struct sv text, size_t step) {
+    struct scan s;
+    struct told t;
+    scan_init(&s);
+    s.way = way;
+    t.is = feed(&s, text, step);
+    memcpy(t.n_utf8, s.n_utf8, sizeof t.n_utf8);
+    memcpy(t.text, err.text, sizeof t.text);
+    return t;
+}
+
+static void same_told(struct told a, struct told b) {
+    assert_int_equal(a.is, b.is);
+    if (a.is == SCAN_BAD)
+        assert_string_equal(a.text, b.text);
+    else
+        assert_memory_equal(a.n_utf8, b.n_utf8, sizeof a.n_utf8);
+}
+
+/* The vectors find what the machine finds. */
+static struct told all_ways(struct sv text) {
+    struct told machine = tell(RUN_BYTES, text, 0);
+    for (enum run_way way = RUN_16; way <= run_best(); way++)
+        same_told(tell(way, text, 0), machine);
+    return machine;
+}
+
+static void fast_loops_stop_at_every_place(void **state) {
     static const char stops[] = { '"', '\\', 0x1f, (char)0x80, (char)0xff };
-    char text[200];
+    char text[200], place[32];
     (void)state;
     for (size_t at = 0; at < 149; at++) {
         for (size_t i = 0; i < sizeof stops; i++) {
-            struct scan s;
             int n = snprintf(text, sizeof text, "{\"a\":\"%0150d\"}", 0);
             text[6 + at] = stops[i];
-            scan_init(&s);
-            assert_int_equal(feed(&s, (struct sv){ text, (size_t)n }, 0), SCAN_BAD);
-            assert_int_equal(s.bad_at, 6 + at + (i < 2));
+            struct told t = all_ways((struct sv){ text, (size_t)n });
+            assert_int_equal(t.is, SCAN_BAD);
+            snprintf(place, sizeof place, "body, byte %zu:", 6 + at + (i < 2));
+            assert_true(sv_starts(sv_of(t.text), sv_of(place)));
         }
     }
 }
 
-static void the_fast_loop_steps_over_escapes_and_characters_at_every_place(void **state) {
+static void fast_loops_step_over_escapes_and_characters_at_every_place(void **state) {
     static const struct {
         const char *text;
         int good; /* index of n_utf8 that counts it, 3 = none, -1 = refused */
-    } pieces[] = { { "\\n", 3 },      { "\\\"", 3 },      { "\\u00e9", 3 },    { "\xc3\xa9", 0 },     { "\xe4\xbd\xa0", 1 },
-                   { "\xe0\xa4\x85", 1 }, { "\xed\x9f\xbf", 1 }, { "\xf0\x9f\x98\x80", 2 }, { "\xf4\x8f\xbf\xbf", 2 },
-                   { "\xc3\x28", -1 }, { "\xe4\xbd\x28", -1 }, { "\xf1\x9f\x98\x28", -1 }, { "\xed\xa0\x80", -1 },
-                   { "\xc1\x81", -1 }, { "\\q", -1 } };
+    } pieces[] = { { "\\n", 3 },      { "\\\"", 3 },      { "\\\\", 3 },       { "\\\\\\\\\\/", 3 }, { "\\u00e9", 3 },
+                   { "\\uD83d\\udE00", 3 }, { "\xc3\xa9", 0 },  { "\xe4\xbd\xa0", 1 }, { "\xe0\xa4\x85", 1 },
+                   { "\xed\x9f\xbf", 1 }, { "\xf0\x9f\x98\x80", 2 }, { "\xf4\x8f\xbf\xbf", 2 }, { "\xc3\x28", -1 },
+                   { "\xe4\xbd\x28", -1 }, { "\xf1\x9f\x98\x28", -1 }, { "\xed\xa0\x80", -1 }, { "\xc1\x81", -1 },
+                   { "\xc3\xa9\xa9", -1 }, { "\\q", -1 },     { "\\\\\\x", -1 },  { "\\u12g4", -1 },   { "\\udc00", -1 },
+                   { "\\ud83d\\n", -1 }, { "\\ud83d\\ud83d", -1 }, { "\\\xc3\xa9", -1 } };
     char text[400];
     (void)state;
     for (size_t at = 0; at < 140; at++) {
         for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
-            struct scan s;
             int n = snprintf(text, sizeof text, "{\"a\":\"%0*d%s%0150d\",\"model\":\"m\"}", (int)at + 1, 0, pieces[i].text, 0);
-            scan_init(&s);
-            enum scan_result got = feed(&s, (struct sv){ text, (size_t)n }, 0);
-            assert_int_equal(got == SCAN_OK, pieces[i].good >= 0);
-            if (pieces[i].good < 0)
-                continue;
-            assert_int_equal(s.model_state, SCAN_MODEL_OK);
-            for (int k = 0; k < 3; k++)
-                assert_int_equal(s.n_utf8[k], k == pieces[i].good);
+            struct told t = all_ways((struct sv){ text, (size_t)n });
+            assert_int_equal(t.is == SCAN_OK, pieces[i].good >= 0);
+            for (int k = 0; k < 3 && t.is == SCAN_OK; k++)
+                assert_int_equal(t.n_utf8[k], k == pieces[i].good);
         }
+    }
+}
+
+static void fast_loops_leave_nothing_good_to_the_machine(void **state) {
+    static const char *const pieces[] = { "\\n", "\\/", "\\\"", "\\\\", "\\u0aF9", "\\uD7ff", "\\ue000", "\\ud800\\udc00", "\\uDbFf\\uDfFf",
+                                          "\xc2\x80", "\xed\x9f\xbf", "\xf4\x8f\xbf\xbf" };
+    char text[400];
+    (void)state;
+    for (enum run_way way = RUN_16; way <= run_best(); way++) {
+        for (size_t at = 0; at < 140; at++) {
+            for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
+                uint64_t n_utf8[3] = { 0 };
+                int n = snprintf(text, sizeof text, "000%.*s%s%0150d", (int)at, "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddaaaaaaaaaabbbbbbbbbb"
+                                 "ccccccccccddddddddddaaaaaaaaaabbbbbbbbbbccccccccccddddddddddaaaaaaaaaabbbbbbbbbb", pieces[i], 0);
+                assert_true(run_text(way, text + 3, text, text + n, n_utf8) > text + n - RUN_BLOCK);
+            }
+        }
+    }
+}
+
+/* Each pair of bytes, and all that may matter of three and four, inside a block and across its border. */
+static void fast_loops_know_every_character(void **state) {
+    static const unsigned char next[] = { 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0 };
+    enum { AT = 9, FAR = 61 }; /* the first block begins near the first escape */
+    char text[260];
+    (void)state;
+    for (unsigned c = 0x80; c < 0x100; c++) {
+        for (unsigned d = 0; d < 0x100; d++) {
+            for (unsigned rest = 0; rest < sizeof next * sizeof next; rest++) {
+                bool same = rest && d != 0x7f && d != 0x80 && d != 0x8f && d != 0x90 && d != 0x9f && d != 0xa0 && d != 0xbf;
+                if (same || (c < 0xc0 && rest))
+                    continue;
+                for (unsigned at = AT; at <= FAR + 3; at = at == AT ? FAR : at + 1) {
+                    int n = snprintf(text, sizeof text, "{\"a\":\"0000\\n%0180d\"}", 0);
+                    unsigned char *to = (unsigned char *)text + 10 + at;
+                    to[0] = (unsigned char)c;
+                    to[1] = (unsigned char)d;
+                    to[2] = rest ? next[rest / sizeof next] : '0';
+                    to[3] = rest ? next[rest % sizeof next] : '0';
+                    all_ways((struct sv){ text, (size_t)n });
+                }
+            }
+        }
+    }
+}
+
+static void any_text_is_the_same_to_all_ways_in_any_steps(void **state) {
+    static const char *const pieces[] = { "a", "words and words", "0123456789abcdefghijklmnopqrstuvwxyz0123456789", "\\n", "\\\"", "\\\\",
+                                          "\\\\\\\\\\\\", "\\/", "\\u0041", "\\ud83d\\ude00", "\xc3\xa9", "\xe4\xbd\xa0", "\xe0\xa0\x80",
+                                          "\xed\x9f\xbf", "\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf", "\",\"b\":\"" };
+    static const char *const faults[] = { "\x80", "\xc3", "\xe4\xbd", "\xf0\x9f\x98", "\xf5\x80\x80\x80", "\x01", "\\q", "\\u12", "\\ud83d",
+                                          "\\ude00", "\xed\xa0\x80", "\xf0\x8f\xbf\xbf" };
+    static const size_t steps[] = { 0, 1, 63, 64, 65, 100 };
+    uint32_t random = 1;
+    char text[1200];
+    (void)state;
+    for (int round = 0; round < 3000; round++) {
+        struct sv body = { text, (size_t)snprintf(text, sizeof text, "{\"a\":\"") };
+        for (int left = 4 + round % 60; left; left--) {
+            random = random * 1664525 + 1013904223;
+            unsigned pick = random >> 8;
+            bool bad = round % 3 == 0 && pick % 61 == 0;
+            const char *piece = bad ? faults[(pick >> 8) % (sizeof faults / sizeof faults[0])]
+                                    : pieces[(pick >> 8) % (sizeof pieces / sizeof pieces[0])];
+            if (body.n + strlen(piece) > sizeof text - 80)
+                break;
+            memcpy(text + body.n, piece, strlen(piece));
+            body.n += strlen(piece);
+        }
+        body.n += (size_t)snprintf(text + body.n, sizeof text - body.n, "%.*s\"}", round % 70,
+                                   "......................................................................");
+        struct told whole = all_ways(body);
+        for (size_t i = 1; i < sizeof steps / sizeof steps[0]; i++)
+            same_told(tell(run_best(), body, steps[i]), whole);
     }
 }
 
@@ -407,8 +514,11 @@ int main(void) {
         cmocka_unit_test(the_turns_of_a_conversation_share_a_key),
         cmocka_unit_test(a_reply_gives_up_the_members_asked_for),
         cmocka_unit_test(a_bad_reply_still_gives_what_came_before),
-        cmocka_unit_test(the_fast_loop_stops_at_every_place),
-        cmocka_unit_test(the_fast_loop_steps_over_escapes_and_characters_at_every_place),
+        cmocka_unit_test(fast_loops_stop_at_every_place),
+        cmocka_unit_test(fast_loops_step_over_escapes_and_characters_at_every_place),
+        cmocka_unit_test(fast_loops_leave_nothing_good_to_the_machine),
+        cmocka_unit_test(fast_loops_know_every_character),
+        cmocka_unit_test(any_text_is_the_same_to_all_ways_in_any_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
