@@ -30,6 +30,7 @@ enum {
     PORTS_MAX = CONFIG_LISTEN_MAX + 2,
     WORKERS_MAX = 64,
     WATCH_MS = 2000,      /* how often the configuration file is looked at */
+    QUIET_MS = 300,       /* after a change it is left alone so long: an editor may be in the middle of writing it */
     ADDRESS_TEXT = 96,
 };
 
@@ -64,7 +65,7 @@ struct daemon {
     uv_signal_t signals[3];
     uv_fs_poll_t watch;
     bool watching, has_signals, stopping, told;
-    struct timer drain, settle;
+    struct timer drain, settle, changed;
 };
 
 bool daemon_socket(const struct config *c, char *path, size_t size) {
@@ -137,16 +138,22 @@ static bool reload(void *owner, struct err *e) {
     for (unsigned i = 0; i < d->n_workers; i++)
         worker_config(d->workers[i], next);
     config_unref(was);
+    mem_give_back();
     log_event(LOG_INFO, "configuration reloaded", F_SV("file", next->file));
     return true;
 }
 
-static void on_file_change(uv_fs_poll_t *h, int status, const uv_stat_t *was, const uv_stat_t *now) {
+static void on_file_quiet(void *arg) {
     struct err e;
+    (void)reload(arg, &e);
+}
+
+static void on_file_change(uv_fs_poll_t *h, int status, const uv_stat_t *was, const uv_stat_t *now) {
+    struct daemon *d = h->data;
     (void)was;
     (void)now;
     if (status == 0)
-        (void)reload(h->data, &e);
+        timer_set(&d->loop, &d->changed, QUIET_MS, on_file_quiet, d);
 }
 
 /* --- places ------------------------------------------------------------------------------------------------------- */
@@ -322,6 +329,7 @@ static void on_settle_look(void *arg) {
             return;
         }
     }
+    mem_give_back();
     tell(d);
 }
 
@@ -467,6 +475,7 @@ static void take_down(struct daemon *d) {
         timer_stop(&d->loop, &d->settle);
         for (int i = 0; d->has_signals && i < 3; i++)
             close_handle((uv_handle_t *)&d->signals[i]);
+        timer_stop(&d->loop, &d->changed);
         if (d->watching)
             close_handle((uv_handle_t *)&d->watch);
         loop_deinit(&d->loop);
@@ -484,11 +493,11 @@ int daemon_run(const struct daemon_options *options) {
         return 1;
     d->options = options;
     harden();
-    mem_keep_some();
     if (load(&options->source, &d->config, &e)) {
         log_set_level((enum log_level)d->config->log.level);
         log_start(STDERR_FILENO, (enum log_format)d->config->log.format);
         log_warnings();
+        mem_keep_some();
         if (build(d, &e)) {
             watch_signals(d);
             for (size_t i = 0; i < d->n_places; i++)

@@ -58,15 +58,20 @@ void arena_cache_deinit(struct arena_cache *c) {
     c->n = 0;
 }
 
+/* A task that outgrows its first block does so by a little, as a rule: a whole second one would be waste. */
+static size_t block_usual(const struct arena *a) {
+    size_t more = a->used / 4 & ~(size_t)(ALIGN - 1);
+    return !a->blocks ? ARENA_FIRST : more < ARENA_MORE_MAX ? more : ARENA_MORE_MAX;
+}
+
 static bool block_add(struct arena *a, size_t bytes) {
     struct arena_block *b = NULL;
-    bool usual = bytes <= ARENA_FIRST;
-    size_t size = usual ? (size_t)ARENA_FIRST : bytes;
+    size_t usual = block_usual(a), size = bytes > usual ? bytes : usual;
     if (size > a->max || a->used > a->max - size) {
         a->overflow = true;
         return false;
     }
-    if (usual && a->cache && a->cache->free) {
+    if (size == ARENA_FIRST && a->cache && a->cache->free) {
         b = a->cache->free;
         a->cache->free = b->next;
         a->cache->n--;
@@ -79,7 +84,7 @@ static bool block_add(struct arena *a, size_t bytes) {
     }
     b->bytes = size;
     a->used += size;
-    if (a->blocks && !usual) { /* a big one gets a block of its own; the current block goes on being filled */
+    if (a->blocks && bytes > usual) { /* a big one gets a block of its own; the current block goes on being filled */
         b->next = a->blocks->next;
         a->blocks->next = b;
         return true;
@@ -96,7 +101,7 @@ void *arena_alloc(struct arena *a, size_t bytes) {
         return NULL;
     bytes = (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1);
     if (bytes > (size_t)(a->end - a->at)) {
-        bool own = a->blocks && bytes > ARENA_FIRST;
+        bool own = a->blocks && bytes > block_usual(a);
         if (!block_add(a, bytes))
             return NULL;
         if (own) {

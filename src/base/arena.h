@@ -14,6 +14,7 @@
 
 enum {
     ARENA_FIRST = 8192 - 64,  /* bytes of the first block: holds a usual request's head, exchange and reply head */
+    ARENA_MORE_MAX = 65536,   /* each later block adds a quarter of what there is, up to this */
     ARENA_CACHE_MAX = 64,     /* first blocks a cache keeps */
 };
 

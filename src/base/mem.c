@@ -71,3 +71,9 @@ void mem_keep_some(void) {
     mallopt(M_TRIM_THRESHOLD, 8 << 20);
 #endif
 }
+
+void mem_give_back(void) {
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+}

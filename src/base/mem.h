@@ -19,6 +19,8 @@ void *mem_copy(const void *from, size_t bytes) MUST_CHECK;
 /* Once, before threads start: freed memory of a few requests is kept for the next ones. Else the C library gives the top of its
  * heap back after every request that parsed a body, and each page costs a fault when it comes again. */
 void mem_keep_some(void);
+/* Gives back what is free: after a task that used much memory and will not come again soon, as reading the configuration. */
+void mem_give_back(void);
 /* A NUL-terminated copy of n bytes. */
 char *mem_str(const char *from, size_t n) MUST_CHECK;
 void mem_free(void *p);

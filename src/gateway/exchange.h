@@ -57,7 +57,6 @@ struct exchange {
     char *body;
     size_t body_n, body_cap;
     uint64_t body_charged;      /* bytes counted in shared->buffered: those that came, not those announced */
-    struct err bad;             /* what the scan found */
     bool is_json, is_form, is_stream;
 
     /* the choice */
