@@ -16,6 +16,7 @@ enum {
     LINGER_BYTES = 1 << 20,
     REQUEST_ARENA_MAX = 4 << 20, /* head, exchange and small answers; bodies have their own memory */
     HEAD_OUT = 2048,
+    HEAD_READ = 16 << 10,
     MIN_RATE_GRACE_MS = 5000,
     OUT_AHEAD = 64 << 10, /* bytes of answers not taken yet at which the next pipelined request waits */
 };
@@ -611,10 +612,13 @@ static void on_drain(void *owner) {
     }
 }
 
-/* A length body goes straight to where the handler wants it. */
+/* A length body goes straight to where the handler wants it; so that not much of it has to be copied, the read that brings
+ * the head is a short one. */
 static struct stream_space on_space(void *owner) {
     struct conn *c = owner;
     struct stream_space none = { 0 };
+    if (c->state == CONN_IDLE)
+        return (struct stream_space){ c->server->loop->scratch, HEAD_READ };
     uint64_t left = h1_left(&c->h1);
     if (c->state != CONN_EXCHANGE || !c->body_wanted || left == 0 || c->ahead.n || !c->in.on || !c->in.on->on_space)
         return none;
