@@ -21,12 +21,13 @@ before(async () => {
   fakes.plain = await startFake('openai', { models: ['plain'] });
   fakes.first = await startFake('openai', { models: ['twice'] });
   fakes.second = await startFake('openai', { models: ['twice'] });
+  fakes.strictly = await startFake('openai', { models: ['strictly'] });
   fakes.keyed = await startFake('vllm', { models: ['keyed'], requireKey: 'sk-upstream' });
   for (const [name, fake] of Object.entries(fakes)) fake.name = name;
   drover = await startDrover({
     endpoints: Object.values(fakes).filter((f) => f !== fakes.keyed),
     config: { gateway: { stall_timeout: `${STALL_MS}ms`, retry_max: 2 }, models: [{ slug: 'coder', targets: [`vllm/${MODEL}`] }] },
-    models: [MODEL, 'coder', 'plain', 'twice', 'koboldcpp/old'],
+    models: [MODEL, 'coder', 'plain', 'twice', 'koboldcpp/old', 'strictly'],
   });
 });
 after(async () => {
@@ -171,6 +172,35 @@ test('the usage chunk that nobody asked for is taken out again', async () => {
     assert.deepEqual(events.filter((e) => e.data !== '[DONE]' && JSON.parse(e.data).choices.length === 0), []);
     assert.equal(events.at(-1).data, '[DONE]');
     assert.deepEqual(events.filter((e) => e.rest), []);
+  }
+});
+
+test('a runtime that refuses the usage switch is asked once more without it, and from then on without', async () => {
+  const seen = [];
+  fakes.strictly.options.answer = (request, response) => {
+    const body = JSON.parse(request.body);
+    seen.push('stream_options' in body);
+    if (seen.at(-1)) return response.json(422, { detail: [{ loc: ['body', 'stream_options'], msg: 'extra fields not permitted' }] });
+    return response.text(200, 'data: {"choices":[{"index":0,"delta":{"content":"well"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n',
+      { 'Content-Type': 'text/event-stream' });
+  };
+  const talk = () => drover.post(CHAT, { model: 'strictly', messages: [{ role: 'user', content: 'hi' }], stream: true });
+  assert.equal(chatText(await allSse(await talk())), 'well');
+  assert.equal(chatText(await allSse(await talk())), 'well');
+  assert.deepEqual(seen, [true, false, false]);
+  const asked = await drover.post(CHAT, { model: 'strictly', messages: [], stream: true, stream_options: { include_usage: true } });
+  assert.equal(asked.status, 422, 'what the client itself asks for is the client\'s to hear of');
+  const messages = await drover.post('/v1/messages', { model: 'strictly', max_tokens: 9, messages: [{ role: 'user', content: 'hi' }], stream: true });
+  assert.equal(messages.status, 200, 'translated, too');
+  assert.match(await messages.text(), /well/);
+});
+
+test('another refusal of a stream comes back as it was, long or short', async () => {
+  for (const message of ['no', 'x'.repeat(40000)]) {
+    fakes.vllm.options.failWith = { status: 400, body: { error: { message } } };
+    const response = await drover.post(CHAT, ask({ stream: true }));
+    assert.equal(response.status, 400);
+    assert.deepEqual(await response.json(), { error: { message } });
   }
 });
 

@@ -24,6 +24,11 @@ before(async () => {
       { slug: 'claude-*', targets: ['south/south-only'] },
       { slug: 'brave', targets: ['nobody/none'], fallback: ['coder'] },
       { slug: 'any', targets: ['shared'] },
+      { slug: 'bold', targets: ['nobody/none'], fallback: ['lost', 'any'] },
+      { slug: 'lost', targets: ['nobody/none'], fallback: ['bold', 'gone'] },
+      { slug: 'gone', targets: ['nobody/none'] },
+      { slug: 'hopeless', targets: ['nobody/none'], fallback: ['lost-too'] },
+      { slug: 'lost-too', targets: ['nobody/none'], fallback: ['hopeless'] },
     ] },
     models: ['shared', 'Qwen/Qwen3-8B', 'south-only', 'llama3:latest', 'narrow', 'coder', 'lm-model'],
   });
@@ -68,6 +73,13 @@ test("Ollama's `name` is `name:latest`, and the other way round", async () => {
 
 test('a slug without a target falls back', async () => {
   assert.equal(await reached(await chat('brave')), 'north/Qwen/Qwen3-8B');
+});
+
+test('fallbacks of fallbacks come first, then the rest; a circle ends', async () => {
+  assert.match(await reached(await chat('bold')), /\/shared$/);
+  const failed = await chat('hopeless');
+  assert.equal(failed.status, 503);
+  assert.match((await failed.json()).error.message, /hopeless/);
 });
 
 test('an unknown model is a 404 that names near ones', async () => {

@@ -45,6 +45,7 @@ struct cell {
     _Atomic uint64_t n_ok, n_failed;  /* requests that the place answered well, or failed; the breaker reads differences */
     _Atomic uint32_t failed_in_row;
     _Atomic uint64_t retry_after_us;  /* monotonic; the place itself asked to be left alone until then (429) */
+    _Atomic uint64_t no_usage_until_us; /* monotonic; it refused the usage switch: requests go without until then */
     _Atomic unsigned refs;
 };
 

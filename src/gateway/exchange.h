@@ -42,6 +42,11 @@ struct gateway {
     struct list all;            /* exchanges under way */
 };
 
+enum {
+    FALLBACK_DEPTH_MAX = 4, /* fallbacks of fallbacks */
+    FALLBACKS_MAX = 16,     /* of one exchange */
+};
+
 struct exchange {
     struct gateway *g;
     struct http_in *in;
@@ -64,7 +69,11 @@ struct exchange {
     struct schedule_want want;
     struct sv asked, node;      /* model as asked for */
     struct sv target;           /* the last one taken, as clients are told; empty before */
-    unsigned attempts, fallbacks;
+    unsigned attempts, fallbacks, n_fallen;
+    struct {                    /* slugs whose fallbacks are under way: the one asked for, one of its fallbacks, one of that's */
+        const struct fleet_slug *slug;
+        unsigned next;          /* of its fallbacks */
+    } fallen[FALLBACK_DEPTH_MAX];
     uint64_t body_us, deadline_us, park_until_us, parked_us, queue_us;
     struct cell *waits_at;      /* where it counts as waiting; shared, NULL when it does not */
     struct err last;            /* why the last attempt failed */
@@ -74,6 +83,7 @@ struct exchange {
     struct sv own_pieces[PATCH_PIECES], *pieces; /* of the body; those of the translation where there is one */
     unsigned n_pieces, at_piece;
     bool sending, asked_usage;  /* the usage switch was added by us */
+    bool in_doubt;              /* it was refused, perhaps because of the switch: the refusal is being read */
     struct translate *translate; /* owned; NULL when the target speaks the client's API */
     struct buf translated;      /* the runtime's body then */
     bool fresh;                 /* no pooled connection: one was stale */
@@ -115,6 +125,7 @@ bool local__count(struct exchange *x);                   /* tokens of a prompt, 
 /* resolve.c: who serves it; parks, forwards or fails. */
 void resolve__start(struct exchange *x);
 void resolve__retry(struct exchange *x);         /* the next candidate, after x->last */
+bool resolve__may_fall_back(const struct exchange *x);
 void resolve__parked(struct gateway *g);         /* something may have become free: looks at all that wait */
 void resolve__look_later(struct gateway *g);     /* the same at the end of the turn */
 

@@ -117,6 +117,11 @@ static bool fits(const struct exchange *x, struct err *e) {
     return err_set(e, ERR_CONTEXT, "prompt is too long: about %lld tokens (estimated), limit %llu", (long long)n, (unsigned long long)room);
 }
 
+static bool takes_usage_switch(const struct exchange *x) {
+    const struct fleet_endpoint *p = x->sched.taken->endpoint;
+    return p->usage_switch && loop_now_us(x->g->loop) >= atomic_load_explicit(&p->cell->no_usage_until_us, memory_order_relaxed);
+}
+
 static bool translate(struct exchange *x, struct err *e) {
     const struct fleet_target *t = x->sched.taken;
     const struct fleet_slug *slug = x->sched.slug;
@@ -126,7 +131,8 @@ static bool translate(struct exchange *x, struct err *e) {
     struct translate_spec spec = {
         .client = x->route->api,
         .speaks = t->endpoint->speaks & ~t->endpoint->deficient,
-        .quirks = t->endpoint->ways | (cannot_think ? TRANSLATE_Q_NO_THINK : 0),
+        .quirks = t->endpoint->ways | (cannot_think ? TRANSLATE_Q_NO_THINK : 0) |
+                  (takes_usage_switch(x) ? 0 : TRANSLATE_Q_NO_USAGE_OPTION),
         .body = { x->body, x->body_n },
         .model = t->model->id,
         .shown_model = x->config->slugs == CONFIG_SLUGS_OPAQUE ? x->sched.slug->name : x->asked,
@@ -149,6 +155,8 @@ static bool translate(struct exchange *x, struct err *e) {
     buf_deinit(&x->translated);
     buf_init(&x->translated, spec.body_max);
     x->translate = translate_new(&spec, &x->translated, e);
+    x->asked_usage = x->translate && x->is_stream && takes_usage_switch(x) &&
+                     (llm_speaks(translate_api(x->translate)) & (LLM_SPEAKS_CHAT | LLM_SPEAKS_COMPLETIONS));
     return x->translate != NULL;
 }
 
@@ -158,7 +166,6 @@ static bool make_body(struct exchange *x, int64_t *ret_length) {
     const struct fleet_target *t = x->sched.taken;
     struct splice splices[PATCH_SPLICES];
     unsigned n = 0;
-    x->asked_usage = false;
     x->at_piece = 0;
     if (x->translate) {
         x->pieces = translate_pieces(x->translate, &x->n_pieces);
@@ -168,7 +175,7 @@ static bool make_body(struct exchange *x, int64_t *ret_length) {
         return true;
     }
     if (x->is_json && body.n) {
-        bool wants_usage = x->is_stream && (x->route->flags & LLM_R_USAGE_OPTION) && t->endpoint->usage_switch &&
+        bool wants_usage = x->is_stream && (x->route->flags & LLM_R_USAGE_OPTION) && takes_usage_switch(x) &&
                            x->scan.include_usage != SCAN_TRUE;
         struct patch want = { .include_usage = wants_usage };
         if (!sv_eq(t->model->id, x->asked))
@@ -294,6 +301,8 @@ void forward__start(struct exchange *x) {
     exchange__goto(x, EX_FORWARD);
     x->target = relay__target(x);
     x->attempts++;
+    x->asked_usage = x->in_doubt = false;
+    buf_deinit(&x->kept);
     char *target = NULL;
     if (!must_translate(x)) {
         x->translate = (translate_free(x->translate), NULL);

@@ -155,7 +155,7 @@ static uint64_t retry_after_us(const struct http_head *head) {
 static bool has_other_candidate(struct exchange *x) {
     struct schedule peek = x->sched;
     bool more = x->attempts <= (unsigned)x->config->gateway.retry_max && !(x->route->flags & LLM_R_MANAGE);
-    return more && (schedule_explain(&peek, &x->want) || (x->node.n == 0 && x->fallbacks < x->sched.slug->n_fallback));
+    return more && (schedule_explain(&peek, &x->want) || resolve__may_fall_back(x));
 }
 
 static void on_total(void *arg) {
@@ -178,6 +178,69 @@ static void bad_reply(struct exchange *x, const struct err *e) {
         cell_outcome(cell, OUTCOME_FAILED, loop_now_us(x->g->loop));
     answer__fail(x, e, e->code == ERR_BAD_REQUEST || e->code == ERR_PARAMETER || e->code == ERR_CONTEXT ? RESULT_CLIENT_ERROR
                                                                                                        : RESULT_UPSTREAM_ERROR);
+}
+
+/* From here on the answer is this reply. */
+static void begin(struct exchange *x) {
+    struct sv type = http_get(x->reply, SV("content-type"));
+    bool sse = sv_starts_nocase(type, SV("text/event-stream"));
+    bool ndjson = sv_starts_nocase(type, SV("application/x-ndjson")) || sv_starts_nocase(type, SV("application/jsonl"));
+    x->is_events = (sse || ndjson) && x->reply->status < 400;
+    if (x->started && !x->is_events) { /* keep-alives went out already: this can only be told in the stream */
+        struct err e;
+        err_set(&e, ERR_BAD_REPLY, "%.*s answered %d instead of a stream", SV_FMT(relay__endpoint(x)), x->reply->status);
+        x->is_events = true;
+        answer__fail(x, &e, RESULT_UPSTREAM_ERROR);
+        return;
+    }
+    exchange__goto(x, EX_RELAY);
+    if (!x->sending)
+        exchange__drop_body(x); /* nobody will ask for it again */
+    timer_set(x->g->loop, &x->limit, x->config->limits.upstream.total_ms, on_total, x);
+    meter_init(&x->meter, spoken(x));
+    convert__plan(x);
+    if (x->is_events) {
+        events_init(&x->events, sse ? EVENTS_SSE : EVENTS_NDJSON, x->config->limits.upstream.event);
+        x->has_events = true;
+        x->itl = metrics_itl(x->g->metrics, x->sched.slug->name, x->sched.taken->endpoint->kind);
+    } else {
+        timer_stop(x->g->loop, &x->heartbeat);
+    }
+}
+
+/* --- the usage switch --------------------------------------------------------------------------------------------- */
+
+/* A runtime may refuse a member it does not know, and the usage switch was added here: the client did nothing wrong. The
+ * refusal is read; when it speaks of the switch, the request goes once more without it, and so do later ones for a while. */
+enum { DOUBT_MAX = 16 << 10 };
+#define NO_USAGE_US (3600u * 1000000u)
+
+static bool is_doubtful(const struct exchange *x, int status) {
+    return x->asked_usage && (status == 400 || status == 422);
+}
+
+/* It was something else: what was read of it goes on as any reply does. */
+static void settle_doubt(struct exchange *x) {
+    struct buf held = x->kept;
+    buf_init(&x->kept, 0);
+    x->in_doubt = false;
+    begin(x);
+    if (x->state == EX_RELAY && held.n)
+        relay__body(x, buf_sv(&held));
+    buf_deinit(&held);
+}
+
+static void end_doubt(struct exchange *x) {
+    struct sv refusal = buf_sv(&x->kept);
+    uint64_t now = loop_now_us(x->g->loop);
+    if (sv_find(refusal, SV("stream_options")) >= 0 || sv_find(refusal, SV("include_usage")) >= 0) {
+        atomic_store_explicit(&x->sched.taken->endpoint->cell->no_usage_until_us, now + NO_USAGE_US, memory_order_relaxed);
+        x->attempts--;
+        forward__start(x);
+        return;
+    }
+    settle_doubt(x);
+    relay__end(x);
 }
 
 void relay__head(struct exchange *x, const struct http_head *head) {
@@ -213,29 +276,11 @@ void relay__head(struct exchange *x, const struct http_head *head) {
         return;
     }
     x->reply = head;
-    struct sv type = http_get(head, SV("content-type"));
-    bool sse = sv_starts_nocase(type, SV("text/event-stream"));
-    bool ndjson = sv_starts_nocase(type, SV("application/x-ndjson")) || sv_starts_nocase(type, SV("application/jsonl"));
-    x->is_events = (sse || ndjson) && head->status < 400;
-    if (x->started && !x->is_events) { /* keep-alives went out already: this can only be told in the stream */
-        struct err e;
-        err_set(&e, ERR_BAD_REPLY, "%.*s answered %d instead of a stream", SV_FMT(relay__endpoint(x)), head->status);
-        x->is_events = true;
-        answer__fail(x, &e, RESULT_UPSTREAM_ERROR);
-        return;
-    }
-    exchange__goto(x, EX_RELAY);
-    if (!x->sending)
-        exchange__drop_body(x); /* nobody will ask for it again */
-    timer_set(x->g->loop, &x->limit, x->config->limits.upstream.total_ms, on_total, x);
-    meter_init(&x->meter, spoken(x));
-    convert__plan(x);
-    if (x->is_events) {
-        events_init(&x->events, sse ? EVENTS_SSE : EVENTS_NDJSON, x->config->limits.upstream.event);
-        x->has_events = true;
-        x->itl = metrics_itl(x->g->metrics, x->sched.slug->name, t->endpoint->kind);
+    if (is_doubtful(x, head->status)) {
+        x->in_doubt = true;
+        buf_init(&x->kept, DOUBT_MAX);
     } else {
-        timer_stop(x->g->loop, &x->heartbeat);
+        begin(x);
     }
 }
 
@@ -244,6 +289,13 @@ void relay__head(struct exchange *x, const struct http_head *head) {
 void relay__body(struct exchange *x, struct sv bytes) {
     struct err e;
     bool ok = true;
+    if (x->in_doubt) {
+        if (buf_add(&x->kept, bytes))
+            return;
+        settle_doubt(x); /* too long for a refusal of that kind */
+        if (x->state != EX_RELAY)
+            return;
+    }
     if (x->has_events) {
         ok = convert__events(x, bytes, false, &e);
     } else if (x->way == WAY_HOLD) {
@@ -296,6 +348,10 @@ static bool send_whole(struct exchange *x, struct err *e) {
 }
 
 void relay__end(struct exchange *x) {
+    if (x->in_doubt) {
+        end_doubt(x);
+        return;
+    }
     if (x->state != EX_RELAY)
         return;
     struct err bad;

@@ -6,10 +6,7 @@
  * something ended here or a snapshot came, and every PARK_LOOK_MS for what ended on other workers. */
 #include "gateway/exchange.h"
 
-enum {
-    PARK_LOOK_MS = 50,
-    FALLBACK_DEPTH_MAX = 4,
-};
+enum { PARK_LOOK_MS = 50 };
 
 /* The model a request asks for: from its body, its path, or a multipart field. */
 static bool read_model(struct exchange *x, struct err *e) {
@@ -134,6 +131,7 @@ static void look_again(struct exchange *x) {
         struct sv name = x->asked;
         snapshot_unref(x->snapshot);
         x->snapshot = snapshot_ref(x->g->snapshot);
+        x->n_fallen = 0;
         if (!find_slug(x, name, &e)) {
             answer__fail(x, &e, RESULT_REJECTED);
             return;
@@ -174,6 +172,40 @@ void resolve__parked(struct gateway *g) {
 
 /* --- choosing ----------------------------------------------------------------------------------------------------- */
 
+static bool has_fallen(const struct exchange *x, const struct fleet_slug *slug) {
+    for (unsigned i = 0; i < x->n_fallen; i++)
+        if (x->fallen[i].slug == slug)
+            return true;
+    return false;
+}
+
+bool resolve__may_fall_back(const struct exchange *x) {
+    bool more = x->sched.slug->n_fallback > 0 && !has_fallen(x, x->sched.slug);
+    for (unsigned i = 0; i < x->n_fallen; i++)
+        more = more || x->fallen[i].next < x->fallen[i].slug->n_fallback;
+    return more && x->node.n == 0 && x->fallbacks < FALLBACKS_MAX;
+}
+
+/* The next fallback: those of the slug that failed last come before the rest of those that led to it. False: there is none. */
+static bool fall_back(struct exchange *x) {
+    struct schedule was = x->sched;
+    struct err e;
+    if (!resolve__may_fall_back(x))
+        return false;
+    if (x->n_fallen < FALLBACK_DEPTH_MAX && (x->n_fallen == 0 || x->fallen[x->n_fallen - 1].slug != was.slug)) {
+        x->fallen[x->n_fallen].slug = was.slug;
+        x->fallen[x->n_fallen++].next = 0;
+    }
+    for (; x->n_fallen; x->n_fallen--) {
+        const struct fleet_slug *slug = x->fallen[x->n_fallen - 1].slug;
+        for (unsigned *next = &x->fallen[x->n_fallen - 1].next; *next < slug->n_fallback && x->fallbacks++ < FALLBACKS_MAX;)
+            if (find_slug(x, slug->fallback[(*next)++], &e) && !has_fallen(x, x->sched.slug))
+                return true;
+    }
+    x->sched = was;
+    return false;
+}
+
 /* Reserves the next target and forwards; else parks, falls back, or fails with `why`. */
 static void choose(struct exchange *x, const struct err *why) {
     struct err e;
@@ -182,20 +214,16 @@ static void choose(struct exchange *x, const struct err *why) {
             forward__start(x);
             return;
         }
-        const struct fleet_slug *slug = x->sched.slug;
         bool waits = worth_waiting(&x->sched);
-        if (!waits && x->node.n == 0 && x->fallbacks < slug->n_fallback && x->fallbacks < FALLBACK_DEPTH_MAX) {
-            struct sv next = slug->fallback[x->fallbacks++];
-            struct schedule was = x->sched;
-            if (find_slug(x, next, &e) && x->sched.slug != was.slug)
-                continue;
-            x->sched = was;
-        }
+        if (!waits && fall_back(x))
+            continue;
         if (why) {
             answer__fail(x, why, RESULT_UPSTREAM_ERROR);
             return;
         }
         schedule_fault(&x->sched, &x->want, &e);
+        if (x->fallbacks)
+            err_ctx(&e, "\"%.*s\" and its fallbacks", SV_FMT(x->asked));
         if (!waits || !park(x, &e))
             answer__fail(x, &e, RESULT_REJECTED);
         return;
