@@ -438,7 +438,7 @@ describe('hostile requests', () => {
   test('what a limit turned away is counted under its name, once', async () => {
     const fake = await startFake('openai', { models: ['m'] });
     const mine = await startDrover({ env, endpoints: [fake], models: ['m'], config: { gateway: { body_max: '1MiB', deadline: '5s', retry_max: 0 },
-      limits: { head: { deadline: '1s', fields: 20 }, body: { idle: '1s' }, json: { depth: 10, members: 64 }, upstream: { first_byte: '1s', head: '4KiB' } } } });
+      limits: { head: { deadline: '1s', fields: 20 }, body: { idle: '1s' }, json: { depth: 10, members: 64, values: 1000 }, upstream: { first_byte: '1s', head: '4KiB' } } } });
     const counts = async () => Object.fromEntries([...(await (await mine.get('/metrics')).text()).matchAll(/^drover_limit_hits_total\{limit="([^"]+)"\} (\d+)$/gm)]
       .map((m) => [m[1], Number(m[2])]));
     try {
@@ -449,6 +449,7 @@ describe('hostile requests', () => {
         'limits.head.deadline': [['GET /version HTTP/1.1\r\nHost: 127'], 408], 'limits.body.idle': [[framed([LENGTH], '{')], 408],
         'limits.body.chunk_line': [chunked(`${HEX};${'a'.repeat(5000)}\r\n${BODY}\r\n0\r\n\r\n`), 400], 'gateway.body_max': [framed(['Content-Length: 68719476736'], '{'), 413],
         'limits.json.depth': [post(CHAT, deep(20)), 400], 'limits.json.members': [post(CHAT, members(65)), 400],
+        'limits.json.values': [post('/v1/messages', JSON.stringify({ model: 'm', max_tokens: 9, messages: [], x: Array(1000).fill(0) })), 413],
         'limits.upstream.first_byte': [post(CHAT), 504, { firstDelayMs: 1900 }],
         'limits.upstream.head': [post(CHAT), 502, { answer: (_, response) => { play(response.socket, [reply([JSON_TYPE, OK_LENGTH, `X: ${'y'.repeat(9000)}`], OK)]); } }],
       };

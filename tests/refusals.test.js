@@ -36,7 +36,9 @@ const heard = () => vllm.inferences.length + ollama.inferences.length;
 function envelope(path, message, code, id) {
   if (path.startsWith('/v1/messages')) return { type: 'error', error: { type: 'invalid_request_error', message }, request_id: id };
   if (path.startsWith('/api/v1')) return { error: { type: 'invalid_request', message, code } };
-  return path.startsWith('/api') ? { error: message } : { error: { message, type: 'invalid_request_error', param: null, code } };
+  if (path.startsWith('/api')) return { error: message };
+  const param = /^"([\w.[\]]+)"|^(\w+(?:[.[][\w.[\]]*)) /.exec(message); // the path that the message begins with
+  return { error: { message, type: 'invalid_request_error', param: param?.[1] ?? param?.[2] ?? null, code } };
 }
 
 async function refused(path, body, status, message, code) {

@@ -75,7 +75,8 @@ enum err_code { ERR_TABLE(X) ERR_CODES };
     X(LIMIT_CLIENT_STALL,        "limits.stream.client_stall",            ERR_CANCELED)              \
     X(LIMIT_STREAMS,             "limits.stream.max",                     ERR_UNAVAILABLE)           \
     X(LIMIT_JSON_DEPTH,          "limits.json.depth",                     ERR_BAD_REQUEST)           \
-    X(LIMIT_JSON_MEMBERS,        "limits.json.members",                   ERR_BAD_REQUEST)
+    X(LIMIT_JSON_MEMBERS,        "limits.json.members",                   ERR_BAD_REQUEST)           \
+    X(LIMIT_JSON_VALUES,         "limits.json.values",                    ERR_TOO_LARGE)
 
 #define X(id, key, code) id,
 enum err_limit { LIMIT_NONE, ERR_LIMITS(X) ERR_LIMIT_COUNT };

@@ -191,7 +191,7 @@ struct config_limits {
         int max;
     } stream;
     struct {
-        int depth, members;
+        int depth, members, values;
     } json;
     struct {
         int series_per_name;

@@ -377,6 +377,8 @@ const struct setting settings[] = {
 
     LIMIT("json.depth", T_INT, json.depth, "64", 4, 64, "400", "nesting of a JSON request"),
     LIMIT("json.members", T_INT, json.members, "10000", 64, 10000, "400", "members at the top of a JSON request"),
+    LIMIT("json.values", T_INT, json.values, "2000000", 1000, 50000000, "413",
+          "values of a JSON request that must be translated: each takes some 40 bytes for a moment"),
 
     LIMIT("metrics.series_per_name", T_INT, metrics.series_per_name, "1000", 10, 10000, "folded into `other`",
           "label sets of one metric"),

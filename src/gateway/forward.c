@@ -125,6 +125,9 @@ static bool takes_usage_switch(const struct exchange *x) {
 static bool translate(struct exchange *x, struct err *e) {
     const struct fleet_target *t = x->sched.taken;
     const struct fleet_slug *slug = x->sched.slug;
+    if (x->scan.n_values > (unsigned)x->config->limits.json.values)
+        return err_limit(e, LIMIT_JSON_VALUES, "the body has %u values; one that must be translated may have limits.json.values (%d)",
+                         x->scan.n_values, x->config->limits.json.values);
     if (!fits(x, e))
         return false;
     bool cannot_think = (t->endpoint->ways & TRANSLATE_Q_TELLS_THINKING) && t->model->can_known && !(t->model->can & LLM_CAN_THINKING);

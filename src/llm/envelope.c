@@ -57,11 +57,34 @@ static struct sv message(struct message *m, const struct err *e, struct sv hint)
     return (struct sv){ m->text, (size_t)n };
 }
 
+static bool is_path_char(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '[' || c == ']';
+}
+
+/* The member that is at fault. Faults of a request begin with its path: `"n" must be ...`, `messages[3].role is ...`; a bare word
+ * is a path only when it looks like one. */
+static struct sv param_of(const struct err *e) {
+    enum { PARAM_MAX = 128 };
+    struct sv text = sv_of(e->text), at = text;
+    size_t n = 0;
+    bool quoted = text.n && text.p[0] == '"', nested = false;
+    if (e->code == ERR_NO_MODEL)
+        return SV("model");
+    if (e->code != ERR_BAD_REQUEST && e->code != ERR_PARAMETER)
+        return SV_NULL;
+    if (quoted)
+        at = sv_from(text, 1);
+    for (; n < at.n && n < PARAM_MAX && is_path_char(at.p[n]); n++)
+        nested = nested || (n && (at.p[n] == '[' || at.p[n] == '.'));
+    bool ends = n && n < at.n && at.p[n] == (quoted ? '"' : ' ') && at.p[n - 1] != '.';
+    return ends && (quoted || nested) ? sv_first(at, n) : SV_NULL;
+}
+
 static void openai_error(struct print *p, const struct err *e, struct sv text) {
     print_open(p, "error", '{');
     print_str(p, "message", text);
     print_str(p, "type", sv_of(words[e->code].openai_type));
-    print_str_or_null(p, "param", e->code == ERR_NO_MODEL ? SV("model") : SV_NULL);
+    print_str_or_null(p, "param", param_of(e));
     print_str(p, "code", openai_code(e));
     print_close(p, '}');
 }
@@ -135,7 +158,7 @@ bool llm_error_event(struct buf *out, enum llm_api api, const struct err *e, str
         print_str(&p, "type", SV("error"));
         print_str(&p, "code", openai_code(e));
         print_str(&p, "message", text);
-        print_str_or_null(&p, "param", SV_NULL);
+        print_str_or_null(&p, "param", param_of(e));
         print_int(&p, "sequence_number", 0);
     } else if (api == LLM_LMSTUDIO1_CHAT) {
         frame(&p, "error");

@@ -28,6 +28,27 @@ static void errors_wear_the_vendors_envelope(void **state) {
     said(llm_error_body(&out, LLM_OPENAI, &no_model, hint, id),
          "{\"error\":{\"message\":\"no model \\\"x\\\". Try GET /v1/models\",\"type\":\"invalid_request_error\","
          "\"param\":\"model\",\"code\":\"model_not_found\"}}");
+    static const struct { enum err_code code; const char *text, *param; } paths[] = {
+        { ERR_BAD_REQUEST, "\"n\" is 9; at most 8", "\"n\"" },
+        { ERR_PARAMETER, "messages[3].content[0].image_url is a link", "\"messages[3].content[0].image_url\"" },
+        { ERR_BAD_REQUEST, "\"options.top_k\" must be a number, not a string", "\"options.top_k\"" },
+        { ERR_BAD_REQUEST, "the body must be a JSON object", "null" },
+        { ERR_BAD_REQUEST, "\"two words\" is nothing", "null" },
+        { ERR_BAD_REQUEST, "trouble. and so on", "null" },
+        { ERR_BAD_REQUEST, "\"open", "null" },
+        { ERR_BAD_REQUEST, "", "null" },
+        { ERR_IO, "a.b is gone", "null" },
+    };
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        struct err e = { paths[i].code, "" };
+        char expected[200];
+        snprintf(e.text, sizeof e.text, "%s", paths[i].text);
+        snprintf(expected, sizeof expected, "\"param\":%s,", paths[i].param);
+        assert_true(llm_error_body(&out, LLM_OPENAI, &e, SV_NULL, id));
+        buf_add_char(&out, '\0');
+        assert_non_null(strstr(out.p, expected));
+        buf_deinit(&out);
+    }
     said(llm_error_body(&out, LLM_ANTHROPIC, &no_model, SV_NULL, id),
          "{\"type\":\"error\",\"error\":{\"type\":\"not_found_error\",\"message\":\"no model \\\"x\\\"\"},\"request_id\":\"req_1\"}");
     said(llm_error_body(&out, LLM_ANTHROPIC, &busy, SV_NULL, SV_NULL),

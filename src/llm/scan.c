@@ -332,6 +332,7 @@ static const char *at_start(struct scan *s, const char *p) {
 }
 
 static const char *at_value(struct scan *s, const char *p) {
+    s->n_values++;
     scan__value_begin(s, p);
     switch (*p) {
     case '"': return string_begin(s, p, false);

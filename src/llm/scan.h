@@ -74,7 +74,8 @@ struct scan {
 
     uint64_t open;                          /* offset just after the top-level '{' */
     bool empty;                             /* the top-level object has no member */
-    uint32_t n_members;
+    uint32_t n_members;                     /* at the top */
+    uint32_t n_values;                      /* everywhere, containers too */
 
     /* The machine; nobody else's business. */
     uint8_t at, number, key, top, want, pend, way;

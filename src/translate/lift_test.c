@@ -68,6 +68,16 @@ static void what_is_not_plain_text_stays(void **state) {
     check("{\"messages\":[{\"content\":[{\"input\":{\"a\":1}},{\"text\":\"%\"}]}]}", 1);
 }
 
+static void a_word_that_is_looked_for_stays_in_front(void **state) {
+    struct sv v = fill("{\"messages\":[{\"content\":\"ERROR: %\"}]}"), pieces[LIFT_PIECES];
+    struct buf out = BUF_MAX(1 << 20);
+    (void)state;
+    assert_true(lift_body(&l, v, SV_NULL, 7, &out));
+    assert_true(sv_find(buf_sv(&out), SV("\"ERROR@lift")) > 0);
+    assert_int_equal(lift_pieces(&l, buf_sv(&out), pieces), 3);
+    buf_deinit(&out);
+}
+
 static void lifting_can_be_kept_to_one_member(void **state) {
     struct sv v = fill("{\"instructions\":\"%\",\"tools\":[{\"description\":\"%\"}],\"input\":[{\"content\":\"%\"}],\"text\":{\"text\":\"%\"}}");
     struct buf out = BUF_MAX(1 << 20);
@@ -97,6 +107,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(long_texts_are_lifted_and_put_back),
         cmocka_unit_test(what_is_not_plain_text_stays),
+        cmocka_unit_test(a_word_that_is_looked_for_stays_in_front),
         cmocka_unit_test(lifting_can_be_kept_to_one_member),
         cmocka_unit_test(a_damaged_mark_is_noticed),
     };

@@ -246,6 +246,20 @@ static void log_probabilities_stay_with_their_text(void **state) {
              "\"logprobs\":[{\"token\":\"a\"}]", "\"logprobs\":[{\"token\":\"b\"}]");
 }
 
+static void the_tokens_of_hidden_reasoning_stay_hidden(void **state) {
+    struct translate_spec spec = try_spec(LLM_CHAT, LLM_SPEAKS_CHAT, CHAT_WITH("\"logprobs\":true"));
+    (void)state;
+    spec.stream = true;
+    for (int how = 0; how < 2; how++) {
+        spec.reasoning = how ? TRANSLATE_REASONING_STRIP : TRANSLATE_REASONING_SPLIT;
+        char *got = try_stream_spec(&spec, "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"secret\"},\"logprobs\":{\"content\":[{\"token\":\"secret\"}]}}]}\n\n"
+                                           "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"logprobs\":{\"content\":[{\"token\":\"a\"}]}}]}\n\n" FINISH("stop"));
+        assert_int_equal(strstr(got, "secret") == NULL, how);
+        assert_non_null(strstr(got, "{\"token\":\"a\"}"));
+        free(got);
+    }
+}
+
 static void a_refusal_is_told_to_every_client(void **state) {
     const char *stream = DELTA("{\"refusal\":\"no\"}") FINISH("stop");
     (void)state;
@@ -377,6 +391,7 @@ int main(void) {
         cmocka_unit_test(an_empty_answer_is_a_message_without_text),
         cmocka_unit_test(odd_values_do_no_harm),
         cmocka_unit_test(log_probabilities_stay_with_their_text),
+        cmocka_unit_test(the_tokens_of_hidden_reasoning_stay_hidden),
         cmocka_unit_test(a_refusal_is_told_to_every_client),
         cmocka_unit_test(vectors_are_numbers),
         cmocka_unit_test(a_member_that_stands_twice_counts_once),

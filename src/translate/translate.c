@@ -18,6 +18,7 @@ struct translate {
     const struct dialect *client, *runtime;
     struct think think;
     bool in_tags;                /* TRANSLATE_REASONING_SHOW: the opening tag is out */
+    bool hid;                    /* reasoning was left out since the last log probabilities */
     struct buf degraded;
     enum canon_kind kind;
     struct lift *lift;           /* in the arena; NULL: the whole body was translated */
@@ -366,8 +367,10 @@ static void deliver_text(struct translate *t, enum canon_event_kind kind, struct
     r->text_bytes += text.n;
     if (!r->first_us)
         r->first_us = r->now_us;
-    if (kind == CANON_E_REASONING && how == TRANSLATE_REASONING_STRIP)
+    if (kind == CANON_E_REASONING && how == TRANSLATE_REASONING_STRIP) {
+        t->hid = true;
         return;
+    }
     if (how == TRANSLATE_REASONING_SHOW && t->in_tags != (kind == CANON_E_REASONING)) {
         t->in_tags = !t->in_tags;
         deliver(t, &(struct canon_event){ .kind = CANON_E_TEXT, .text = t->in_tags ? SV("<think>") : SV("</think>\n\n") });
@@ -444,8 +447,9 @@ static void refine(struct canon_reply *r, const struct canon_event *ev) {
             deliver(t, ev);
         break;
     case CANON_E_LOGPROBS:
-        if (r->logprobs)
+        if (r->logprobs && !t->hid) /* the tokens of what is hidden stay hidden */
             deliver(t, ev);
+        t->hid = false;
         break;
     case CANON_E_END:
         think_end(&t->think, on_thought, t);
