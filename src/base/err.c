@@ -29,6 +29,7 @@ bool err_set(struct err *e, enum err_code code, const char *fmt, ...) {
         return false;
     e->code = code;
     e->limit = LIMIT_NONE;
+    e->retry_after_s = 0;
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(e->text, sizeof e->text, fmt, ap);
@@ -41,6 +42,7 @@ bool err_limit(struct err *e, enum err_limit limit, const char *fmt, ...) {
         return false;
     e->code = limits[limit].code;
     e->limit = limit;
+    e->retry_after_s = 0;
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(e->text, sizeof e->text, fmt, ap);

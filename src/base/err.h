@@ -6,6 +6,7 @@
 #define DROVER_BASE_ERR_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/mem.h"
 
@@ -27,6 +28,7 @@
     X(ERR_MEDIA,       "unsupported_media",    415, false)                   \
     X(ERR_MISDIRECTED, "misdirected",          421, false)                   \
     X(ERR_LIMIT,       "rate_limited",         429, true)                    \
+    X(ERR_BUDGET,      "insufficient_quota",   429, false)                   \
     X(ERR_HEAD_LARGE,  "headers_too_large",    431, false)                   \
     X(ERR_CANCELED,    "canceled",             499, false)                   \
     X(ERR_INTERNAL,    "internal",             500, false)                   \
@@ -88,6 +90,7 @@ struct err {
     enum err_code code;
     char text[ERR_TEXT_MAX];
     enum err_limit limit; /* whose excess it is; LIMIT_NONE: of none */
+    uint32_t retry_after_s; /* the same request may succeed then; 0: nobody knows */
 };
 
 /* All return false, so that "return err_set(...)" ends a function. e may be NULL: then nothing is recorded. */

@@ -41,7 +41,8 @@ static void reply_error(struct gateway *g, struct http_in *in, const struct llm_
     enum llm_dialect d = route ? llm_dialect(route->api)
                                : llm_path_dialect(in->head->path, http_get(in->head, SV("anthropic-version")).p != NULL);
     struct buf body = BUF_MAX(16 << 10);
-    char id[33];
+    char id[33], space[24];
+    struct buf wait = { .p = space, .base = space, .cap = sizeof space, .max = sizeof space };
     metrics_limit(g->metrics, e->limit);
     answer__request_id(in, id);
     llm_error_body(&body, d, e, sv_of(hint), sv_of(id));
@@ -50,9 +51,11 @@ static void reply_error(struct gateway *g, struct http_in *in, const struct llm_
     int status = status_of(e, d);
     if (target.n)
         h[n++] = (struct http_header){ SV("drover-target"), target };
-    if (status == 429 || status == 503)
-        h[n++] = (struct http_header){ SV("retry-after"), SV("1") };
-    if (status == 501 || status == 404)
+    if ((status == 429 || status == 503) && e->code != ERR_BUDGET) {
+        buf_add_u64(&wait, e->retry_after_s ? e->retry_after_s : 1);
+        h[n++] = (struct http_header){ SV("retry-after"), buf_sv(&wait) };
+    }
+    if (status == 501 || status == 404 || e->code == ERR_BUDGET)
         h[n++] = (struct http_header){ SV("x-should-retry"), SV("false") };
     http_in_reply(in, status, h, n, SV("application/json"), buf_sv(&body));
     buf_deinit(&body);

@@ -26,6 +26,7 @@ static const struct words {
     [ERR_MEDIA] = { "invalid_request_error", NULL, "invalid_request_error", "invalid_request" },
     [ERR_MISDIRECTED] = { "invalid_request_error", NULL, "invalid_request_error", "invalid_request" },
     [ERR_LIMIT] = { "rate_limit_error", "rate_limit_exceeded", "rate_limit_error", "invalid_request" },
+    [ERR_BUDGET] = { "insufficient_quota", "insufficient_quota", "rate_limit_error", "invalid_request" },
     [ERR_HEAD_LARGE] = { "invalid_request_error", NULL, "invalid_request_error", "invalid_request" },
     [ERR_CANCELED] = { "api_error", NULL, "api_error", "unknown" },
     [ERR_INTERNAL] = { "server_error", NULL, "api_error", "internal_error" },

@@ -1,0 +1,142 @@
+/* access/access.h - who may do what, and how much of it.
+ *
+ * Two faces. The request face (struct access_snapshot, any thread) is immutable and counted: a worker holds one, finds the key
+ * of a request, asks what it may, and takes and gives back shares of its limits; it never waits, locks or asks a database.
+ * The control face (struct access, control loop only) makes, changes and revokes keys in the store and builds snapshots.
+ *
+ * The numbers that all threads share about a key live in struct access_cell, beside the snapshots, so that they survive a
+ * swap. They are plain atomics: rates as the moment at which all of it is free again (GCRA), budgets as an amount leased
+ * from the store, so that what is spent is on disk before it is spent. */
+#ifndef DROVER_ACCESS_ACCESS_H
+#define DROVER_ACCESS_ACCESS_H
+
+#include <stdatomic.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/map.h"
+#include "base/sv.h"
+#include "http/h1.h"
+
+/* --- limits ------------------------------------------------------------------------------------------------------- */
+
+enum access_span { ACCESS_DAY, ACCESS_MONTH, ACCESS_SPANS };   /* of a budget; days and months are UTC's */
+enum access_unit { ACCESS_TOKENS, ACCESS_MONEY, ACCESS_UNITS }; /* money in millionths of the currency */
+
+/* 0: none. */
+struct access_limits {
+    uint32_t requests_per_min, requests_burst;
+    uint32_t concurrent;
+    uint64_t tokens_per_min;
+    uint64_t budget[ACCESS_UNITS][ACCESS_SPANS];
+};
+
+/* What is left of a budget in memory: leased, not yet spent. */
+struct access_purse {
+    _Atomic int64_t left;
+    _Atomic int64_t wanted;     /* a request could not be served from it: lease at least so much; 0 = content */
+    _Atomic bool spent;         /* the store has no more to lease in this span */
+};
+
+/* Counted; one per key. */
+struct access_cell {
+    _Alignas(64) _Atomic uint64_t request_free_ns; /* monotonic; when the rate of requests is wholly free again */
+    _Atomic uint64_t tokens_free_ns;
+    _Atomic uint32_t in_flight;
+    _Atomic uint32_t revoked;       /* 1: every stream of it ends */
+    _Atomic uint32_t span_no[ACCESS_SPANS]; /* grows when a day or month begins: shares taken before are not given back */
+    _Atomic uint64_t used_ms;       /* wall clock of the last request */
+    struct access_purse purse[ACCESS_UNITS][ACCESS_SPANS];
+    _Atomic unsigned refs;
+};
+
+struct access_cell *access_cell_new(void);
+struct access_cell *access_cell_ref(struct access_cell *c);
+struct access_cell *access_cell_unref(struct access_cell *c);
+
+/* --- snapshots ---------------------------------------------------------------------------------------------------- */
+
+enum { ACCESS_HASH = 32 };
+
+struct access_network {
+    uint8_t bytes[16]; /* IPv6, or IPv4 as ::ffff:a.b.c.d */
+    uint8_t bits;
+};
+
+struct access_key {
+    struct sv id, name;
+    struct sv owner;             /* a user's name; often empty */
+    uint8_t hash[ACCESS_HASH];
+    bool enabled;
+    uint64_t expires_ms;         /* wall clock; 0: never */
+    const struct sv *models, *endpoints; /* patterns of sv_glob; an empty list means none at all */
+    size_t n_models, n_endpoints;
+    const struct access_network *networks; /* where it may come from; none: anywhere */
+    size_t n_networks;
+    bool other_paths;            /* may use /v1 paths that Drover does not know */
+    int32_t priority;            /* -100..100 */
+    struct access_limits limits;
+    struct access_cell *cell;    /* shared */
+};
+
+struct access_snapshot {
+    uint64_t version;
+    const struct access_key *keys;
+    size_t n_keys;
+    struct map by_id;            /* of const struct access_key */
+    bool failing;                /* records cannot be kept: whoever is metered must wait */
+    struct arena arena;
+    _Atomic unsigned refs;
+};
+
+struct access_snapshot *access_snapshot_ref(struct access_snapshot *s);
+struct access_snapshot *access_snapshot_unref(struct access_snapshot *s);
+/* Copies the keys and shares their cells. NULL: out of memory. */
+struct access_snapshot *access_snapshot_new(const struct access_key *keys, size_t n, uint64_t version) MUST_CHECK;
+
+/* --- a request's identity ----------------------------------------------------------------------------------------- */
+
+/* The one credential of a request: Authorization: Bearer, x-api-key, api-key, or the password of Basic. The same value in two
+ * places is fine, two values are ERR_BAD_REQUEST. *ret is empty when there is none; it borrows from the head or from
+ * scratch, which is to be wiped after use. */
+enum { ACCESS_CREDENTIAL_MAX = 512 };
+bool access_credential(const struct http_head *head, char scratch[static ACCESS_CREDENTIAL_MAX], struct sv *ret, struct err *e);
+
+/* Whose it is. NULL with ERR_AUTH: nobody's. The answer takes the same work and says the same whichever part was wrong. */
+const struct access_key *access_identify(const struct access_snapshot *s, struct sv credential, uint64_t wall_ms, struct sv peer,
+                                         struct err *e);
+/* Both are true for no key at all: the keyless operator on a loopback listener may use everything. */
+bool access_may_use_model(const struct access_key *k, struct sv slug);
+bool access_may_use_endpoint(const struct access_key *k, struct sv endpoint);
+
+/* --- a request's share -------------------------------------------------------------------------------------------- */
+
+/* Zeroed: nothing is held. The key's cell is shared by the hold. */
+struct access_hold {
+    struct access_cell *cell;
+    struct access_limits limits;
+    uint32_t span_no[ACCESS_SPANS];
+    int64_t rate_tokens;                 /* taken from the rate */
+    int64_t taken[ACCESS_UNITS];         /* taken from the purses */
+    bool is_counted, is_reserved;
+};
+
+/* Counts it: rate of requests and requests at one time. False: ERR_LIMIT with the seconds to wait. k may be NULL: no limits. */
+bool access_begin(struct access_hold *h, const struct access_key *k, uint64_t now_us, uint64_t wall_ms, struct err *e);
+
+/* Takes the worst case from the rate of tokens and from each budget, all or nothing. */
+enum access_reserved { ACCESS_RESERVED, ACCESS_LATER /* a lease is on its way: ask again in a moment */, ACCESS_REFUSED };
+enum access_reserved access_reserve(struct access_hold *h, int64_t tokens, int64_t money, uint64_t now_us, struct err *e);
+/* What it came to instead. Once per reservation. */
+void access_settle(struct access_hold *h, int64_t tokens, int64_t money, uint64_t now_us);
+/* Ends what access_begin began; what is still reserved is given back. Harmless when nothing is held. */
+void access_end(struct access_hold *h, uint64_t now_us);
+
+/* Room that is left, for the vendors' rate-limit headers. Unset limits are 0 and 0. */
+struct access_room {
+    uint64_t requests_limit, requests_left, requests_reset_ms; /* reset: until all of it is free */
+    uint64_t tokens_limit, tokens_left, tokens_reset_ms;
+};
+void access_room(const struct access_hold *h, uint64_t now_us, struct access_room *ret);
+
+#endif

@@ -1,0 +1,127 @@
+/* access/identify.c - from the head of a request to the key it is made with. */
+#include <arpa/inet.h>
+#include <sodium.h>
+
+#include "access/access.h"
+#include "access/key.h"
+
+_Static_assert((int)ACCESS_HASH == (int)KEY_HASH, "the door shows the hash as it is made");
+
+/* --- the credential ----------------------------------------------------------------------------------------------- */
+
+/* The password of user:password in base64; RFC 7617 section 2. */
+static bool basic_password(struct sv base64, char scratch[static ACCESS_CREDENTIAL_MAX], struct sv *ret) {
+    size_t n;
+    struct sv user;
+    if (sodium_base642bin((unsigned char *)scratch, ACCESS_CREDENTIAL_MAX, base64.p, base64.n, NULL, &n, NULL, sodium_base64_VARIANT_ORIGINAL) != 0)
+        return false;
+    *ret = (struct sv){ scratch, n };
+    return sv_cut(ret, ':', &user);
+}
+
+static bool scheme_is(struct sv value, struct sv scheme, struct sv *ret_rest) {
+    if (!sv_starts_nocase(value, scheme) || value.n == scheme.n || value.p[scheme.n] != ' ')
+        return false;
+    *ret_rest = sv_trim(sv_from(value, scheme.n));
+    return true;
+}
+
+static bool authorization(struct sv value, char scratch[static ACCESS_CREDENTIAL_MAX], struct sv *ret, struct err *e) {
+    struct sv rest;
+    if (scheme_is(value, SV("bearer"), ret))
+        return true;
+    if (!scheme_is(value, SV("basic"), &rest))
+        return err_set(e, ERR_BAD_REQUEST, "the Authorization header must be \"Bearer KEY\", or Basic with the key as password");
+    if (!basic_password(rest, scratch, ret))
+        return err_set(e, ERR_BAD_REQUEST, "the Authorization header's Basic credentials are malformed");
+    return true;
+}
+
+bool access_credential(const struct http_head *head, char scratch[static ACCESS_CREDENTIAL_MAX], struct sv *ret, struct err *e) {
+    char second[ACCESS_CREDENTIAL_MAX] = { 0 }; /* a further one is only held against the first */
+    bool ok = true;
+    *ret = SV_NULL;
+    for (unsigned i = 0; ok && i < head->n_headers; i++) {
+        struct sv name = head->headers[i].name, value = sv_trim(head->headers[i].value), found = value;
+        bool is_authorization = sv_eq(name, SV("authorization"));
+        if (!is_authorization && !sv_eq(name, SV("x-api-key")) && !sv_eq(name, SV("api-key")))
+            continue;
+        ok = !is_authorization || authorization(value, ret->n ? second : scratch, &found, e);
+        if (!ok || found.n == 0)
+            continue;
+        if (ret->n && !sv_eq(*ret, found))
+            ok = err_set(e, ERR_BAD_REQUEST, "the request carries two different keys; send one");
+        else
+            *ret = ret->n ? *ret : found;
+    }
+    sodium_memzero(second, sizeof second);
+    return ok;
+}
+
+/* --- its owner ---------------------------------------------------------------------------------------------------- */
+
+static bool is_within(const struct access_network *n, const uint8_t address[static 16]) {
+    unsigned whole = n->bits / 8, rest = n->bits % 8;
+    return memcmp(n->bytes, address, whole) == 0 && (!rest || ((n->bytes[whole] ^ address[whole]) >> (8 - rest)) == 0);
+}
+
+static bool comes_from(const struct access_key *k, struct sv peer) {
+    char text[INET6_ADDRSTRLEN];
+    uint8_t address[16] = { [10] = 0xff, [11] = 0xff };
+    if (k->n_networks == 0)
+        return true;
+    if (!sv_to_cstr(peer, text, sizeof text) || (inet_pton(AF_INET, text, address + 12) != 1 && inet_pton(AF_INET6, text, address) != 1))
+        return false;
+    for (size_t i = 0; i < k->n_networks; i++)
+        if (is_within(&k->networks[i], address))
+            return true;
+    return false;
+}
+
+const struct access_key *access_identify(const struct access_snapshot *s, struct sv credential, uint64_t wall_ms, struct sv peer,
+                                         struct err *e) {
+    static const uint8_t nobody[KEY_HASH];
+    struct sv id;
+    uint8_t hash[KEY_HASH];
+    if (credential.n == 0) {
+        err_set(e, ERR_AUTH, "an API key is needed: send \"Authorization: Bearer sk-drv-...\" (drover key add makes one)");
+        return NULL;
+    }
+    switch (key_read(credential, &id)) {
+    case KEY_OURS: break;
+    case KEY_DAMAGED: err_set(e, ERR_AUTH, "the API key is incomplete or mistyped: its check digits do not fit"); return NULL;
+    case KEY_FOREIGN: err_set(e, ERR_AUTH, "the API key is not one of this service; its keys begin with sk-drv-"); return NULL;
+    }
+    const struct access_key *k = s ? map_get(&s->by_id, id) : NULL;
+    key_hash(credential, hash);
+    bool same = sodium_memcmp(hash, k ? k->hash : nobody, sizeof hash) == 0;
+    sodium_memzero(hash, sizeof hash);
+    if (!k || !same)
+        err_set(e, ERR_AUTH, "the API key is unknown or revoked");
+    else if (!k->enabled)
+        err_set(e, ERR_AUTH, "the API key \"%.*s\" is switched off", SV_FMT(sv_first(k->name, 80)));
+    else if (k->expires_ms && wall_ms >= k->expires_ms)
+        err_set(e, ERR_AUTH, "the API key \"%.*s\" has expired", SV_FMT(sv_first(k->name, 80)));
+    else if (!comes_from(k, peer))
+        err_set(e, ERR_DENIED, "the API key \"%.*s\" may not be used from %.*s", SV_FMT(sv_first(k->name, 80)), SV_FMT(peer));
+    else
+        return k;
+    return NULL;
+}
+
+/* --- what it may -------------------------------------------------------------------------------------------------- */
+
+static bool allows(const struct sv *patterns, size_t n, struct sv name) {
+    for (size_t i = 0; i < n; i++)
+        if (sv_glob(patterns[i], name))
+            return true;
+    return false;
+}
+
+bool access_may_use_model(const struct access_key *k, struct sv slug) {
+    return !k || allows(k->models, k->n_models, slug);
+}
+
+bool access_may_use_endpoint(const struct access_key *k, struct sv endpoint) {
+    return !k || allows(k->endpoints, k->n_endpoints, endpoint);
+}
