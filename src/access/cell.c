@@ -51,9 +51,9 @@ static uint64_t request_burst(const struct access_limits *l) {
     return share_ns(l->requests_burst ? l->requests_burst : 1, l->requests_per_min);
 }
 
-static bool over_rate(struct err *e, uint64_t wait_ns, const char *what, uint64_t limit) {
+static bool over_rate(struct err *e, enum err_limit which, uint64_t wait_ns, const char *what, uint64_t limit) {
     uint64_t s = (wait_ns + 999999999u) / 1000000000u;
-    err_set(e, ERR_LIMIT, "this key's limit of %" PRIu64 " %s per minute is reached; try again in %" PRIu64 " s", limit, what, s);
+    err_limit(e, which, "this key's limit of %" PRIu64 " %s per minute is reached; try again in %" PRIu64 " s", limit, what, s);
     e->retry_after_s = s < UINT32_MAX ? (uint32_t)s : UINT32_MAX;
     return false;
 }
@@ -72,11 +72,11 @@ bool access_begin(struct access_hold *h, const struct access_key *k, uint64_t no
     uint32_t others = atomic_fetch_add_explicit(&c->in_flight, 1, memory_order_relaxed);
     bool ok = !l->concurrent || others < l->concurrent;
     if (!ok) {
-        err_set(e, ERR_LIMIT, "this key's limit of %u requests at one time is reached", l->concurrent);
+        err_limit(e, LIMIT_KEY_CONCURRENT, "this key's limit of %u requests at one time is reached", l->concurrent);
         e->retry_after_s = 1;
     } else if (l->requests_per_min && !rate_take(&c->request_free_ns, share_ns(1, l->requests_per_min), request_burst(l),
                                                  now_us * 1000, &wait)) {
-        ok = over_rate(e, wait, "requests", l->requests_per_min);
+        ok = over_rate(e, LIMIT_KEY_REQUESTS, wait, "requests", l->requests_per_min);
     }
     if (!ok) {
         atomic_fetch_sub_explicit(&c->in_flight, 1, memory_order_relaxed);
@@ -130,7 +130,7 @@ static bool take_rate(struct access_hold *h, int64_t tokens, uint64_t now_us, st
         return true;
     n = n < limit ? n : limit; /* one that is larger than a minute's worth takes the whole minute */
     if (!rate_take(&h->cell->tokens_free_ns, share_ns(n, limit), MINUTE_NS, now_us * 1000, &wait))
-        return over_rate(e, wait, "tokens", limit);
+        return over_rate(e, LIMIT_KEY_TOKENS, wait, "tokens", limit);
     h->rate_tokens = (int64_t)n;
     return true;
 }

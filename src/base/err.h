@@ -52,6 +52,9 @@ enum err_code { ERR_TABLE(X) ERR_CODES };
     X(LIMIT_PARK_TIMEOUT,        "gateway.park_timeout",                  ERR_UNAVAILABLE)           \
     X(LIMIT_STALL_TIMEOUT,       "gateway.stall_timeout",                 ERR_TIMEOUT)               \
     X(LIMIT_DEADLINE,            "gateway.deadline",                      ERR_TIMEOUT)               \
+    X(LIMIT_KEY_REQUESTS,        "access.default_rate.requests",          ERR_LIMIT)                 \
+    X(LIMIT_KEY_TOKENS,          "access.default_rate.tokens",            ERR_LIMIT)                 \
+    X(LIMIT_KEY_CONCURRENT,      "access.default_rate.concurrent",        ERR_LIMIT)                 \
     X(LIMIT_CONN_MAX,            "limits.conn.max",                       ERR_UNAVAILABLE)           \
     X(LIMIT_CONN_ADDRESS,        "limits.conn.per_address",               ERR_LIMIT)                 \
     X(LIMIT_CONN_LOOPBACK,       "limits.conn.per_loopback",              ERR_LIMIT)                 \

@@ -77,6 +77,9 @@ static bool number(struct loader *l, const struct setting *s, const struct node 
     case T_RATE:
         ok = size_parse(sv_ends(text, SV("/s")) ? sv_first(text, text.n - 2) : text, &u);
         break;
+    case T_PACE:
+        ok = pace_parse(text, &u);
+        break;
     case T_DURATION:
         ok = duration_parse(text, &u);
         break;
@@ -359,6 +362,7 @@ void assign(struct loader *l, const struct setting *s, struct node *n, const cha
             *(bool *)field = is_true;
         break;
     case T_INT:
+    case T_PACE:
     case T_PERCENT:
         if (number(l, s, n, key, &value))
             *(int *)field = (int)value;

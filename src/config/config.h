@@ -104,6 +104,8 @@ enum config_format { CONFIG_FORMATS(X) };
 
 /* clang-format on */
 
+enum config_auth { CONFIG_AUTH_NONE, CONFIG_AUTH_KEY };
+
 struct config_list {
     const struct sv *v;
     size_t n;
@@ -123,6 +125,7 @@ struct config_listen {
     struct config_list names; /* accepted in Host besides the address itself */
     bool tls;
     struct sv tls_cert, tls_key;
+    int auth; /* enum config_auth */
 };
 
 struct config_endpoint {
@@ -226,6 +229,13 @@ struct config {
         int retry_max;
         int policy; /* enum config_policy */
     } gateway;
+    struct {
+        uint64_t session_ttl_ms, session_idle_ms;
+        struct {
+            int requests, burst, concurrent;
+            int tokens; /* per minute */
+        } default_rate;
+    } access;
     struct config_limits limits;
     struct {
         int level, format;

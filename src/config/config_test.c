@@ -244,7 +244,11 @@ static void each_fault_is_named_with_its_place(void **state) {
         { "listen: [{address: \"0.0.0.0:80\"}]\n", "1:20: listen[0].address: \"0.0.0.0:80\" can be reached from other machines" },
         { "listen: [{address: \"[::]:80\", tls: {cert: a, key: b}}]\n", "1:20: listen[0].address: \"[::]:80\" can be reached" },
         { "listen: [{address: \"unix:x\"}]\n", "1:20: listen[0].address: expected an absolute path" },
-        { "listen: [{address: \"127.0.0.1:80\", auth: key}]\n", "1:42: listen[0].auth: \"key\" is not in this version" },
+        { "listen: [{address: \"127.0.0.1:80\", auth: password}]\n", "1:42: listen[0].auth: expected none or key" },
+        { "listen: [{address: \"0.0.0.0:80\", auth: key}]\n", "1:20: listen[0].address: \"0.0.0.0:80\" can be reached from other machines: that needs" },
+        { "access: {default_rate: {requests: 600}}\n", "1:35: access.default_rate.requests: expected so many per minute or second (600/min, 10/s) from 1/min" },
+        { "access: {default_rate: {requests: 0/min}}\n", "1:35: access.default_rate.requests: 0 does not mean" },
+        { "access: {default_rate: {requests: 99999999999/s}}\n", "1:35: access.default_rate.requests: expected so many" },
         { "listen: [{address: \"127.0.0.1:80\", tls: ca}]\n", "1:41: listen[0].tls: \"ca\" is not in this version" },
         { "listen: [{address: \"127.0.0.1:80\", tls: {cert: a}}]\n", "1:41: listen[0].tls: key is missing" },
         { "listen: [{address: \"127.0.0.1:80\", tls: {}}]\n", "1:41: listen[0].tls: both are missing" },
@@ -528,7 +532,7 @@ static void what_is_shown_reads_back_as_the_same(void **state) {
     static const char *const documents[] = {
         "",
         "name: n1\nworkers: 7\nlisten:\n- {address: 127.0.0.1:0, names: [a, b.c]}\n- {address: unix:/s, auth: none}\n- {address: \"[::1]:5\", tls: {cert: /a, key: /b}}\n"
-        "takeover: [lmstudio, ollama]\ndiscovery: {interval: 90s, lan: [10.0.0.1]}\nlimits: {conn: {max: 17}, body: {buffered_total: 9%, min_rate: 1KiB/s}}\n",
+        "takeover: [lmstudio, ollama]\ndiscovery: {interval: 90s, lan: [10.0.0.1]}\nlimits: {conn: {max: 17}, body: {buffered_total: 9%, min_rate: 1KiB/s}}\naccess: {default_rate: {requests: 10/s}}\n",
         "data_dir: \"/we${E}ird $${X} \\\"q\\\" \xc3\xa4\\n\"\nendpoints:\n- {name: a, url: \"http://a/b\", key_file: /k, dialects: [ollama], models: {include: [\"*\"]}}\n- {name: b, url: \"https://b\", tls: "
         "{insecure: true}, max_concurrent: 3}\nmodels: [{slug: a, targets: [\"m \\\"x\\\"\", \"null\", \"5\"], aliases: [b]}]\ngateway: {deadline: 1500ms}\n",
     };
@@ -854,6 +858,7 @@ static void the_table_keeps_its_own_rules(void **state) {
 
 /* base/err.h and the table name the same limits. Those of the table that end nothing, or are counted under another's name: */
 static const char *const uncounted[] = {
+    "access.default_rate.burst",              /* as requests */
     "gateway.retry_max",                      /* the last fault is the answer, and it is counted */
     "limits.conn.new_per_address_burst",      /* as new_per_address_per_s */
     "limits.conn.new_per_loopback_burst",

@@ -287,15 +287,14 @@ void listen_finish(struct loader *l, void *all, size_t i, const struct node *ite
         COMPLAIN(l, at, key, "%s, got %s", e.text, at->expanded ? "something else" : shown);
         return;
     }
-    if (!address_is_local(&me->addr))
-        COMPLAIN(
-            l, at, key,
-            "%s can be reached from other machines, and this version of Drover cannot tell who is asking: listen on "
-            "127.0.0.1, [::1] or a unix: path, and put a proxy that authenticates in front of it",
-            shown);
+    me->tls = me->tls_cert.n && me->tls_key.n;
+    if (!address_is_local(&me->addr) && (me->auth != CONFIG_AUTH_KEY || !me->tls))
+        COMPLAIN(l, at, key,
+                 "%s can be reached from other machines: that needs auth: key and tls: {cert: FILE, key: FILE}; or listen on "
+                 "127.0.0.1, [::1] or a unix: path",
+                 shown);
     snprintf(key, sizeof key, "listen[%zu].tls", i);
     at = node_child(item, "tls");
-    me->tls = me->tls_cert.n && me->tls_key.n;
     if (at != item && at->kind == NODE_MAP) {
         const struct node *cert = node_child(at, "cert"), *tls_key = node_child(at, "key");
         bool has_cert = cert != at && !node_is_null(cert), has_key = tls_key != at && !node_is_null(tls_key);

@@ -22,6 +22,7 @@ static bool cell_values(const struct setting *s, struct buf *out) {
     case T_INT:
     case T_SIZE:
     case T_RATE:
+    case T_PACE:
     case T_DURATION:
     case T_PERCENT:
         return buf_printf(out, "%s to %s", number_text(s->type, s->min, min), number_text(s->type, s->max, max));

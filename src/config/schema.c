@@ -30,7 +30,7 @@ static const struct choice levels[] = { CONFIG_LEVELS(X) { NULL, NULL, 0 } };
 static const struct choice formats[] = { CONFIG_FORMATS(X) { NULL, NULL, 0 } };
 #undef X
 static const struct choice auths[] = {
-    { "none", "no credentials, so loopback only", 0 }, { "key", "", -1 }, { NULL, NULL, 0 }
+    { "none", "no credentials, so loopback only", CONFIG_AUTH_NONE }, { "key", "an API key with each request", CONFIG_AUTH_KEY }, { NULL, NULL, 0 }
 };
 
 /* clang-format on */
@@ -210,9 +210,8 @@ const struct setting settings[] = {
         .items = &listens, .text = "addresses to accept requests on"),
     ROW("listen[].address", T_STRING, RESTART, LSN(address), NULL, 1, 255, .required = true,
 
-        .text = "`127.0.0.1:11430`, `[::1]:11430` or `unix:/path`; loopback only in this version; port 0: any free one"),
-    ROW("listen[].auth", T_ENUM, RESTART, NO_FIELD, "none", 0, 0, .choices = auths,
-        .text = "who is let in; this version knows no keys yet"),
+        .text = "`127.0.0.1:11430`, `[::1]:11430` or `unix:/path`; what other machines can reach needs `auth: key` and TLS; port 0: any free one"),
+    ROW("listen[].auth", T_ENUM, RESTART, LSN(auth), "none", 0, 0, .choices = auths, .text = "who is let in"),
     ROW("listen[].tls.cert", T_FILE, RESTART, LSN(tls_cert), NULL, 1, 4000,
         .text = "PEM file with the certificate chain; `tls: off` for none"),
     ROW("listen[].tls.key", T_KEY_FILE, RESTART, LSN(tls_key), NULL, 1, 4000,
@@ -304,6 +303,19 @@ const struct setting settings[] = {
         .text = "further targets tried before the first byte of an answer; 0 tries one target only"),
     ROW("gateway.policy", T_ENUM, LIVE, TOP(gateway.policy), "auto", 0, 0, .choices = policies,
         .text = "how a target is picked among equals"),
+    ROW("access.session_ttl", T_DURATION, LIVE, TOP(access.session_ttl_ms), "8h", MIN, 30 * 24 * HOUR,
+        .text = "how long somebody stays signed in to the console"),
+    ROW("access.session_idle", T_DURATION, LIVE, TOP(access.session_idle_ms), "60m", MIN, 24 * HOUR,
+        .text = "the same without a sign of life"),
+    ROW("access.default_rate.requests", T_PACE, LIVE, TOP(access.default_rate.requests), "600/min", 1, 1000000, .over = "429",
+        .text = "requests of a key that has no rate of its own"),
+    ROW("access.default_rate.burst", T_INT, LIVE, TOP(access.default_rate.burst), "20", 1, 100000, .over = "429",
+        .text = "of these, at once"),
+    ROW("access.default_rate.tokens", T_PACE, LIVE, TOP(access.default_rate.tokens), "200000/min", 1, INT32_MAX, .over = "429",
+        .text = "tokens of a key that has no rate of its own, in and out together"),
+    ROW("access.default_rate.concurrent", T_INT, LIVE, TOP(access.default_rate.concurrent), "8", 1, 10000, .over = "429",
+        .text = "requests of a key at one time"),
+
     MOVED("gateway.connect_timeout", "limits.upstream.connect"),
     MOVED("gateway.first_byte_timeout", "limits.upstream.first_byte"),
     MOVED("gateway.total_timeout", "limits.upstream.total"),
@@ -400,7 +412,6 @@ const struct setting settings[] = {
 
     LATER("hub"),
     LATER("join"),
-    LATER("access"),
     LATER("store"),
     LATER("telemetry"),
     LATER("tunnel"),

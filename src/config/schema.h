@@ -14,6 +14,7 @@ enum setting_type {
     T_INT,      /* int */
     T_SIZE,     /* size_t: 64MiB */
     T_RATE,     /* size_t: 2KiB/s */
+    T_PACE,     /* int per minute: 600/min */
     T_DURATION, /* uint64_t ms: 5m */
     T_PERCENT,  /* int: 25% */
     T_STRING,   /* struct sv */
@@ -84,6 +85,7 @@ bool check_url(struct sv text, struct err *e);
 /* value.c: words to values and back. Each parse tells only whether the text has that form. */
 bool size_parse(struct sv text, uint64_t *ret_bytes);
 bool duration_parse(struct sv text, uint64_t *ret_ms);
+bool pace_parse(struct sv text, uint64_t *ret_per_min);
 bool int_parse(struct sv text, int64_t *ret_value);
 enum { VALUE_TEXT = 32 };
 char *size_text(uint64_t bytes, char text[static VALUE_TEXT]);

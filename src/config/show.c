@@ -78,6 +78,7 @@ static void put_value(struct printer *p, const struct setting *s, const void *ba
         put(p, *(const bool *)field ? SV("true") : SV("false"));
         break;
     case T_INT:
+    case T_PACE:
     case T_PERCENT:
         put_number(p, s, *(const int *)field);
         break;

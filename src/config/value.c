@@ -61,6 +61,17 @@ bool duration_parse(struct sv text, uint64_t *ret_ms) {
     return true;
 }
 
+bool pace_parse(struct sv text, uint64_t *ret_per_min) {
+    static const struct {
+        struct sv word;
+        uint64_t times;
+    } per[] = { { SV("/min"), 1 }, { SV("/s"), 60 } };
+    for (size_t i = 0; i < sizeof per / sizeof per[0]; i++)
+        if (sv_ends(text, per[i].word) && sv_to_u64(sv_trim(sv_first(text, text.n - per[i].word.n)), ret_per_min))
+            return !__builtin_mul_overflow(*ret_per_min, per[i].times, ret_per_min) && *ret_per_min <= INT32_MAX;
+    return false;
+}
+
 bool int_parse(struct sv text, int64_t *ret_value) {
     bool minus = sv_starts(text, SV("-"));
     uint64_t value;
@@ -94,6 +105,9 @@ char *number_text(enum setting_type type, int64_t value, char text[static VALUE_
     case T_RATE:
         strcat(size_text((uint64_t)value, text), "/s"); /* VALUE_TEXT holds 20 digits, a unit and this */
         return text;
+    case T_PACE:
+        snprintf(text, VALUE_TEXT, "%" PRId64 "/min", value);
+        return text;
     case T_DURATION:
         return duration_text((uint64_t)value, text);
     default:
@@ -125,6 +139,8 @@ bool expected_text(const struct setting *s, struct buf *out) {
         return buf_printf(out, "a size with its unit (B, KiB, MiB, GiB) from %s to %s", min, max);
     case T_RATE:
         return buf_printf(out, "a rate such as 2KiB/s from %s to %s", min, max);
+    case T_PACE:
+        return buf_printf(out, "so many per minute or second (600/min, 10/s) from %s to %s", min, max);
     case T_DURATION:
         return buf_printf(out, "a duration with its unit (ms, s, m, h, d) from %s to %s", min, max);
     case T_PERCENT:
