@@ -63,6 +63,13 @@ struct access_network {
     uint8_t bits;
 };
 
+/* What a key may beyond asking models; a new key may none of it. */
+enum access_right {
+    ACCESS_MAY_PASS = 1 << 0,    /* use /v1 paths that Drover does not know */
+    ACCESS_MAY_MANAGE = 1 << 1,  /* pull, push, load, delete and the like at an endpoint */
+    ACCESS_MAY_MEASURE = 1 << 2, /* read /metrics */
+};
+
 struct access_key {
     struct sv id, name;
     struct sv owner;             /* a user's name; often empty */
@@ -73,7 +80,7 @@ struct access_key {
     size_t n_models, n_endpoints;
     const struct access_network *networks; /* where it may come from; none: anywhere */
     size_t n_networks;
-    bool other_paths;            /* may use /v1 paths that Drover does not know */
+    unsigned rights;             /* ACCESS_MAY_* */
     int32_t priority;            /* -100..100 */
     struct access_limits limits;
     struct access_cell *cell;    /* shared */
@@ -105,16 +112,26 @@ bool access_credential(const struct http_head *head, char scratch[static ACCESS_
 /* Whose it is. NULL with ERR_AUTH: nobody's. The answer takes the same work and says the same whichever part was wrong. */
 const struct access_key *access_identify(const struct access_snapshot *s, struct sv credential, uint64_t wall_ms, struct sv peer,
                                          struct err *e);
-/* Both are true for no key at all: the keyless operator on a loopback listener may use everything. */
+/* Wrong credentials by address (IPv6: by /64). A few are mistakes; past that each costs a wait. */
+enum { ACCESS_GUARD_SLOTS = 4096 };
+struct access_guard {
+    _Atomic uint64_t free_ns[ACCESS_GUARD_SLOTS];
+};
+/* One more from there. Turns the fault into ERR_LIMIT when there were too many lately. */
+void access_guard_count(struct access_guard *g, struct sv peer, uint64_t now_us, struct err *e);
+
+/* All rights are there for no key at all: the keyless operator on a loopback listener may use everything. */
+bool access_has_budget(const struct access_key *k);
+bool access_may(const struct access_key *k, enum access_right right);
 bool access_may_use_model(const struct access_key *k, struct sv slug);
 bool access_may_use_endpoint(const struct access_key *k, struct sv endpoint);
 
 /* --- a request's share -------------------------------------------------------------------------------------------- */
 
-/* Zeroed: nothing is held. The key's cell is shared by the hold. */
+/* Zeroed: nothing is held. */
 struct access_hold {
-    struct access_cell *cell;
-    struct access_limits limits;
+    struct access_cell *cell;            /* shared */
+    const struct access_limits *limits;  /* borrowed: the snapshot must live as long */
     uint32_t span_no[ACCESS_SPANS];
     int64_t rate_tokens;                 /* taken from the rate */
     int64_t taken[ACCESS_UNITS];         /* taken from the purses */
@@ -127,6 +144,8 @@ bool access_begin(struct access_hold *h, const struct access_key *k, uint64_t no
 /* Takes the worst case from the rate of tokens and from each budget, all or nothing. */
 enum access_reserved { ACCESS_RESERVED, ACCESS_LATER /* a lease is on its way: ask again in a moment */, ACCESS_REFUSED };
 enum access_reserved access_reserve(struct access_hold *h, int64_t tokens, int64_t money, uint64_t now_us, struct err *e);
+/* Takes more from the budgets for a request under way: tokens in all, those reserved before included. */
+enum access_reserved access_extend(struct access_hold *h, int64_t tokens, struct err *e);
 /* What it came to instead. Once per reservation. */
 void access_settle(struct access_hold *h, int64_t tokens, int64_t money, uint64_t now_us);
 /* Ends what access_begin began; what is still reserved is given back. Harmless when nothing is held. */

@@ -4,6 +4,7 @@
  * it into the future, at most as far as the burst allows. A budget is a purse of what the store has leased. */
 #include "access/access.h"
 
+#include <arpa/inet.h>
 #include <inttypes.h>
 
 #define MINUTE_NS 60000000000ull
@@ -84,7 +85,7 @@ bool access_begin(struct access_hold *h, const struct access_key *k, uint64_t no
     }
     atomic_store_explicit(&c->used_ms, wall_ms, memory_order_relaxed);
     h->cell = access_cell_ref(c);
-    h->limits = *l;
+    h->limits = l;
     h->is_counted = true;
     return true;
 }
@@ -125,7 +126,7 @@ static void purse_give(struct access_hold *h, unsigned unit, unsigned span, int6
 }
 
 static bool take_rate(struct access_hold *h, int64_t tokens, uint64_t now_us, struct err *e) {
-    uint64_t limit = h->limits.tokens_per_min, n = (uint64_t)tokens, wait;
+    uint64_t limit = h->limits->tokens_per_min, n = (uint64_t)tokens, wait;
     if (!limit)
         return true;
     n = n < limit ? n : limit; /* one that is larger than a minute's worth takes the whole minute */
@@ -138,9 +139,9 @@ static bool take_rate(struct access_hold *h, int64_t tokens, uint64_t now_us, st
 /* Moves the rate by what it was taken for too much or too little. */
 static void mend_rate(struct access_hold *h, int64_t tokens) {
     int64_t more = tokens - h->rate_tokens;
-    if (!h->limits.tokens_per_min || more == 0)
+    if (!h->limits->tokens_per_min || more == 0)
         return;
-    uint64_t ns = share_ns((uint64_t)(more < 0 ? -more : more), h->limits.tokens_per_min);
+    uint64_t ns = share_ns((uint64_t)(more < 0 ? -more : more), h->limits->tokens_per_min);
     if (more < 0)
         atomic_fetch_sub_explicit(&h->cell->tokens_free_ns, ns, memory_order_relaxed);
     else
@@ -151,8 +152,29 @@ static enum access_reserved over_budget(struct access_hold *h, unsigned unit, un
     int64_t left = atomic_load_explicit(&h->cell->purse[unit][span].left, memory_order_relaxed);
     err_set(e, ERR_BUDGET, "this key's budget has %" PRId64 " %s left %s (of %" PRIu64 "), and this request may take %" PRId64
             "; lower its output limit, or wait for the next %s", left, unit_names[unit], span_names[span],
-            h->limits.budget[unit][span], n, span == ACCESS_DAY ? "day (UTC)" : "month");
+            h->limits->budget[unit][span], n, span == ACCESS_DAY ? "day (UTC)" : "month");
     return ACCESS_REFUSED;
+}
+
+/* All or nothing. */
+static enum access_reserved take_budgets(struct access_hold *h, const int64_t want[static ACCESS_UNITS], struct err *e) {
+    for (unsigned i = 0; i < ACCESS_UNITS * ACCESS_SPANS; i++) {
+        unsigned unit = i / ACCESS_SPANS, span = i % ACCESS_SPANS;
+        if (!h->limits->budget[unit][span])
+            continue;
+        enum access_reserved got = purse_take(&h->cell->purse[unit][span], want[unit]);
+        if (got == ACCESS_RESERVED)
+            continue;
+        if (got == ACCESS_REFUSED)
+            over_budget(h, unit, span, want[unit], e);
+        for (unsigned back = 0; back < i; back++)
+            if (h->limits->budget[back / ACCESS_SPANS][back % ACCESS_SPANS])
+                purse_give(h, back / ACCESS_SPANS, back % ACCESS_SPANS, want[back / ACCESS_SPANS]);
+        return got;
+    }
+    for (unsigned unit = 0; unit < ACCESS_UNITS; unit++)
+        h->taken[unit] += want[unit];
+    return ACCESS_RESERVED;
 }
 
 enum access_reserved access_reserve(struct access_hold *h, int64_t tokens, int64_t money, uint64_t now_us, struct err *e) {
@@ -161,26 +183,19 @@ enum access_reserved access_reserve(struct access_hold *h, int64_t tokens, int64
         return ACCESS_RESERVED;
     for (unsigned span = 0; span < ACCESS_SPANS; span++)
         h->span_no[span] = atomic_load_explicit(&h->cell->span_no[span], memory_order_acquire);
-    for (unsigned i = 0; i < ACCESS_UNITS * ACCESS_SPANS; i++) {
-        unsigned unit = i / ACCESS_SPANS, span = i % ACCESS_SPANS;
-        if (!h->limits.budget[unit][span])
-            continue;
-        enum access_reserved got = purse_take(&h->cell->purse[unit][span], want[unit]);
-        if (got == ACCESS_RESERVED)
-            continue;
-        if (got == ACCESS_REFUSED)
-            over_budget(h, unit, span, want[unit], e);
-        for (unsigned back = 0; back < i; back++)
-            if (h->limits.budget[back / ACCESS_SPANS][back % ACCESS_SPANS])
-                purse_give(h, back / ACCESS_SPANS, back % ACCESS_SPANS, want[back / ACCESS_SPANS]);
+    enum access_reserved got = take_budgets(h, want, e);
+    if (got != ACCESS_RESERVED)
         return got;
-    }
-    memcpy(h->taken, want, sizeof want);
     h->is_reserved = true;
     if (take_rate(h, want[ACCESS_TOKENS], now_us, e))
         return ACCESS_RESERVED;
     access_settle(h, 0, 0, now_us);
     return ACCESS_REFUSED;
+}
+
+enum access_reserved access_extend(struct access_hold *h, int64_t tokens, struct err *e) {
+    const int64_t more[ACCESS_UNITS] = { tokens - h->taken[ACCESS_TOKENS] };
+    return h->cell && h->is_reserved && more[ACCESS_TOKENS] > 0 ? take_budgets(h, more, e) : ACCESS_RESERVED;
 }
 
 void access_settle(struct access_hold *h, int64_t tokens, int64_t money, uint64_t now_us) {
@@ -190,11 +205,12 @@ void access_settle(struct access_hold *h, int64_t tokens, int64_t money, uint64_
         return;
     for (unsigned unit = 0; unit < ACCESS_UNITS; unit++)
         for (unsigned span = 0; span < ACCESS_SPANS; span++)
-            if (h->limits.budget[unit][span])
+            if (h->limits->budget[unit][span])
                 purse_give(h, unit, span, h->taken[unit] - was[unit]);
     mend_rate(h, was[ACCESS_TOKENS]);
     h->is_reserved = false;
     h->rate_tokens = 0;
+    memset(h->taken, 0, sizeof h->taken);
 }
 
 /* --- what is left ------------------------------------------------------------------------------------------------- */
@@ -205,7 +221,7 @@ static uint64_t ahead_ns(const _Atomic uint64_t *free_ns, uint64_t now_ns) {
 }
 
 void access_room(const struct access_hold *h, uint64_t now_us, struct access_room *ret) {
-    const struct access_limits *l = &h->limits;
+    const struct access_limits *l = h->limits;
     *ret = (struct access_room){ 0 };
     if (h->cell && l->requests_per_min) {
         uint64_t ahead = ahead_ns(&h->cell->request_free_ns, now_us * 1000), burst = request_burst(l), one = share_ns(1, l->requests_per_min);
@@ -219,4 +235,26 @@ void access_room(const struct access_hold *h, uint64_t now_us, struct access_roo
         ret->tokens_left = ahead < MINUTE_NS ? (uint64_t)((unsigned __int128)(MINUTE_NS - ahead) * l->tokens_per_min / MINUTE_NS) : 0;
         ret->tokens_reset_ms = ahead / 1000000;
     }
+}
+
+/* --- wrong credentials -------------------------------------------------------------------------------------------- */
+
+/* The hash of an address, of an IPv6 one without its lower half. */
+static uint64_t hash_peer(struct sv peer) {
+    uint8_t v6[16];
+    char text[INET6_ADDRSTRLEN];
+    if (sv_find_char(peer, ':') >= 0 && sv_to_cstr(peer, text, sizeof text) && inet_pton(AF_INET6, text, v6) == 1)
+        return hash_sv((struct sv){ (const char *)v6, 8 });
+    return hash_sv(peer);
+}
+
+void access_guard_count(struct access_guard *g, struct sv peer, uint64_t now_us, struct err *e) {
+    enum { FAULTS = 20, MINUTES = 10 };
+    uint64_t wait, share = MINUTES * MINUTE_NS / FAULTS;
+    if (sv_eq(peer, SV("unix")))
+        return;
+    if (rate_take(&g->free_ns[hash_peer(peer) % ACCESS_GUARD_SLOTS], share, FAULTS * share, now_us * 1000, &wait))
+        return;
+    err_set(e, ERR_LIMIT, "too many wrong keys from this address; try again later");
+    e->retry_after_s = (uint32_t)(wait / 1000000000u) + 1;
 }

@@ -118,6 +118,17 @@ static bool allows(const struct sv *patterns, size_t n, struct sv name) {
     return false;
 }
 
+bool access_has_budget(const struct access_key *k) {
+    bool has = false;
+    for (unsigned i = 0; k && i < ACCESS_UNITS * ACCESS_SPANS; i++)
+        has = has || k->limits.budget[i / ACCESS_SPANS][i % ACCESS_SPANS];
+    return has;
+}
+
+bool access_may(const struct access_key *k, enum access_right right) {
+    return !k || (k->rights & right);
+}
+
 bool access_may_use_model(const struct access_key *k, struct sv slug) {
     return !k || allows(k->models, k->n_models, slug);
 }

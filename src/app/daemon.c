@@ -210,7 +210,7 @@ static bool claim(struct place *p, struct err *e) {
 
 static bool add_place(struct daemon *d, const struct config_listen *l, struct err *e) {
     struct place *p = &d->places[d->n_places];
-    *p = (struct place){ .addr = l->addr, .len = l->addr_len, .listener = { .names = l->names } };
+    *p = (struct place){ .addr = l->addr, .len = l->addr_len, .listener = { .names = l->names, .needs_key = l->auth == CONFIG_AUTH_KEY } };
     if (l->tls && !(p->tls = tls_server_context(l->tls_cert.p, l->tls_key.p, e)))
         return err_ctx(e, "listen %.*s", SV_FMT(l->address));
     if (p->addr.ss_family != AF_UNIX && !claim(p, e)) {

@@ -35,6 +35,8 @@ struct parcel {
     struct worker *worker;
     struct snapshot *snapshot;
     struct config *config;
+    struct access_snapshot *access;
+    struct access_cell *revoked;
     bool drain, stop;
 };
 
@@ -171,6 +173,13 @@ static void stop_accepting(struct worker *w) {
     }
 }
 
+static void parcel_drop(struct parcel *p) {
+    config_unref(p->config);
+    snapshot_unref(p->snapshot);
+    access_snapshot_unref(p->access);
+    access_cell_unref(p->revoked);
+}
+
 static void on_parcel(struct msg *m) {
     struct parcel *p = CONTAINER(m, struct parcel, msg);
     struct worker *w = p->worker;
@@ -182,14 +191,17 @@ static void on_parcel(struct msg *m) {
     }
     if (p->snapshot)
         gateway_snapshot(w->gateway, p->snapshot);
+    if (p->access)
+        gateway_access(w->gateway, p->access);
+    if (p->revoked)
+        gateway_revoke(w->gateway, p->revoked);
     if (p->drain || p->stop) {
         stop_accepting(w);
         http_server_drain(w->server, on_server_empty);
     }
     if (p->stop)
         uv_stop(&w->loop.uv);
-    config_unref(p->config);
-    snapshot_unref(p->snapshot);
+    parcel_drop(p);
     mem_free(p);
 }
 
@@ -202,8 +214,7 @@ static bool post(struct worker *w, struct parcel what) {
         if (loop_post(&w->loop, &p->msg))
             return true;
     }
-    config_unref(what.config);
-    snapshot_unref(what.snapshot);
+    parcel_drop(&what);
     mem_free(p);
     return false;
 }
@@ -216,6 +227,16 @@ void worker_snapshot(struct worker *w, struct snapshot *s) {
 void worker_config(struct worker *w, struct config *c) {
     if (!post(w, (struct parcel){ .config = config_ref(c) }))
         log_event(LOG_ERROR, "a worker did not get the new settings", F_STR("cause", "out of memory"));
+}
+
+void worker_access(struct worker *w, struct access_snapshot *s) {
+    if (!post(w, (struct parcel){ .access = access_snapshot_ref(s) }))
+        log_event(LOG_ERROR, "a worker did not get the new keys", F_STR("cause", "out of memory"));
+}
+
+void worker_revoke(struct worker *w, struct access_cell *cell) {
+    if (!post(w, (struct parcel){ .revoked = access_cell_ref(cell) })) /* new requests are refused all the same: the cell says so */
+        log_event(LOG_ERROR, "a worker was not told to end the streams of a key", F_STR("cause", "out of memory"));
 }
 
 void worker_drain(struct worker *w, void (*on_empty)(void *arg), void *arg) {

@@ -21,6 +21,9 @@ struct worker *worker_start(struct gateway_shared *shared, struct census *census
                             const struct worker_port *ports, size_t n_ports, struct demo *demo, struct err *e) MUST_CHECK;
 void worker_snapshot(struct worker *w, struct snapshot *s); /* shares */
 void worker_config(struct worker *w, struct config *c);     /* shares */
+void worker_access(struct worker *w, struct access_snapshot *s); /* shares */
+/* Ends the exchanges of a key; shares its cell. */
+void worker_revoke(struct worker *w, struct access_cell *cell);
 /* Stops accepting and ends what is idle; on_empty runs on the worker's thread when the last connection is gone. */
 void worker_drain(struct worker *w, void (*on_empty)(void *arg), void *arg);
 /* Cuts what is left, ends the thread and frees everything. */

@@ -168,6 +168,8 @@ struct schedule_want {
     uint64_t tokens;      /* estimate of prompt plus output limit; 0 = unknown */
     uint64_t affinity;    /* key of the conversation, 0 = none */
     struct sv node;       /* endpoint name, or empty */
+    const struct sv *only; /* patterns of endpoint names that may serve; NULL: any */
+    size_t n_only;
     uint64_t now_us;
 };
 
@@ -176,6 +178,7 @@ struct schedule_want {
     X(SCHEDULE_SPARE, "could serve")                                            \
     X(SCHEDULE_TRIED, "tried already")                                          \
     X(SCHEDULE_OTHER_NODE, "another endpoint was asked for")                    \
+    X(SCHEDULE_NOT_ALLOWED, "not allowed for this key")                         \
     X(SCHEDULE_DOWN, "down")                                                    \
     X(SCHEDULE_LOADING, "loading")                                              \
     X(SCHEDULE_BREAKER, "circuit breaker open")                                 \

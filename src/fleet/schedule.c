@@ -34,11 +34,20 @@ static uint32_t in_flight(const struct cell *c) {
     return atomic_load_explicit(&((struct cell *)(uintptr_t)c)->in_flight, memory_order_relaxed);
 }
 
+static bool is_allowed(const struct schedule_want *w, struct sv endpoint) {
+    for (size_t i = 0; i < w->n_only; i++)
+        if (sv_glob(w->only[i], endpoint))
+            return true;
+    return !w->only;
+}
+
 static enum schedule_verdict judge(const struct fleet_target *t, const struct schedule_want *w) {
     const struct fleet_endpoint *p = t->endpoint;
     struct cell *c = p->cell;
     if (w->node.n && !sv_eq(w->node, p->name))
         return SCHEDULE_OTHER_NODE;
+    if (!is_allowed(w, p->name))
+        return SCHEDULE_NOT_ALLOWED;
     if (w->speaks && !(p->speaks & ~p->deficient & (w->speaks | w->through)))
         return SCHEDULE_DIALECT;
     if (p->state == FLEET_DOWN || p->state == FLEET_UNKNOWN)
@@ -208,6 +217,8 @@ void schedule_fault(const struct schedule *s, const struct schedule_want *w, str
     const char *name = s->slug->name.p;
     if (s->slug->n_targets == 0)
         err_set(e, ERR_UNAVAILABLE, "no endpoint offers any of the models that \"%.*s\" stands for now (drover endpoints)", n, name);
+    else if (s->slug->n_targets == counts[SCHEDULE_NOT_ALLOWED] + counts[SCHEDULE_OTHER_NODE] && counts[SCHEDULE_NOT_ALLOWED])
+        err_set(e, ERR_DENIED, "this key may not use an endpoint that serves \"%.*s\"", n, name);
     else if (s->slug->n_targets == counts[SCHEDULE_OTHER_NODE])
         err_set(e, ERR_NO_MODEL, "model \"%.*s\" is not served by \"%.*s\"", n, name, SV_FMT(w->node));
     else if (counts[SCHEDULE_BUSY])

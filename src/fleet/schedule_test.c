@@ -59,10 +59,11 @@ static void each_obstacle_has_its_verdict_and_its_words(void **state) {
         enum schedule_verdict verdict;
         enum err_code code;
     } cases[] = {
-        { SCHEDULE_OTHER_NODE, ERR_NO_MODEL },  { SCHEDULE_DOWN, ERR_UNAVAILABLE },    { SCHEDULE_LOADING, ERR_UNAVAILABLE },
+        { SCHEDULE_OTHER_NODE, ERR_NO_MODEL },  { SCHEDULE_NOT_ALLOWED, ERR_DENIED },  { SCHEDULE_DOWN, ERR_UNAVAILABLE },    { SCHEDULE_LOADING, ERR_UNAVAILABLE },
         { SCHEDULE_BREAKER, ERR_UNAVAILABLE },  { SCHEDULE_AVOIDED, ERR_UNAVAILABLE }, { SCHEDULE_BUSY, ERR_UNAVAILABLE },
         { SCHEDULE_DIALECT, ERR_UNSUPPORTED },
     };
+    static const struct sv others = { "not-this-*", 10 };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct bench b;
         struct schedule_want w = chat;
@@ -71,6 +72,7 @@ static void each_obstacle_has_its_verdict_and_its_words(void **state) {
         struct fleet_endpoint *p = &b.endpoints[0];
         switch (cases[i].verdict) {
         case SCHEDULE_OTHER_NODE: w.node = SV("elsewhere"); break;
+        case SCHEDULE_NOT_ALLOWED: w.only = &others, w.n_only = 1; break;
         case SCHEDULE_DOWN: p->state = FLEET_DOWN; break;
         case SCHEDULE_LOADING: p->state = FLEET_LOADING; break;
         case SCHEDULE_BREAKER: p->cell->breaker = BREAKER_OPEN; break;

@@ -6,6 +6,20 @@ static enum token_source source_of(enum meter_source s) {
     return map[s];
 }
 
+bool account__spend(struct exchange *x, struct err *e) {
+    enum { LOOK_EVERY = 64, NEAR = 256 };
+    struct access_hold *h = &x->hold;
+    if (!h->is_reserved || x->meter.n_output_events % LOOK_EVERY || !access_has_budget(x->key))
+        return true;
+    int64_t input = x->is_json ? meter_estimate_input(&x->scan, 0) : 0, so_far = meter_output_so_far(&x->meter, 0) + (input > 0 ? input : 0);
+    return so_far + NEAR < h->taken[ACCESS_TOKENS] || access_extend(h, so_far + EXCHANGE_SHARE, e) != ACCESS_REFUSED;
+}
+
+/* What the key is charged with. Cached tokens count as tokens; what never reached a runtime, nothing. */
+static int64_t tokens_of(const struct request_record *r) {
+    return (r->input > 0 ? r->input : 0) + (r->output > 0 ? r->output : 0);
+}
+
 void account__finish(struct exchange *x, enum request_result result) {
     const struct fleet_target *t = x->sched.taken;
     struct meter *m = &x->meter;
@@ -54,5 +68,6 @@ void account__finish(struct exchange *x, enum request_result result) {
             cell_speed(t->cell, m->t_first_us - x->sent_us, m->t_last_us - m->t_first_us, m->output);
         meter_deinit(m);
     }
+    access_settle(&x->hold, tokens_of(&r), 0, now);
     metrics_request(x->g->metrics, &r);
 }

@@ -1,9 +1,13 @@
 /* gateway/admit.c - the checks before anything is read or decided.
  *
+ * Then who asks: the key, and whether it may use such a path at all; which models is for later (resolve.c).
  * A listener without credentials is safe only while no web page can use it: the Host must be a name of this machine (else
  * a rebinding name got here), and a request that a browser sends from another origin is refused (threat model C-40, C-122). */
 #include "gateway/exchange.h"
 
+#include <sodium.h>
+
+#include "base/clock.h"
 #include "http/url.h"
 
 static bool is_port(struct sv v) {
@@ -102,33 +106,87 @@ static bool check_query(const struct llm_route *route, struct sv query, struct e
     return true;
 }
 
-bool admit__check(struct gateway *g, struct http_in *in, const struct llm_route **ret_route) {
+/* Whose request it is. Where no key is needed one of ours is taken as such all the same, and any other word a client insists on
+ * sending is nobody's business. */
+static bool identify(struct gateway *g, struct http_in *in, const struct access_key **ret, struct err *e) {
+    const struct gateway_listener *l = in->tag;
+    char scratch[ACCESS_CREDENTIAL_MAX];
+    struct sv credential;
+    *ret = NULL;
+    bool ok = access_credential(in->head, scratch, &credential, e);
+    if (ok && (l->needs_key || sv_starts(credential, SV("sk-drv-")))) {
+        *ret = access_identify(g->access, credential, clock_wall_ms(), sv_of(in->stream->peer), e);
+        ok = *ret != NULL;
+        if (!ok && credential.n)
+            access_guard_count(&g->shared->guard, sv_of(in->stream->peer), loop_now_us(g->loop), e);
+    } else if (!l->needs_key) {
+        ok = true;
+    }
+    sodium_memzero(scratch, sizeof scratch);
+    return ok;
+}
+
+static bool check_rights(const struct llm_route *route, const struct access_key *key, struct err *e) {
+    if ((route->flags & LLM_R_MANAGE) && !access_may(key, ACCESS_MAY_MANAGE))
+        return err_set(e, ERR_DENIED, "this key may not change what a runtime holds (it lacks the right \"manage\")");
+    if (route->api == LLM_OTHER && !access_may(key, ACCESS_MAY_PASS))
+        return err_set(e, ERR_DENIED, "this key may not use paths that Drover does not know (it lacks the right \"pass\")");
+    return true;
+}
+
+/* Health, metrics and version. True: it was one of those, and is answered. */
+static bool answer_page(struct gateway *g, struct http_in *in) {
+    const struct gateway_listener *l = in->tag;
+    const struct access_key *key;
+    struct err e;
+    bool open;
+    if (!local__is_page(in->head->path, &open))
+        return false;
+    if (open || !l->needs_key)
+        local__page(g, in);
+    else if (identify(g, in, &key, &e) && (access_may(key, ACCESS_MAY_MEASURE) ||
+                                           err_set(&e, ERR_DENIED, "this key may not read metrics (it lacks the right \"measure\")")))
+        local__page(g, in);
+    else
+        answer__error(g, in, NULL, &e, NULL);
+    return true;
+}
+
+bool admit__check(struct gateway *g, struct http_in *in, struct admission *ret) {
     const struct http_head *head = in->head;
     struct err e = { 0 };
-    *ret_route = llm_route(head->method, head->path, http_get(head, SV("anthropic-version")).p != NULL, &e);
+    ret->route = llm_route(head->method, head->path, http_get(head, SV("anthropic-version")).p != NULL, &e);
     struct err route_fault = e;
     if (!check_sender(in->tag, head, &e)) {
-        answer__error(g, in, *ret_route, &e, NULL);
+        answer__error(g, in, ret->route, &e, NULL);
         return false;
     }
-    bool names_model = *ret_route && ((*ret_route)->flags & LLM_R_PATH_MODEL); /* answered here; an id may hold a slash */
+    bool names_model = ret->route && ((ret->route)->flags & LLM_R_PATH_MODEL); /* answered here; an id may hold a slash */
     if (!names_model && !path_is_clean(head->path)) {
         err_set(&e, ERR_BAD_REQUEST, "the path has empty or dot segments, or escapes that hide a slash");
         answer__error(g, in, NULL, &e, NULL);
         return false;
     }
-    if (local__page(g, in))
+    if (answer_page(g, in))
         return false;
-    if (!*ret_route) {
+    if (!identify(g, in, &ret->key, &e)) {
+        answer__error(g, in, ret->route, &e, NULL);
+        return false;
+    }
+    if (!ret->route) {
         answer__error(g, in, NULL, &route_fault, NULL);
         return false;
     }
-    if (!check_coding(head, &e)) {
-        answer__error(g, in, *ret_route, &e, "send it without content-encoding");
+    if (!check_rights(ret->route, ret->key, &e)) {
+        answer__error(g, in, ret->route, &e, NULL);
         return false;
     }
-    if (!check_query(*ret_route, head->query, &e)) {
-        answer__error(g, in, *ret_route, &e, NULL);
+    if (!check_coding(head, &e)) {
+        answer__error(g, in, ret->route, &e, "send it without content-encoding");
+        return false;
+    }
+    if (!check_query(ret->route, head->query, &e)) {
+        answer__error(g, in, ret->route, &e, NULL);
         return false;
     }
     return true;

@@ -4,6 +4,8 @@
 #include <sodium.h>
 #include <stdio.h>
 
+#include "base/clock.h"
+
 /* A keyed hash of a counter: the key is random and known to nobody. */
 uint64_t answer__seed(const struct http_in *in, uint64_t use) {
     struct {
@@ -29,6 +31,45 @@ static int status_of(const struct err *e, enum llm_dialect d) {
     return err_http(e->code);
 }
 
+/* --- what is left of the key's limits ----------------------------------------------------------------------------- */
+
+static struct sv number(struct arena *a, uint64_t v) {
+    return sv_of(arena_printf(a, "%llu", (unsigned long long)v));
+}
+
+/* OpenAI writes the time until a limit is free again as "1m30.5s", Anthropic the moment. */
+static struct sv reset(struct arena *a, bool anthropic, uint64_t ms) {
+    char text[25];
+    if (anthropic)
+        return sv_of(arena_printf(a, "%s", clock_iso8601(clock_wall_ms() + ms, text)));
+    return sv_of(ms >= 60000 ? arena_printf(a, "%llum%gs", (unsigned long long)(ms / 60000), (double)(ms % 60000) / 1000)
+                             : arena_printf(a, "%gs", (double)ms / 1000));
+}
+
+unsigned answer__limits(const struct exchange *x, struct http_header out[static ANSWER_LIMITS]) {
+    struct access_room room;
+    struct arena *a = &x->in->arena;
+    enum llm_dialect d = llm_dialect(x->route->api);
+    bool anthropic = d == LLM_ANTHROPIC;
+    unsigned n = 0;
+    if (!x->hold.cell || (d != LLM_OPENAI && !anthropic))
+        return 0;
+    access_room(&x->hold, loop_now_us(x->g->loop), &room);
+    if (room.requests_limit) {
+        out[n++] = (struct http_header){ anthropic ? SV("anthropic-ratelimit-requests-limit") : SV("x-ratelimit-limit-requests"), number(a, room.requests_limit) };
+        out[n++] = (struct http_header){ anthropic ? SV("anthropic-ratelimit-requests-remaining") : SV("x-ratelimit-remaining-requests"), number(a, room.requests_left) };
+        out[n++] = (struct http_header){ anthropic ? SV("anthropic-ratelimit-requests-reset") : SV("x-ratelimit-reset-requests"), reset(a, anthropic, room.requests_reset_ms) };
+    }
+    if (room.tokens_limit) {
+        out[n++] = (struct http_header){ anthropic ? SV("anthropic-ratelimit-tokens-limit") : SV("x-ratelimit-limit-tokens"), number(a, room.tokens_limit) };
+        out[n++] = (struct http_header){ anthropic ? SV("anthropic-ratelimit-tokens-remaining") : SV("x-ratelimit-remaining-tokens"), number(a, room.tokens_left) };
+        out[n++] = (struct http_header){ anthropic ? SV("anthropic-ratelimit-tokens-reset") : SV("x-ratelimit-reset-tokens"), reset(a, anthropic, room.tokens_reset_ms) };
+    }
+    while (n && !out[n - 1].value.p) /* memory is out: the answer matters more */
+        n--;
+    return n;
+}
+
 void answer__reply(struct http_in *in, int status, struct sv type, struct sv body) {
     char id[33];
     answer__request_id(in, id);
@@ -37,7 +78,7 @@ void answer__reply(struct http_in *in, int status, struct sv type, struct sv bod
 }
 
 static void reply_error(struct gateway *g, struct http_in *in, const struct llm_route *route, const struct err *e, const char *hint,
-                        struct sv target) {
+                        struct sv target, const struct http_header *limits, unsigned n_limits) {
     enum llm_dialect d = route ? llm_dialect(route->api)
                                : llm_path_dialect(in->head->path, http_get(in->head, SV("anthropic-version")).p != NULL);
     struct buf body = BUF_MAX(16 << 10);
@@ -46,9 +87,11 @@ static void reply_error(struct gateway *g, struct http_in *in, const struct llm_
     metrics_limit(g->metrics, e->limit);
     answer__request_id(in, id);
     llm_error_body(&body, d, e, sv_of(hint), sv_of(id));
-    struct http_header h[4] = { { SV("x-request-id"), sv_of(id) } };
+    struct http_header h[4 + ANSWER_LIMITS] = { { SV("x-request-id"), sv_of(id) } };
     unsigned n = 1;
     int status = status_of(e, d);
+    for (unsigned i = 0; i < n_limits; i++)
+        h[n++] = limits[i];
     if (target.n)
         h[n++] = (struct http_header){ SV("drover-target"), target };
     if ((status == 429 || status == 503) && e->code != ERR_BUDGET) {
@@ -62,7 +105,7 @@ static void reply_error(struct gateway *g, struct http_in *in, const struct llm_
 }
 
 void answer__error(struct gateway *g, struct http_in *in, const struct llm_route *route, const struct err *e, const char *hint) {
-    reply_error(g, in, route, e, hint, SV_NULL);
+    reply_error(g, in, route, e, hint, SV_NULL, NULL, 0);
 }
 
 void answer__fail(struct exchange *x, const struct err *e, enum request_result result) {
@@ -75,9 +118,11 @@ void answer__fail(struct exchange *x, const struct err *e, enum request_result r
     convert__hide(x, &copy);
     if (!x->started) {
         const struct llm_route *route = x->route;
+        struct http_header limits[ANSWER_LIMITS];
+        unsigned n_limits = answer__limits(x, limits);
         x->status = err_http(copy.code);
         exchange__end(x, result);
-        reply_error(x->g, in, route, &copy, NULL, x->target);
+        reply_error(x->g, in, route, &copy, NULL, x->target, limits, n_limits);
         return;
     }
     metrics_limit(x->g->metrics, e->limit);

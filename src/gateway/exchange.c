@@ -6,6 +6,7 @@
 
 #include <assert.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/rand.h"
 
@@ -51,6 +52,7 @@ static void exchange_free(void *arg) {
     if (x->has_events)
         events_deinit(&x->events);
     snapshot_unref(x->snapshot);
+    access_snapshot_unref(x->access);
     config_unref(x->config);
 }
 
@@ -65,6 +67,7 @@ void exchange__end(struct exchange *x, enum request_result result) {
     http_call_cancel(x->call);
     x->call = NULL;
     account__finish(x, result);
+    access_end(&x->hold, loop_now_us(g->loop));
     schedule_release(&x->sched);
     list_drop(&x->all);
     metrics_in_flight(g->metrics, -1);
@@ -165,13 +168,16 @@ static const struct http_in_events in_events = { on_body, on_body_end, on_space,
 
 /* --- the beginning ------------------------------------------------------------------------------------------------ */
 
-static struct exchange *exchange_new(struct gateway *g, struct http_in *in, const struct llm_route *route) {
+static struct exchange *exchange_new(struct gateway *g, struct http_in *in, const struct admission *who) {
+    const struct llm_route *route = who->route;
     struct exchange *x = ARENA_NEW(&in->arena, struct exchange);
     if (!x || !arena_defer(&in->arena, exchange_free, x))
         return NULL;
     x->g = g;
     x->in = in;
     x->route = route;
+    x->key = who->key;
+    x->access = who->key ? access_snapshot_ref(g->access) : NULL;
     x->config = config_ref(g->config);
     x->snapshot = snapshot_ref(g->snapshot);
     bool multipart = sv_starts_nocase(http_get(in->head, SV("content-type")), SV("multipart/form-data"));
@@ -204,25 +210,24 @@ static bool make_path(struct exchange *x) {
 }
 
 void gateway_request(struct gateway *g, struct http_in *in) {
-    const struct llm_route *route;
+    struct admission who;
     struct err e;
-    if (!admit__check(g, in, &route) || local__answer(g, in, route))
+    if (!admit__check(g, in, &who) || local__answer(g, in, &who))
         return;
     if (atomic_load_explicit(&g->shared->streams, memory_order_relaxed) >= (unsigned)g->config->limits.stream.max) {
         err_limit(&e, LIMIT_STREAMS, "limits.stream.max (%d) requests are under way; try again shortly", g->config->limits.stream.max);
-        answer__error(g, in, route, &e, NULL);
+        answer__error(g, in, who.route, &e, NULL);
         return;
     }
-    struct exchange *x = exchange_new(g, in, route);
+    struct exchange *x = exchange_new(g, in, &who);
     if (!x) {
         err_no_memory(&e);
-        answer__error(g, in, route, &e, NULL);
+        answer__error(g, in, who.route, &e, NULL);
         return;
     }
     in->on = &in_events;
     in->x = x;
-    if (!make_path(x)) {
-        err_no_memory(&e);
+    if (!make_path(x) ? (err_no_memory(&e), true) : !access_begin(&x->hold, x->key, loop_now_us(g->loop), clock_wall_ms(), &e)) {
         answer__fail(x, &e, RESULT_REJECTED);
         return;
     }
@@ -277,6 +282,22 @@ void gateway_snapshot(struct gateway *g, struct snapshot *s) {
         resolve__parked(g);
 }
 
+void gateway_access(struct gateway *g, struct access_snapshot *s) {
+    access_snapshot_ref(s);
+    access_snapshot_unref(g->access);
+    g->access = s;
+}
+
+void gateway_revoke(struct gateway *g, const struct access_cell *cell) {
+    struct err e;
+    err_set(&e, ERR_AUTH, "the API key of this request has been revoked");
+    LIST_FOR_SAFE(it, &g->all) {
+        struct exchange *x = CONTAINER(it, struct exchange, all);
+        if (x->hold.cell == cell)
+            answer__fail(x, &e, RESULT_REJECTED);
+    }
+}
+
 void gateway_free(struct gateway *g) {
     if (!g)
         return;
@@ -284,6 +305,7 @@ void gateway_free(struct gateway *g) {
     list_drop(&g->look.dirty);
     http_client_free(g->client);
     snapshot_unref(g->snapshot);
+    access_snapshot_unref(g->access);
     config_unref(g->config);
     mem_free(g);
 }

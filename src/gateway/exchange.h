@@ -34,6 +34,7 @@ struct gateway {
     struct metrics_shard *metrics;
     struct config *config;
     struct snapshot *snapshot;
+    struct access_snapshot *access;
     struct http_client *client;
     struct list parked;         /* of struct exchange, by parked, oldest first */
     unsigned n_parked;
@@ -45,6 +46,7 @@ struct gateway {
 enum {
     FALLBACK_DEPTH_MAX = 4, /* fallbacks of fallbacks */
     FALLBACKS_MAX = 16,     /* of one exchange */
+    EXCHANGE_SHARE = 4096,  /* tokens of output that are reserved at one time */
 };
 
 struct exchange {
@@ -54,6 +56,9 @@ struct exchange {
     struct list all, parked;
     struct config *config;      /* shared, given back with the arena */
     struct snapshot *snapshot;
+    struct access_snapshot *access;
+    const struct access_key *key; /* NULL: nobody in particular, where no key is needed */
+    struct access_hold hold;    /* its share of the key's limits */
     const struct llm_route *route;
     struct sv upstream_path;    /* path and query for the runtime, without its base path */
 
@@ -114,11 +119,16 @@ void exchange__goto(struct exchange *x, enum exchange_state to);
 void exchange__end(struct exchange *x, enum request_result result);
 
 /* admit.c: is this request welcome at all? Answers itself and returns false when not. */
-bool admit__check(struct gateway *g, struct http_in *in, const struct llm_route **ret_route);
+struct admission {
+    const struct llm_route *route;
+    const struct access_key *key; /* of g->access; NULL: none */
+};
+bool admit__check(struct gateway *g, struct http_in *in, struct admission *ret);
 
 /* local.c: what Drover answers itself: model lists, health, version. False: not one of those. */
-bool local__answer(struct gateway *g, struct http_in *in, const struct llm_route *route);
-bool local__page(struct gateway *g, struct http_in *in); /* health, metrics, version: the path alone decides */
+bool local__answer(struct gateway *g, struct http_in *in, const struct admission *who);
+bool local__is_page(struct sv path, bool *ret_open);     /* health, metrics, version; open: without a key, too */
+void local__page(struct gateway *g, struct http_in *in); /* answers one of those */
 bool local__show(struct exchange *x);                    /* Ollama's show, once its body is known */
 bool local__count(struct exchange *x);                   /* tokens of a prompt, once its slug is known */
 
@@ -165,6 +175,9 @@ void convert__hide(const struct exchange *x, struct err *e);
 /* answer.c: errors in the envelope of the dialect, and the headers every answer has. */
 /* Counts the limit that e speaks of. */
 void answer__error(struct gateway *g, struct http_in *in, const struct llm_route *route, const struct err *e, const char *hint);
+/* The vendor's headers about what is left of the key's rates; returns how many. */
+enum { ANSWER_LIMITS = 6 };
+unsigned answer__limits(const struct exchange *x, struct http_header out[static ANSWER_LIMITS]);
 /* A whole answer of Drover's own. */
 void answer__reply(struct http_in *in, int status, struct sv type, struct sv body);
 /* The exchange fails: before the first byte a real status, after it the dialect's in-stream error. */
@@ -172,7 +185,10 @@ void answer__fail(struct exchange *x, const struct err *e, enum request_result r
 void answer__request_id(const struct http_in *in, char text[static 33]);
 /* A number nobody can foretell, another for each `use`. */
 uint64_t answer__seed(const struct http_in *in, uint64_t use);
-/* account.c: the record of a finished exchange. */
+/* account.c: what an exchange costs. */
+/* The stream goes on: its share of the key's budget must, too. False: there is no more of it. */
+bool account__spend(struct exchange *x, struct err *e);
+/* The record of a finished exchange. */
 void account__finish(struct exchange *x, enum request_result result);
 
 /* media.c: links to media that the runtime would fetch; false: refused. sched.taken is set. */

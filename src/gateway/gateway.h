@@ -6,6 +6,7 @@
 #ifndef DROVER_GATEWAY_GATEWAY_H
 #define DROVER_GATEWAY_GATEWAY_H
 
+#include "access/access.h"
 #include "config/config.h"
 #include "fleet/fleet.h"
 #include "http/server.h"
@@ -19,6 +20,7 @@ struct gateway_shared {
     _Atomic unsigned streams;   /* exchanges under way */
     struct metrics *metrics;
     uint64_t started_ms;        /* wall clock */
+    struct access_guard guard;  /* against guessing keys */
 };
 
 /* What a listener allows; the tag of its connections. */
@@ -26,6 +28,7 @@ struct gateway_listener {
     struct config_list names;   /* accepted in Host besides loopback names and the address itself */
     struct sv address;          /* host part of the bound address, "127.0.0.1" or "[::1]" */
     bool is_unix;
+    bool needs_key;             /* else whoever reaches it may use the models */
 };
 
 struct gateway *gateway_new(struct loop *l, struct gateway_shared *shared, struct metrics_shard *metrics, struct config *c,
@@ -33,6 +36,9 @@ struct gateway *gateway_new(struct loop *l, struct gateway_shared *shared, struc
 /* Shares. New exchanges use it; those under way finish with what they began with. */
 void gateway_config(struct gateway *g, struct config *c);
 void gateway_snapshot(struct gateway *g, struct snapshot *s);
+void gateway_access(struct gateway *g, struct access_snapshot *s);
+/* Ends every exchange whose key has this cell. */
+void gateway_revoke(struct gateway *g, const struct access_cell *cell);
 /* Handles one request; in->tag is a struct gateway_listener. */
 void gateway_request(struct gateway *g, struct http_in *in);
 /* The body for a request that could not even be read, in the envelope its path suggests. */

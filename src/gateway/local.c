@@ -53,27 +53,36 @@ static void metrics(struct gateway *g, struct http_in *in) {
 static const struct {
     struct sv path;
     void (*run)(struct gateway *g, struct http_in *in);
+    bool open; /* tells nothing that needs a key */
 } pages[] = {
-    { { "/healthz", 8 }, healthz },
-    { { "/readyz", 7 }, readyz },
-    { { "/version", 8 }, version },
-    { { "/metrics", 8 }, metrics },
+    { { "/healthz", 8 }, healthz, true },
+    { { "/readyz", 7 }, readyz, true },
+    { { "/version", 8 }, version, false },
+    { { "/metrics", 8 }, metrics, false },
 };
+enum { N_PAGES = sizeof pages / sizeof pages[0] };
 
-bool local__page(struct gateway *g, struct http_in *in) {
-    for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++) {
-        if (!sv_eq(in->head->path, pages[i].path))
-            continue;
-        if (sv_eq(in->head->method, SV("GET")) || sv_eq(in->head->method, SV("HEAD"))) {
-            pages[i].run(g, in);
-        } else {
-            struct err e;
-            err_set(&e, ERR_METHOD, "only GET works here");
-            answer__error(g, in, NULL, &e, NULL);
-        }
-        return true;
+static size_t page_at(struct sv path) {
+    size_t i = 0;
+    while (i < N_PAGES && !sv_eq(path, pages[i].path))
+        i++;
+    return i;
+}
+
+bool local__is_page(struct sv path, bool *ret_open) {
+    size_t i = page_at(path);
+    *ret_open = i < N_PAGES && pages[i].open;
+    return i < N_PAGES;
+}
+
+void local__page(struct gateway *g, struct http_in *in) {
+    struct err e;
+    if (sv_eq(in->head->method, SV("GET")) || sv_eq(in->head->method, SV("HEAD"))) {
+        pages[page_at(in->head->path)].run(g, in);
+        return;
     }
-    return false;
+    err_set(&e, ERR_METHOD, "only GET works here");
+    answer__error(g, in, NULL, &e, NULL);
 }
 
 /* --- models ------------------------------------------------------------------------------------------------------- */
@@ -123,30 +132,30 @@ static void finish(struct gateway *g, struct http_in *in, struct buf *out, bool 
     buf_deinit(out);
 }
 
-static void list(struct gateway *g, struct http_in *in, list_printer *print) {
+static void list(struct gateway *g, struct http_in *in, const struct access_key *key, list_printer *print) {
     struct buf out = BUF_MAX(ANSWER_MAX);
     size_t n = g->snapshot ? g->snapshot->n_listed : 0, used = 0;
     struct llm_model_card *cards = mem_alloc((n + 1) * sizeof *cards);
     for (size_t i = 0; cards && i < n; i++)
-        if (g->snapshot->slugs[i].n_targets)
+        if (g->snapshot->slugs[i].n_targets && access_may_use_model(key, g->snapshot->slugs[i].name))
             cards[used++] = card_of(&g->snapshot->slugs[i]);
     finish(g, in, &out, cards && print(&out, cards, used));
     mem_free(cards);
 }
 
-static void no_model(struct gateway *g, struct http_in *in, const struct llm_route *route, struct sv name) {
+static void no_model(struct gateway *g, struct http_in *in, const struct admission *who, struct sv name) {
     struct err e;
-    struct sv near = g->snapshot ? snapshot_suggest(g->snapshot, name, &in->arena) : SV_NULL;
+    struct sv near = g->snapshot && !who->key ? snapshot_suggest(g->snapshot, name, &in->arena) : SV_NULL; /* a key may not know them */
     err_set(&e, ERR_NO_MODEL, near.n ? "model \"%.*s\" is unknown; near: %.*s" : "model \"%.*s\" is unknown%.*s",
             SV_FMT(sv_first(name, 200)), SV_FMT(near));
-    answer__error(g, in, route, &e, NULL);
+    answer__error(g, in, who->route, &e, NULL);
 }
 
-static void one(struct gateway *g, struct http_in *in, const struct llm_route *route, struct sv name, card_printer *print) {
+static void one(struct gateway *g, struct http_in *in, const struct admission *who, struct sv name, card_printer *print) {
     struct sv node;
     const struct fleet_slug *s = g->snapshot ? snapshot_find(g->snapshot, name, &node) : NULL;
-    if (!s || s->n_targets == 0) {
-        no_model(g, in, route, name);
+    if (!s || s->n_targets == 0 || !access_may_use_model(who->key, s->name)) {
+        no_model(g, in, who, name);
         return;
     }
     struct llm_model_card c = card_of(s);
@@ -154,28 +163,29 @@ static void one(struct gateway *g, struct http_in *in, const struct llm_route *r
     finish(g, in, &out, print(&out, &c));
 }
 
-static void named_in_path(struct gateway *g, struct http_in *in, const struct llm_route *route, card_printer *print) {
+static void named_in_path(struct gateway *g, struct http_in *in, const struct admission *who, card_printer *print) {
     char name[SCAN_MODEL_MAX + 1];
-    struct sv rest = llm_route_rest(route, in->head->path);
+    struct sv rest = llm_route_rest(who->route, in->head->path);
     size_t n = 0;
     struct err e;
     if (!percent_decode(rest, name, sizeof name, &n)) {
         err_set(&e, ERR_BAD_REQUEST, "the model's name in the path is malformed or too long");
-        answer__error(g, in, route, &e, NULL);
+        answer__error(g, in, who->route, &e, NULL);
         return;
     }
-    one(g, in, route, (struct sv){ name, n }, print);
+    one(g, in, who, (struct sv){ name, n }, print);
 }
 
-bool local__answer(struct gateway *g, struct http_in *in, const struct llm_route *route) {
+bool local__answer(struct gateway *g, struct http_in *in, const struct admission *who) {
+    const struct llm_route *route = who->route;
     struct buf out = BUF_MAX(ANSWER_MAX);
     bool anthropic = http_get(in->head, SV("anthropic-version")).p != NULL;
     switch (route->api) {
     case LLM_MODELS:
-        list(g, in, anthropic ? llm_list_anthropic : llm_list_openai);
+        list(g, in, who->key, anthropic ? llm_list_anthropic : llm_list_openai);
         return true;
     case LLM_MODEL:
-        named_in_path(g, in, route, anthropic ? llm_card_anthropic : llm_card_openai);
+        named_in_path(g, in, who, anthropic ? llm_card_anthropic : llm_card_openai);
         return true;
     case LLM_OLLAMA_ROOT:
         answer__reply(in, 200, SV("text/plain; charset=utf-8"), SV("Ollama is running"));
@@ -184,22 +194,22 @@ bool local__answer(struct gateway *g, struct http_in *in, const struct llm_route
         finish(g, in, &out, llm_ollama_version(&out));
         return true;
     case LLM_OLLAMA_TAGS:
-        list(g, in, llm_list_ollama_tags);
+        list(g, in, who->key, llm_list_ollama_tags);
         return true;
     case LLM_OLLAMA_PS:
-        list(g, in, llm_list_ollama_ps);
+        list(g, in, who->key, llm_list_ollama_ps);
         return true;
     case LLM_LMSTUDIO_GREETING:
         answer__reply(in, 200, SV("application/json"), SV("{\"lmstudio\":true}"));
         return true;
     case LLM_LMSTUDIO0_MODELS:
-        list(g, in, llm_list_lmstudio0);
+        list(g, in, who->key, llm_list_lmstudio0);
         return true;
     case LLM_LMSTUDIO0_MODEL:
-        named_in_path(g, in, route, llm_card_lmstudio0);
+        named_in_path(g, in, who, llm_card_lmstudio0);
         return true;
     case LLM_LMSTUDIO1_MODELS:
-        list(g, in, llm_list_lmstudio1);
+        list(g, in, who->key, llm_list_lmstudio1);
         return true;
     default:
         return false;
@@ -243,9 +253,9 @@ bool local__show(struct exchange *x) {
             return false;
     struct gateway *g = x->g;
     struct http_in *in = x->in;
-    const struct llm_route *route = x->route;
+    const struct admission who = { x->route, x->key };
     struct sv asked = x->asked; /* in the exchange, which lives until the answer is finished */
     exchange__end(x, s ? RESULT_OK : RESULT_REJECTED);
-    one(g, in, route, asked, llm_card_ollama_show);
+    one(g, in, &who, asked, llm_card_ollama_show);
     return true;
 }

@@ -6,12 +6,12 @@
 
 static bool may_take(const struct exchange *x, const struct fleet_endpoint *p) {
     unsigned speaks = llm_speaks(x->route->api);
-    return (p->state == FLEET_UP || p->state == FLEET_DEGRADED) && (!speaks || (p->speaks & speaks)) && !p->demo;
+    return access_may_use_endpoint(x->key, p->name) && (p->state == FLEET_UP || p->state == FLEET_DEGRADED) && (!speaks || (p->speaks & speaks)) && !p->demo;
 }
 
 static const struct fleet_endpoint *named(const struct exchange *x, struct sv name) {
     for (size_t i = 0; x->snapshot && i < x->snapshot->n_endpoints; i++)
-        if (sv_eq(x->snapshot->endpoints[i].name, name))
+        if (sv_eq(x->snapshot->endpoints[i].name, name) && access_may_use_endpoint(x->key, name))
             return &x->snapshot->endpoints[i];
     return NULL;
 }
@@ -31,6 +31,8 @@ static const struct fleet_endpoint *only_one(struct exchange *x, struct err *e) 
     }
     if (n == 0)
         err_set(e, ERR_UNAVAILABLE, "no endpoint that speaks this API is up");
+    else if (n > 1 && x->config->slugs == CONFIG_SLUGS_OPAQUE)
+        err_set(e, ERR_BAD_REQUEST, "say which endpoint is meant, with model@endpoint or the header drover-endpoint");
     else if (n > 1)
         err_set(e, ERR_BAD_REQUEST, "say which endpoint is meant, with model@endpoint or the header drover-endpoint: %.*s",
                 SV_FMT(buf_sv(&names)));

@@ -5,7 +5,12 @@
  * A stream counts as complete only when its final event was seen: several runtimes simply close when they fail. */
 #include "gateway/exchange.h"
 
-enum { OWN_HEADERS = 7, BEAT_SLACK_MS = 1 };
+enum { OWN_HEADERS = 7 + ANSWER_LIMITS, BEAT_SLACK_MS = 1 };
+
+/* A runtime's limits are between it and Drover. */
+static bool is_limit(struct sv n) {
+    return sv_starts(n, SV("x-ratelimit-")) || sv_starts(n, SV("anthropic-ratelimit-"));
+}
 
 /* Fields of the runtime's reply that stay here (lower case). */
 static bool stays_here(struct sv n) {
@@ -13,7 +18,7 @@ static bool stays_here(struct sv n) {
            sv_eq(n, SV("content-length")) || sv_eq(n, SV("upgrade")) || sv_eq(n, SV("trailer")) ||
            sv_starts(n, SV("proxy-")) || sv_eq(n, SV("set-cookie")) || sv_eq(n, SV("x-request-id")) ||
            sv_eq(n, SV("www-authenticate")) || sv_starts(n, SV("access-control-")) || sv_starts(n, SV("drover-")) ||
-           sv_eq(n, SV("alt-svc")) || sv_eq(n, SV("x-accel-buffering")) || sv_eq(n, SV("strict-transport-security"));
+           sv_eq(n, SV("alt-svc")) || is_limit(n) || sv_eq(n, SV("x-accel-buffering")) || sv_eq(n, SV("strict-transport-security"));
 }
 
 static struct sv clean_label(struct exchange *x, struct sv v) {
@@ -68,6 +73,7 @@ static void start(struct exchange *x, int status, struct sv type, int64_t length
         out[n++] = (struct http_header){ SV("drover-target"), x->target };
     buf_add_u64(&queue, x->queue_us / 1000);
     out[n++] = (struct http_header){ SV("drover-queue-ms"), buf_sv(&queue) };
+    n += answer__limits(x, out + n);
     if (length < 0)
         out[n++] = (struct http_header){ SV("x-accel-buffering"), SV("no") };
     x->started = true;

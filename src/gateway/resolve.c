@@ -51,6 +51,8 @@ static void set_want(struct exchange *x) {
     w->through = x->is_json ? translate_through(x->route->api) : 0;
     w->can = x->route->need;
     w->node = x->node;
+    w->only = x->key ? x->key->endpoints : NULL;
+    w->n_only = x->key ? x->key->n_endpoints : 0;
     w->now_us = loop_now_us(x->g->loop);
     if (!x->is_json)
         return;
@@ -63,8 +65,17 @@ static void set_want(struct exchange *x) {
     w->tokens = tokens > 0 ? (uint64_t)tokens : 0;
 }
 
+/* By the name it has, or by the one it was asked for: an alias or part of a pattern. */
+static bool may_use(const struct exchange *x, const struct fleet_slug *slug, struct sv asked) {
+    if (x->node.n)
+        asked = sv_first(asked, asked.n - x->node.n - 1);
+    return access_may_use_model(x->key, slug->name) || access_may_use_model(x->key, asked);
+}
+
 static bool find_slug(struct exchange *x, struct sv name, struct err *e) {
     const struct fleet_slug *slug = x->snapshot ? snapshot_find(x->snapshot, name, &x->node) : NULL;
+    if (x->key && (!slug || !may_use(x, slug, name))) /* what it may not use and what is not there look the same */
+        return err_set(e, ERR_NO_MODEL, "model \"%.*s\" is unknown, or not allowed for this key", SV_FMT(name));
     if (!slug) {
         struct sv near = x->snapshot ? snapshot_suggest(x->snapshot, name, &x->in->arena) : SV_NULL;
         if (!x->snapshot || x->snapshot->n_listed == 0)
@@ -79,6 +90,40 @@ static bool find_slug(struct exchange *x, struct sv name, struct err *e) {
 }
 
 /* --- waiting ------------------------------------------------------------------------------------------------------ */
+
+/* --- the key's share ---------------------------------------------------------------------------------------------- */
+
+/* The output limit of the request; -1: none. */
+static int64_t output_limit(const struct scan *s) {
+    const int64_t said[] = { s->max_completion_tokens, s->max_output_tokens, s->max_tokens, s->num_predict };
+    for (size_t i = 0; i < sizeof said / sizeof said[0]; i++)
+        if (said[i] >= 0)
+            return said[i];
+    return -1;
+}
+
+/* The most this request may come to: its prompt, and what it may put out. A stream takes a part of that and gets more as it
+ * goes on (account__spend); a whole answer can only be stopped before it begins. */
+static int64_t worst_case(const struct exchange *x) {
+    const struct scan *s = &x->scan;
+    int64_t input = x->is_json ? meter_estimate_input(s, 0) : 0, output = x->is_json ? output_limit(s) : 0;
+    if (input < 0)
+        input = 0;
+    if (!(x->route->flags & LLM_R_STREAMS))
+        return input;
+    if (output < 0 && !x->is_stream && access_has_budget(x->key))
+        for (size_t i = 0; i < x->sched.slug->n_targets; i++) {
+            int64_t room = (int64_t)x->sched.slug->targets[i]->model->context - input;
+            output = room > output ? room : output;
+        }
+    if (output < 0 || (output > EXCHANGE_SHARE && (x->is_stream || !access_has_budget(x->key))))
+        output = EXCHANGE_SHARE;
+    return input + output * (x->is_json && s->n > 1 ? s->n : 1);
+}
+
+static enum access_reserved reserve(struct exchange *x, struct err *e) {
+    return access_reserve(&x->hold, worst_case(x), 0, loop_now_us(x->g->loop), e);
+}
 
 static bool worth_waiting(const struct schedule *s) {
     bool waits = false;
@@ -106,13 +151,10 @@ static struct cell *waiting_place(struct exchange *x) {
     return NULL;
 }
 
-static bool park(struct exchange *x, struct err *e) {
+static void wait(struct exchange *x) {
     struct gateway *g = x->g;
-    x->waits_at = waiting_place(x);
-    if (!x->waits_at)
-        return err_limit(e, LIMIT_PARK_MAX, "\"%.*s\" is busy and gateway.park_max (%d) requests wait already; try again shortly",
-                         SV_FMT(x->sched.slug->name), x->config->gateway.park_max);
-    exchange__goto(x, EX_PARKED);
+    if (x->state != EX_PARKED)
+        exchange__goto(x, EX_PARKED);
     x->parked_us = loop_now_us(g->loop);
     x->park_until_us = x->parked_us + x->config->gateway.park_timeout_ms * 1000;
     list_push_back(&g->parked, &x->parked);
@@ -121,12 +163,45 @@ static bool park(struct exchange *x, struct err *e) {
     relay__heartbeat_start(x);
     if (!timer_is_set(&g->park_timer))
         timer_set(g->loop, &g->park_timer, PARK_LOOK_MS, on_park_look, g);
+}
+
+static bool park(struct exchange *x, struct err *e) {
+    x->waits_at = waiting_place(x);
+    if (!x->waits_at)
+        return err_limit(e, LIMIT_PARK_MAX, "\"%.*s\" is busy and gateway.park_max (%d) requests wait already; try again shortly",
+                         SV_FMT(x->sched.slug->name), x->config->gateway.park_max);
+    wait(x);
     return true;
+}
+
+static void choose(struct exchange *x, const struct err *why);
+
+/* Then on to a target. A share that is still being leased is waited for: the store is asked for it meanwhile. */
+static void take_share(struct exchange *x) {
+    struct err e;
+    switch (reserve(x, &e)) {
+    case ACCESS_RESERVED:
+        exchange__unpark(x);
+        choose(x, NULL);
+        return;
+    case ACCESS_REFUSED: answer__fail(x, &e, RESULT_REJECTED); return;
+    case ACCESS_LATER: break;
+    }
+    if (x->state != EX_PARKED) {
+        wait(x);
+    } else if (loop_now_us(x->g->loop) >= x->park_until_us) {
+        err_set(&e, ERR_UNAVAILABLE, "the budget of this key could not be looked up in time; try again shortly");
+        answer__fail(x, &e, RESULT_REJECTED);
+    }
 }
 
 /* One that waits: takes a newer snapshot, then a target if there is room. */
 static void look_again(struct exchange *x) {
     struct err e;
+    if (x->hold.cell && !x->hold.is_reserved) {
+        take_share(x);
+        return;
+    }
     if (x->snapshot != x->g->snapshot && !place__is_meant(x)) {
         struct sv name = x->asked;
         snapshot_unref(x->snapshot);
@@ -256,7 +331,7 @@ void resolve__start(struct exchange *x) {
     if (local__count(x))
         return;
     relay__heartbeat_start(x);
-    choose(x, NULL);
+    take_share(x);
 }
 
 void resolve__retry(struct exchange *x) {
