@@ -70,7 +70,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (r == SCAN_BAD)
             assert(strcmp(e.text, e2.text) == 0);
         else
-            assert(scan_affinity(&whole) == scan_affinity(&split) && whole.input_bytes == split.input_bytes);
+            assert(scan_affinity(&whole) == scan_affinity(&split) && whole.input_bytes == split.input_bytes &&
+                   memcmp(whole.n_utf8, split.n_utf8, sizeof whole.n_utf8) == 0);
     }
     yyjson_doc *doc = yyjson_read((const char *)data, size, YYJSON_READ_BIGNUM_AS_RAW);
     yyjson_val *root = yyjson_doc_get_root(doc);

@@ -13,7 +13,7 @@
 enum { RUN_BLOCK = 64 }; /* bytes that run_text looks at together */
 
 /* By how many bytes run_text's vectors hold. All ways come to the same; run_best is the fastest this processor knows. */
-enum run_way { RUN_BYTES, RUN_16, RUN_32 };
+enum run_way { RUN_BYTES, RUN_16, RUN_32, RUN_64 };
 enum run_way run_best(void);
 
 /* Steps over escapes and characters of any kind in the text of a string, and counts those of 2, 3 and 4 bytes. Returns

@@ -405,10 +405,12 @@ static void fast_loops_step_over_escapes_and_characters_at_every_place(void **st
         const char *text;
         int good; /* index of n_utf8 that counts it, 3 = none, -1 = refused */
     } pieces[] = { { "\\n", 3 },      { "\\\"", 3 },      { "\\\\", 3 },       { "\\\\\\\\\\/", 3 }, { "\\u00e9", 3 },
+                   { "\\b\\f\\r\\t", 3 },
                    { "\\uD83d\\udE00", 3 }, { "\xc3\xa9", 0 },  { "\xe4\xbd\xa0", 1 }, { "\xe0\xa4\x85", 1 },
                    { "\xed\x9f\xbf", 1 }, { "\xf0\x9f\x98\x80", 2 }, { "\xf4\x8f\xbf\xbf", 2 }, { "\xc3\x28", -1 },
                    { "\xe4\xbd\x28", -1 }, { "\xf1\x9f\x98\x28", -1 }, { "\xed\xa0\x80", -1 }, { "\xc1\x81", -1 },
                    { "\xc3\xa9\xa9", -1 }, { "\\q", -1 },     { "\\\\\\x", -1 },  { "\\u12g4", -1 },   { "\\udc00", -1 },
+                   { "\\\x01", -1 },  { "\\2", -1 },
                    { "\\ud83d\\n", -1 }, { "\\ud83d\\ud83d", -1 }, { "\\\xc3\xa9", -1 } };
     char text[400];
     (void)state;
@@ -424,8 +426,8 @@ static void fast_loops_step_over_escapes_and_characters_at_every_place(void **st
 }
 
 static void fast_loops_leave_nothing_good_to_the_machine(void **state) {
-    static const char *const pieces[] = { "\\n", "\\/", "\\\"", "\\\\", "\\u0aF9", "\\uD7ff", "\\ue000", "\\ud800\\udc00", "\\uDbFf\\uDfFf",
-                                          "\xc2\x80", "\xed\x9f\xbf", "\xf4\x8f\xbf\xbf" };
+    static const char *const pieces[] = { "\\b", "\\f", "\\n", "\\r", "\\t", "\\/", "\\\"", "\\\\", "\\u0aF9", "\\uD7ff", "\\ue000", "\\ud800\\udc00",
+                                          "\\uDbFf\\uDfFf", "\xc2\x80", "\xed\x9f\xbf", "\xf4\x8f\xbf\xbf" };
     char text[400];
     (void)state;
     for (enum run_way way = RUN_16; way <= run_best(); way++) {
@@ -467,7 +469,7 @@ static void fast_loops_know_every_character(void **state) {
 }
 
 static void any_text_is_the_same_to_all_ways_in_any_steps(void **state) {
-    static const char *const pieces[] = { "a", "words and words", "0123456789abcdefghijklmnopqrstuvwxyz0123456789", "\\n", "\\\"", "\\\\",
+    static const char *const pieces[] = { "a", "words and words", "0123456789abcdefghijklmnopqrstuvwxyz0123456789", "\\n", "\\\"", "\\\\", "\\b",
                                           "\\\\\\\\\\\\", "\\/", "\\u0041", "\\ud83d\\ude00", "\xc3\xa9", "\xe4\xbd\xa0", "\xe0\xa0\x80",
                                           "\xed\x9f\xbf", "\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf", "\",\"b\":\"" };
     static const char *const faults[] = { "\x80", "\xc3", "\xe4\xbd", "\xf0\x9f\x98", "\xf5\x80\x80\x80", "\x01", "\\q", "\\u12", "\\ud83d",
@@ -497,6 +499,41 @@ static void any_text_is_the_same_to_all_ways_in_any_steps(void **state) {
     }
 }
 
+static void reaches(struct sv text, const char *place) {
+    for (enum run_way way = RUN_16; way <= run_best(); way++) {
+        uint64_t n_utf8[3] = { 0 };
+        assert_true(run_text(way, text.p + 6, text.p, text.p + text.n, n_utf8) > place);
+    }
+}
+
+/* The fast loops look at some thousand bytes at a time; where that ends nothing may be lost, and no count may run over. */
+static void fast_loops_go_through_long_texts(void **state) {
+    static const char *const pieces[] = { "\xc3\xa9", "\xe4\xbd\xa0", "\xf0\x9f\x98\x80", "\\\\", "\\u4f60", "\\ud83d\\ude00",
+                                          "\xc3\xa9 \\u4f60", "a", "seven\xc3\xa9", "\\n\xe4\xbd\xa0\xc3\xa9" };
+    enum { ROOM = 15000, ODD = 2900, FAR = 3700 }; /* bytes */
+    char *text = malloc(ROOM + 80);
+    (void)state;
+    assert_non_null(text);
+    for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
+        for (size_t at = 0; at < 64; at++) {
+            size_t n = (size_t)sprintf(text, "{\"a\":\"\\n%0*d", (int)at + 1, 0);
+            for (; n < ROOM; n += strlen(pieces[i]))
+                memcpy(text + n, pieces[i], strlen(pieces[i]) + 1);
+            n += (size_t)sprintf(text + n, "\"}");
+            assert_int_equal(all_ways((struct sv){ text, n }).is, SCAN_OK);
+            reaches((struct sv){ text, n }, text + n - 2 * RUN_BLOCK);
+            for (size_t odd = ODD + at; odd < FAR; odd += 61) {
+                char was = text[odd];
+                text[odd] = at & 1 ? '\x80' : at & 2 ? '"' : '\xed';
+                all_ways((struct sv){ text, n });
+                reaches((struct sv){ text, n }, text + odd - 2 * RUN_BLOCK);
+                text[odd] = was;
+            }
+        }
+    }
+    free(text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_is_accepted),
@@ -518,6 +555,7 @@ int main(void) {
         cmocka_unit_test(fast_loops_step_over_escapes_and_characters_at_every_place),
         cmocka_unit_test(fast_loops_leave_nothing_good_to_the_machine),
         cmocka_unit_test(fast_loops_know_every_character),
+        cmocka_unit_test(fast_loops_go_through_long_texts),
         cmocka_unit_test(any_text_is_the_same_to_all_ways_in_any_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

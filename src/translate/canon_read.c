@@ -10,6 +10,7 @@ enum { DEGRADED_MAX = 1024 };
 
 /* --- complaints --------------------------------------------------------------------------------------------------- */
 
+__attribute__((format(printf, 3, 0)))
 static bool complain(struct canon_request *rq, enum err_code code, const char *fmt, va_list ap) {
     if (rq->fault->code == ERR_NONE) {
         rq->fault->code = code;
