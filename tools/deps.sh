@@ -5,12 +5,12 @@ set -eu
 
 # What every build needs; yyjson and llhttp are apart because Debian 12 has them too old or not at all.
 BUILD="gcc libc6-dev meson ninja-build pkg-config libuv1-dev libssl-dev libsodium-dev libyaml-dev libwslay-dev
-    libcmocka-dev zlib1g-dev git ca-certificates"
+    libsqlite3-dev libcmocka-dev zlib1g-dev git ca-certificates"
 NEW="libyyjson-dev libllhttp-dev"
 FEDORA="gcc meson ninja-build pkgconf-pkg-config libuv-devel openssl-devel libsodium-devel libyaml-devel wslay-devel
-    libcmocka-devel zlib-devel git yyjson-devel llhttp-devel"
-ARCH="gcc meson ninja pkgconf libuv openssl libsodium libyaml wslay cmocka zlib git yyjson llhttp"
-BREW="meson ninja pkg-config libuv openssl@3 libsodium libyaml wslay cmocka git yyjson llhttp"
+    sqlite-devel libcmocka-devel zlib-devel git yyjson-devel llhttp-devel"
+ARCH="gcc meson ninja pkgconf libuv openssl libsodium libyaml wslay sqlite cmocka zlib git yyjson llhttp"
+BREW="meson ninja pkg-config libuv openssl@3 libsodium libyaml wslay sqlite cmocka git yyjson llhttp"
 
 mkdir -p build
 
@@ -49,7 +49,7 @@ name_packages() {
     missing=
     for tool in cc meson ninja pkg-config git; do have "$tool" || missing="$missing $tool"; done
     if have pkg-config; then
-        for lib in libuv openssl libsodium yaml-0.1 libwslay cmocka zlib yyjson libllhttp; do
+        for lib in libuv openssl libsodium yaml-0.1 libwslay sqlite3 cmocka zlib yyjson libllhttp; do
             pkg-config --exists "$lib" || missing="$missing $lib"
         done
     fi

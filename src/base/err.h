@@ -37,6 +37,7 @@
     X(ERR_IO,          "upstream_unreachable", 502, true)                    \
     X(ERR_BAD_REPLY,   "upstream_bad_reply",   502, true)                    \
     X(ERR_UNAVAILABLE, "unavailable",          503, true)                    \
+    X(ERR_STORE,       "store_unavailable",    503, false)                   \
     X(ERR_NO_MEMORY,   "out_of_memory",        503, true)                    \
     X(ERR_TIMEOUT,     "upstream_timeout",     504, true)
 

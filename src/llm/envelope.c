@@ -36,6 +36,7 @@ static const struct words {
     [ERR_IO] = { "api_error", NULL, "api_error", "internal_error" },
     [ERR_BAD_REPLY] = { "api_error", NULL, "api_error", "internal_error" },
     [ERR_UNAVAILABLE] = { "service_unavailable", NULL, "overloaded_error", "internal_error" },
+    [ERR_STORE] = { "service_unavailable", NULL, "api_error", "internal_error" },
     [ERR_NO_MEMORY] = { "service_unavailable", NULL, "overloaded_error", "internal_error" },
     [ERR_TIMEOUT] = { "api_error", NULL, "timeout_error", "internal_error" },
 };
