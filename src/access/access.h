@@ -84,6 +84,8 @@ struct access_key {
     int32_t priority;            /* -100..100 */
     struct access_limits limits;
     struct access_cell *cell;    /* shared */
+    uint64_t created_ms;         /* wall clock */
+    int64_t version;             /* grows with each change */
 };
 
 struct access_snapshot {
@@ -157,5 +159,70 @@ struct access_room {
     uint64_t tokens_limit, tokens_left, tokens_reset_ms;
 };
 void access_room(const struct access_hold *h, uint64_t now_us, struct access_room *ret);
+
+/* --- the control face --------------------------------------------------------------------------------------------- */
+
+struct access;
+struct loop;
+struct store;
+struct store_tx;
+
+struct access_events {
+    /* A new snapshot (access_snapshot_ref to keep it). */
+    void (*on_snapshot)(void *owner, struct access_snapshot *s);
+    /* What goes on with this key must end. */
+    void (*on_revoked)(void *owner, struct access_cell *cell);
+};
+
+/* Reads what there is from the store, which must outlive it; blocks for that, so call it before loops run. The defaults are the limits
+ * of keys without their own. */
+struct access *access_new(struct loop *l, struct store *s, const struct access_limits *defaults, const struct access_events *on, void *owner,
+                          struct err *e) MUST_CHECK;
+void access_set_defaults(struct access *a, const struct access_limits *defaults);
+/* Gives unused shares of budgets back to the store; nothing is called any more. Before store_close. */
+void access_free(struct access *a);
+struct access_snapshot *access_now(struct access *a); /* borrowed until the next on_snapshot */
+
+/* Who does it, and from where: for the audit log. */
+struct access_actor {
+    struct sv name, peer;
+};
+
+/* The end of a change: e is NULL when it is safe on disk and in force. text is the new key's, only here and only once; both are good
+ * until it returns. */
+typedef void access_done(void *arg, const struct access_key *key, const char *text, const struct err *e);
+
+/* All copy what they are given. False: refused at once, done will not be called. In a draft id, hash and cell mean nothing; limits that are
+ * 0 are the defaults'. ERR_EXISTS: the name is taken, or (change) the key is not at that version any more. */
+bool access_make_key(struct access *a, const struct access_key *draft, const struct access_actor *by, access_done *done, void *arg,
+                     struct err *e);
+bool access_change_key(struct access *a, struct sv id, int64_t version, const struct access_key *draft, const struct access_actor *by,
+                       access_done *done, void *arg, struct err *e);
+bool access_revoke_key(struct access *a, struct sv id, const struct access_actor *by, access_done *done, void *arg, struct err *e);
+/* By id or by name; its limits are those it was given, not the defaults. NULL: there is none. Borrowed until the next change. */
+const struct access_key *access_find_key(const struct access *a, struct sv id_or_name);
+
+/* "10.0.0.0/8", "2001:db8::/32", or one address. */
+bool access_network_read(struct sv text, struct access_network *ret, struct err *e);
+enum { ACCESS_NETWORK_TEXT = 64 };
+char *access_network_text(const struct access_network *n, char text[static ACCESS_NETWORK_TEXT]);
+
+/* --- the audit log ------------------------------------------------------------------------------------------------ */
+
+/* One act. Each row holds the hash of itself and the row before, so that nothing can be changed or taken out unnoticed. */
+struct access_act {
+    struct sv actor, peer, action, object, detail; /* "key.make", the key's id, what was set */
+    uint64_t at_ms;
+};
+/* Within the job that does what it tells of: both are on disk, or neither. */
+bool access_audit(struct store_tx *tx, const struct access_act *act, struct err *e) MUST_CHECK;
+
+/* Walks the whole chain within a job that reads. False: a fault of the store. */
+struct access_verdict {
+    uint64_t n;                  /* rows */
+    uint64_t broken_at;          /* number of the first row that does not fit; 0: all do */
+    uint8_t head[ACCESS_HASH];   /* of the last row: noted elsewhere it proves that none is missing at the end */
+};
+bool access_audit_verify(struct store_tx *tx, struct access_verdict *ret, struct err *e) MUST_CHECK;
 
 #endif

@@ -1,5 +1,5 @@
 /* access/snapshot.c - the keys as workers see them: a copy that never changes. */
-#include "access/access.h"
+#include "access/book.h"
 
 enum { SNAPSHOT_MAX = 256 << 20 };
 
@@ -22,15 +22,28 @@ static bool copy_networks(struct arena *a, struct access_key *k) {
     return to != NULL;
 }
 
-static bool copy_key(struct access_snapshot *s, struct access_key *to, const struct access_key *from) {
-    struct arena *a = &s->arena;
+static size_t text_bytes(struct sv v) {
+    enum { ALIGN = _Alignof(max_align_t) };
+    return (v.n + 1 + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+size_t access__key_bytes(const struct access_key *k) {
+    size_t bytes = text_bytes(k->id) + text_bytes(k->name) + text_bytes(k->owner) + (k->n_networks + 1) * sizeof *k->networks;
+    for (size_t i = 0; i < k->n_models; i++)
+        bytes += sizeof *k->models + text_bytes(k->models[i]);
+    for (size_t i = 0; i < k->n_endpoints; i++)
+        bytes += sizeof *k->endpoints + text_bytes(k->endpoints[i]);
+    return bytes + 4 * _Alignof(max_align_t);
+}
+
+bool access__copy_key(struct arena *a, struct access_key *to, const struct access_key *from) {
     *to = *from;
     to->cell = access_cell_ref(from->cell);
     to->id = arena_sv(a, from->id);
     to->name = arena_sv(a, from->name);
     to->owner = arena_sv(a, from->owner);
     return to->id.p && to->name.p && to->owner.p && copy_list(a, &to->models, to->n_models) &&
-           copy_list(a, &to->endpoints, to->n_endpoints) && copy_networks(a, to) && map_put(&s->by_id, to->id, to);
+           copy_list(a, &to->endpoints, to->n_endpoints) && copy_networks(a, to);
 }
 
 struct access_snapshot *access_snapshot_new(const struct access_key *keys, size_t n, uint64_t version) {
@@ -45,7 +58,7 @@ struct access_snapshot *access_snapshot_new(const struct access_key *keys, size_
     s->keys = copies;
     for (size_t i = 0; copies && i < n; i++) {
         s->n_keys++;
-        if (!copy_key(s, &copies[i], &keys[i]))
+        if (!access__copy_key(&s->arena, &copies[i], &keys[i]) || !map_put(&s->by_id, copies[i].id, &copies[i]))
             return access_snapshot_unref(s);
     }
     return copies ? s : access_snapshot_unref(s);

@@ -23,6 +23,7 @@
 #include "console/admin.h"
 #include "http/client.h"
 #include "http/url.h"
+#include "store/store.h"
 #include "io/sock.h"
 #include "version.h"
 
@@ -30,6 +31,7 @@ enum {
     PORTS_MAX = CONFIG_LISTEN_MAX + 2,
     WORKERS_MAX = 64,
     WATCH_MS = 2000,      /* how often the configuration file is looked at */
+    STORE_CLOSE_MS = 5000,/* for what is still to be written at the end */
     QUIET_MS = 300,       /* after a change it is left alone so long: an editor may be in the middle of writing it */
     ADDRESS_TEXT = 96,
 };
@@ -53,6 +55,8 @@ struct daemon {
     struct census *census;
     struct http_client *client;
     struct fleet *fleet;
+    struct store *store;
+    struct access *access;
     struct demo *demo;
     struct demo_host *demo_host;
     struct admin *admin;
@@ -113,6 +117,13 @@ static void set_census(struct daemon *d) {
     census_set(d->census, &l);
 }
 
+static struct access_limits default_limits(const struct config *c) {
+    return (struct access_limits){ .requests_per_min = (uint32_t)c->access.default_rate.requests,
+                                   .requests_burst = (uint32_t)c->access.default_rate.burst,
+                                   .concurrent = (uint32_t)c->access.default_rate.concurrent,
+                                   .tokens_per_min = (uint64_t)c->access.default_rate.tokens };
+}
+
 static bool reload(void *owner, struct err *e) {
     struct daemon *d = owner;
     struct config *next = NULL;
@@ -134,6 +145,8 @@ static bool reload(void *owner, struct err *e) {
     d->config = next;
     log_set_level((enum log_level)next->log.level);
     fleet_apply(d->fleet, next);
+    const struct access_limits limits = default_limits(next);
+    access_set_defaults(d->access, &limits);
     set_census(d);
     for (unsigned i = 0; i < d->n_workers; i++)
         worker_config(d->workers[i], next);
@@ -261,7 +274,8 @@ static bool start_worker(struct daemon *d, unsigned index, struct err *e) {
         }
         ports[n++] = (struct worker_port){ fd, p->listener, p->tls };
     }
-    d->workers[index] = worker_start(&d->shared, d->census, metrics_shard(d->metrics, index), d->config, ports, n, d->demo, e);
+    d->workers[index] = worker_start(&d->shared, d->census, metrics_shard(d->metrics, index), d->config,
+                                     access_now(d->access), ports, n, d->demo, e);
     if (!d->workers[index])
         return false;
     d->n_workers = index + 1;
@@ -417,6 +431,32 @@ static void harden(void) {
     umask(077);
 }
 
+/* --- records ------------------------------------------------------------------------------------------------------ */
+
+static void on_keys(void *owner, struct access_snapshot *s) {
+    struct daemon *d = owner;
+    for (unsigned i = 0; i < d->n_workers; i++)
+        worker_access(d->workers[i], s);
+}
+
+static void on_revoked(void *owner, struct access_cell *cell) {
+    struct daemon *d = owner;
+    for (unsigned i = 0; i < d->n_workers; i++)
+        worker_revoke(d->workers[i], cell);
+}
+
+static const struct access_events access_events = { on_keys, on_revoked };
+
+static bool open_records(struct daemon *d, struct err *e) {
+    char path[4096];
+    const struct access_limits limits = default_limits(d->config);
+    snprintf(path, sizeof path, "%.*s/drover.db", SV_FMT(d->config->data_dir));
+    const struct store_options options = { .path = sv_of(path) };
+    d->store = store_open(&options, e);
+    d->access = d->store ? access_new(&d->loop, d->store, &limits, &access_events, d, e) : NULL;
+    return d->access != NULL;
+}
+
 static bool build(struct daemon *d, struct err *e) {
     const struct config *c = d->config;
     const struct h1_limits head = { 0, (uint32_t)c->limits.upstream.head, (uint32_t)c->limits.upstream.head, 500, 4096 };
@@ -438,6 +478,8 @@ static bool build(struct daemon *d, struct err *e) {
     d->demo_host = d->demo ? demo_host_new(d->demo, &d->loop, e) : NULL;
     d->client = d->demo_host ? http_client_new(&d->loop, &head, e) : NULL;
     if (!d->client || !add_places(d, e))
+        return false;
+    if (!open_records(d, e))
         return false;
     d->fleet = fleet_new(&d->loop, d->client, d->config, &fleet_events, d, e);
     if (!d->fleet)
@@ -463,6 +505,8 @@ static void take_down(struct daemon *d) {
     for (unsigned i = 0; i < d->n_workers; i++)
         worker_join(d->workers[i]);
     admin_free(d->admin);
+    access_free(d->access);
+    store_close(d->store, STORE_CLOSE_MS);
     if (d->fleet)
         fleet_free(d->fleet);
     http_client_free(d->client);

@@ -284,7 +284,8 @@ static bool listen_all(struct worker *w, const struct worker_port *ports, size_t
 }
 
 struct worker *worker_start(struct gateway_shared *shared, struct census *census, struct metrics_shard *metrics, struct config *c,
-                            const struct worker_port *ports, size_t n_ports, struct demo *demo, struct err *e) {
+                            struct access_snapshot *access, const struct worker_port *ports, size_t n_ports, struct demo *demo,
+                            struct err *e) {
     struct worker *w = mem_new(sizeof *w);
     if (!w || !(w->ports = mem_new((n_ports + 1) * sizeof *w->ports)) || !loop_init(&w->loop, e)) {
         if (w)
@@ -308,6 +309,7 @@ struct worker *worker_start(struct gateway_shared *shared, struct census *census
         return NULL;
     }
     set_limits(w);
+    gateway_access(w->gateway, access);
     if (pthread_create(&w->thread, NULL, run, w) != 0) {
         err_set(e, ERR_INTERNAL, "start a worker thread");
         free_parts(w);

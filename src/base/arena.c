@@ -61,7 +61,9 @@ void arena_cache_deinit(struct arena_cache *c) {
 /* A task that outgrows its first block does so by a little, as a rule: a whole second one would be waste. */
 static size_t block_usual(const struct arena *a) {
     size_t more = a->used / 4 & ~(size_t)(ALIGN - 1);
-    return !a->blocks ? ARENA_FIRST : more < ARENA_MORE_MAX ? more : ARENA_MORE_MAX;
+    if (!a->blocks)
+        return ARENA_FIRST < a->max ? ARENA_FIRST : a->max;
+    return more < ARENA_MORE_MAX ? more : ARENA_MORE_MAX;
 }
 
 static bool block_add(struct arena *a, size_t bytes) {

@@ -3,5 +3,21 @@
 #include "store/store.h"
 
 const struct store_migration store_schema[] = {
+    { 1, "keys, leases of their budgets, and the audit log",
+      /* Lists are lines. A limit of 0 is the default's. A revoked key keeps its row, for the records that name it, and loses its hash. */
+      "CREATE TABLE api_key ("
+      " id TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL, owner TEXT NOT NULL, hash BLOB NOT NULL, enabled BIGINT NOT NULL,"
+      " expires_ms BIGINT NOT NULL, models TEXT NOT NULL, endpoints TEXT NOT NULL, networks TEXT NOT NULL, rights BIGINT NOT NULL,"
+      " priority BIGINT NOT NULL, requests_per_min BIGINT NOT NULL, requests_burst BIGINT NOT NULL, concurrent BIGINT NOT NULL,"
+      " tokens_per_min BIGINT NOT NULL, day_tokens BIGINT NOT NULL, month_tokens BIGINT NOT NULL, day_money BIGINT NOT NULL,"
+      " month_money BIGINT NOT NULL, created_ms BIGINT NOT NULL, version BIGINT NOT NULL, revoked_ms BIGINT NOT NULL);"
+      "CREATE UNIQUE INDEX api_key_name ON api_key (name) WHERE revoked_ms = 0;"
+      /* What was taken out of a budget in its present day or month (span_no): spent, or held in memory to be spent. */
+      "CREATE TABLE lease ("
+      " key_id TEXT NOT NULL, unit BIGINT NOT NULL, span BIGINT NOT NULL, span_no BIGINT NOT NULL, leased BIGINT NOT NULL,"
+      " PRIMARY KEY (key_id, unit, span));"
+      "CREATE TABLE audit ("
+      " seq BIGINT NOT NULL PRIMARY KEY, at_ms BIGINT NOT NULL, actor TEXT NOT NULL, peer TEXT NOT NULL, action TEXT NOT NULL,"
+      " object TEXT NOT NULL, detail TEXT NOT NULL, hash BLOB NOT NULL);" },
     { 0 },
 };
