@@ -193,7 +193,7 @@ struct access_actor {
 typedef void access_done(void *arg, const struct access_key *key, const char *text, const struct err *e);
 
 /* All copy what they are given. False: refused at once, done will not be called. In a draft id, hash and cell mean nothing; limits that are
- * 0 are the defaults'. ERR_EXISTS: the name is taken, or (change) the key is not at that version any more. */
+ * 0 are the defaults'. ERR_EXISTS: the name is taken; ERR_STALE: the key is not at that version any more. */
 bool access_make_key(struct access *a, const struct access_key *draft, const struct access_actor *by, access_done *done, void *arg,
                      struct err *e);
 bool access_change_key(struct access *a, struct sv id, int64_t version, const struct access_key *draft, const struct access_actor *by,

@@ -180,7 +180,7 @@ static bool run_change(struct store_tx *tx, struct store_job *job, struct err *e
     case CHANGE_REVOKE: ok = access__delete_key(tx, c->key.id, c->now_ms, &found, e); break;
     }
     if (ok && !found)
-        ok = err_set(e, ERR_EXISTS, "the key \"%.*s\" was changed by somebody else meanwhile; look at it again", SV_FMT(c->key.name));
+        ok = err_set(e, ERR_STALE, "the key \"%.*s\" was changed by somebody else meanwhile; look at it again", SV_FMT(c->key.name));
     return ok && access_audit(tx, &act, e);
 }
 
@@ -222,13 +222,11 @@ static void on_changed(struct store_job *job, const struct err *e) {
     struct change *c = CONTAINER(job, struct change, job);
     struct access *a = c->access;
     struct err fault;
-    if (!a->closing) {
-        if (!e && !take(a, c)) {
-            err_no_memory(&fault);
-            e = &fault;
-        }
-        c->done(c->arg, &c->key, c->kind == CHANGE_MAKE && !e ? c->text : NULL, e);
+    if (!e && !a->closing && !take(a, c)) {
+        err_no_memory(&fault);
+        e = &fault;
     }
+    c->done(c->arg, &c->key, c->kind == CHANGE_MAKE && !e ? c->text : NULL, e);
     change_free(c);
     unref(a);
 }
@@ -299,7 +297,7 @@ bool access_change_key(struct access *a, struct sv id, int64_t version, const st
     if (!access__check_draft(draft, e))
         return false;
     if (h->key.version != version)
-        return err_set(e, ERR_EXISTS, "the key \"%.*s\" was changed by somebody else meanwhile; look at it again", SV_FMT(h->key.name));
+        return err_set(e, ERR_STALE, "the key \"%.*s\" was changed by somebody else meanwhile; look at it again", SV_FMT(h->key.name));
     if (named && named != h)
         return err_set(e, ERR_EXISTS, "a key named \"%.*s\" exists already", SV_FMT(draft->name));
     struct access_key key = *draft;

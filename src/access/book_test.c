@@ -137,7 +137,7 @@ static void a_key_lives_from_its_making_to_its_revocation(void **state) {
     assert_int_equal(finish(access_change_key(b.access, sv_of(id), 1, &d, &me, on_done, NULL, &e), &e), ERR_NONE);
     assert_false(opens(text)); /* from here it may not come */
     d.name = SV("ci"), d.owner = SV_NULL, d.endpoints = all;
-    assert_int_equal(finish(access_change_key(b.access, sv_of(id), 1, &d, &me, on_done, NULL, &e), &e), ERR_EXISTS);
+    assert_int_equal(finish(access_change_key(b.access, sv_of(id), 1, &d, &me, on_done, NULL, &e), &e), ERR_STALE);
     close_book();
 
     open_book(); /* all of it was kept */

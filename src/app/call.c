@@ -47,19 +47,21 @@ static void on_fail(void *x, const struct err *e, bool stale) {
 
 static const struct http_call_events events = { on_ready, on_head, on_body, on_end, on_fail, NULL };
 
-int call_admin(struct sv socket, struct sv method, struct sv target, struct sv body, void (*take)(void *arg, struct sv bytes),
+int call_admin(struct sv socket, struct sv method, struct sv target, struct sv version, struct sv body,
+               void (*take)(void *arg, struct sv bytes),
                void *arg, struct err *e) {
     static const struct h1_limits limits = { 0, 16384, 65536, 100, 256 };
     struct calling c = { .body = body, .on_body = take, .arg = arg, .e = e };
     struct arena arena;
-    struct http_header headers[] = { { SV("host"), SV("localhost") }, { SV("content-type"), SV("application/json") } };
+    struct http_header headers[] = { { SV("host"), SV("localhost") }, { SV("content-type"), SV("application/json") },
+                                    { SV("if-match"), version } };
     if (!loop_init(&c.loop, e))
         return 0;
     arena_init(&arena, 1 << 20, NULL);
     struct dialer *dialer = dialer_unix(socket, e);
     struct http_client *client = dialer ? http_client_new(&c.loop, &limits, e) : NULL;
     if (client) {
-        struct http_call_spec spec = { .dialer = dialer, .method = method, .target = target, .headers = headers, .n_headers = 2,
+        struct http_call_spec spec = { .dialer = dialer, .method = method, .target = target, .headers = headers, .n_headers = version.n ? 3 : 2,
                                        .length = (int64_t)body.n, .connect_ms = 5000, .first_byte_ms = 30000,
                                        .stall_ms = UINT32_MAX };
         c.call = http_call_start(client, &arena, &spec, &events, &c, e);

@@ -5,9 +5,10 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-/* Sends one request over the UNIX socket. Body bytes go to on_body as they come (arg is passed on); returns the status, or
+/* Sends one request over the UNIX socket; version goes into If-Match unless it is empty. Body bytes go to on_body as they come (arg is passed on); returns the status, or
  * 0 with *e set: ERR_IO when no daemon answers. */
-int call_admin(struct sv socket, struct sv method, struct sv target, struct sv body, void (*on_body)(void *arg, struct sv bytes),
+int call_admin(struct sv socket, struct sv method, struct sv target, struct sv version, struct sv body,
+               void (*on_body)(void *arg, struct sv bytes),
                void *arg, struct err *e);
 
 #endif

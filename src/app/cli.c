@@ -1,6 +1,6 @@
 /* app/cli.c - every verb but `serve` and `config` is a client of the running daemon's admin socket, which it finds through
  * the same configuration. Text from models, runtimes and logs is printed with control bytes made visible. */
-#include "app/cli.h"
+#include "app/cli_verbs.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,18 +15,6 @@
 #include "http/url.h"
 #include "llm/llm.h"
 #include "version.h"
-
-enum { OVERRIDES_MAX = 64, ARGS_MAX = 8, ANSWER_MAX = 64 << 20 };
-
-struct cli {
-    const char *config_path;
-    const char *overrides[OVERRIDES_MAX + 1];
-    unsigned n_overrides;
-    bool json, follow, demo_if_empty;
-    const char *lines, *api;
-    const char *args[ARGS_MAX];
-    unsigned n_args;
-};
 
 static struct config_source source_of(const struct cli *c) {
     return (struct config_source){ .path = c->config_path, .overrides = c->overrides, .check_url = url_check };
@@ -56,7 +44,7 @@ static int put_to(FILE *to, struct sv v, int width) {
     return columns;
 }
 
-static int put(struct sv v, int width) {
+int put(struct sv v, int width) {
     return put_to(stdout, v, width);
 }
 
@@ -69,12 +57,8 @@ static int width_of(struct sv v) {
     return n;
 }
 
-struct table {
-    struct sv cells[8];
-};
-
 /* Rows of n cells; the first row is the head. The last column is not padded. */
-static void print_table(const struct table *rows, size_t n_rows, int n) {
+void print_table(const struct table *rows, size_t n_rows, int n) {
     int widths[8] = { 0 };
     for (size_t r = 0; r < n_rows; r++)
         for (int i = 0; i < n; i++) {
@@ -88,8 +72,7 @@ static void print_table(const struct table *rows, size_t n_rows, int n) {
     }
 }
 
-static struct sv fmt(struct arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static struct sv fmt(struct arena *a, const char *format, ...) {
+struct sv fmt(struct arena *a, const char *format, ...) {
     char text[256];
     va_list ap;
     va_start(ap, format);
@@ -98,11 +81,11 @@ static struct sv fmt(struct arena *a, const char *format, ...) {
     return arena_sv(a, (struct sv){ text, n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1 });
 }
 
-static struct sv dash(struct sv v) {
+struct sv dash(struct sv v) {
     return v.n ? v : SV("-");
 }
 
-static struct sv duration(struct arena *a, uint64_t ms) {
+struct sv duration(struct arena *a, uint64_t ms) {
     uint64_t s = ms / 1000;
     if (s < 120)
         return fmt(a, "%llus", (unsigned long long)s);
@@ -138,12 +121,12 @@ static bool find_socket(const struct cli *c, char *path, size_t size) {
 }
 
 /* Asks and, on success, leaves the answer in out. Prints faults. Returns an exit code. */
-static int ask(const struct cli *c, struct sv method, struct sv target, struct sv body, struct buf *out) {
+int ask(const struct cli *c, struct sv method, struct sv target, struct sv version, struct sv body, struct buf *out) {
     char socket[108];
     struct err e;
     if (!find_socket(c, socket, sizeof socket))
         return CLI_FAILED;
-    int status = call_admin(sv_of(socket), method, target, body, collect, out, &e);
+    int status = call_admin(sv_of(socket), method, target, version, body, collect, out, &e);
     if (status == 0) {
         fprintf(stderr, "drover: no daemon answers on %s (%s)\n        start one with: drover serve\n", socket, e.text);
         return e.code == ERR_TIMEOUT ? CLI_TIMED_OUT : CLI_UNREACHABLE;
@@ -166,9 +149,9 @@ static int ask(const struct cli *c, struct sv method, struct sv target, struct s
 }
 
 /* The usual verb: get, print as JSON or by show. */
-static int show(const struct cli *c, struct sv target, void (*print)(yyjson_val *root, struct arena *a)) {
+int show(const struct cli *c, struct sv target, void (*print)(yyjson_val *root, struct arena *a)) {
     struct buf out = BUF_MAX(ANSWER_MAX);
-    int code = ask(c, SV("GET"), target, SV_NULL, &out);
+    int code = ask(c, SV("GET"), target, SV_NULL, SV_NULL, &out);
     if (code == CLI_DONE && c->json) {
         printf("%.*s", SV_FMT(buf_sv(&out)));
     } else if (code == CLI_DONE) {
@@ -291,7 +274,7 @@ static int verb_endpoints(struct cli *c) {
 }
 
 /* Query values: everything but unreserved characters is escaped. */
-static void add_escaped(struct buf *b, struct sv v) {
+void add_escaped(struct buf *b, struct sv v) {
     for (size_t i = 0; i < v.n; i++) {
         char ch = v.p[i];
         if ((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || strchr("-._~", ch))
@@ -323,7 +306,7 @@ static int verb_explain(struct cli *c) {
 
 static int verb_reload(struct cli *c) {
     struct buf out = BUF_MAX(ANSWER_MAX);
-    int code = ask(c, SV("POST"), SV("/drover/v1/reload"), SV_NULL, &out);
+    int code = ask(c, SV("POST"), SV("/drover/v1/reload"), SV_NULL, SV_NULL, &out);
     if (code == CLI_DONE)
         printf(c->json ? "{\"reloaded\":true}\n" : "reloaded\n");
     buf_deinit(&out);
@@ -387,7 +370,7 @@ static int verb_logs(struct cli *c) {
         return CLI_FAILED;
     buf_printf(&target, "/drover/v1/logs?follow=%d&lines=", c->follow);
     add_escaped(&target, sv_of(c->lines ? c->lines : "100"));
-    int status = call_admin(sv_of(socket), SV("GET"), buf_sv(&target), SV_NULL, on_log_bytes, &tail, &e);
+    int status = call_admin(sv_of(socket), SV("GET"), buf_sv(&target), SV_NULL, SV_NULL, on_log_bytes, &tail, &e);
     buf_deinit(&target);
     buf_deinit(&tail.part);
     if (status == 0) {
@@ -446,6 +429,8 @@ static const struct verb {
     { "models", "", "the models that can be asked for, and where they are", 0, 0, verb_models },
     { "endpoints", "", "the runtimes, their state and why", 0, 0, verb_endpoints },
     { "explain", "MODEL [--api API]", "who would serve MODEL now, and why not the others", 1, 1, verb_explain },
+    { "key", "list | add | show | set | revoke ...", "API keys: who may use which models, and how much (drover key help)", 1, 2, verb_key },
+    { "audit", "list | verify", "what was changed by whom, and whether that record is whole", 1, 1, verb_audit },
     { "logs", "[-f] [-n LINES]", "the daemon's log; -f follows it", 0, 0, verb_logs },
     { "reload", "", "read the configuration again, all or nothing", 0, 0, verb_reload },
     { "config", "check [FILE] | show", "validate a configuration, or print the effective one", 1, 2, verb_config },
@@ -473,7 +458,7 @@ static int wrong(const char *what, const char *which) {
 }
 
 /* Options that take a value: "--name VALUE" or "--name=VALUE". */
-static bool option(const char *arg, const char *name, int argc, char **argv, int *i, const char **ret_value, bool *ret_bad) {
+bool option(const char *arg, const char *name, int argc, char **argv, int *i, const char **ret_value, bool *ret_bad) {
     size_t n = strlen(name);
     if (strncmp(arg, name, n) != 0 || (arg[n] != '\0' && arg[n] != '='))
         return false;
@@ -502,6 +487,8 @@ int cli_main(int argc, char **argv) {
             c.follow = true;
         else if (strcmp(a, "--demo-if-empty") == 0)
             c.demo_if_empty = true;
+        else if (verb && verb->run == verb_key && key_option(c.key, argc, argv, &i, &bad))
+            ;
         else if (option(a, "--config", argc, argv, &i, &c.config_path, &bad) || option(a, "--api", argc, argv, &i, &c.api, &bad) ||
                  option(a, "-n", argc, argv, &i, &c.lines, &bad) || option(a, "--lines", argc, argv, &i, &c.lines, &bad))
             ;

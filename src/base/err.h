@@ -23,6 +23,7 @@
     X(ERR_METHOD,      "method_not_allowed",   405, false)                   \
     X(ERR_SLOW_CLIENT, "request_timeout",      408, false)                   \
     X(ERR_EXISTS,      "conflict",             409, false)                   \
+    X(ERR_STALE,       "precondition_failed",  412, false)                   \
     X(ERR_TOO_LARGE,   "too_large",            413, false)                   \
     X(ERR_URI_LONG,    "uri_too_long",         414, false)                   \
     X(ERR_MEDIA,       "unsupported_media",    415, false)                   \

@@ -1,5 +1,5 @@
 /* console/admin.c - one table of routes, one function per row; each prints what the control thread knows as JSON. */
-#include "console/admin.h"
+#include "console/request.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -8,92 +8,14 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/json.h"
 #include "base/log.h"
-#include "http/server.h"
 #include "http/url.h"
 #include "io/dialer.h"
 #include "io/sock.h"
 #include "translate/translate.h"
 #include "version.h"
 
-enum { BODY_MAX = 1 << 20, ANSWER_MAX = 64 << 20, LOG_LOOK_MS = 200 };
-
-struct admin {
-    struct loop *loop;
-    const struct admin_house *house;
-    struct http_server *server;
-    struct listener *listener;
-    char path[108];
-};
-
-struct request { /* in the arena of its http_in */
-    struct admin *admin;
-    struct http_in *in;
-    struct buf body;
-    const struct route *route;
-    struct timer timer;
-    uint64_t log_seq;
-};
-
-typedef void handler(struct request *r);
-
-/* --- answering ---------------------------------------------------------------------------------------------------- */
-
-static void reply(struct request *r, int status, struct buf *out) {
-    buf_add_char(out, '\n');
-    if (out->failed)
-        http_in_reply(r->in, 503, NULL, 0, SV("application/json"), SV("{\"error\":{\"code\":\"out_of_memory\"}}\n"));
-    else
-        http_in_reply(r->in, status, NULL, 0, SV("application/json"), buf_sv(out));
-    buf_deinit(out);
-}
-
-static void fail(struct request *r, const struct err *e, const char *hint) {
-    struct buf out = BUF_MAX(BODY_MAX);
-    buf_printf(&out, "{\"error\":{\"code\":\"%s\",\"message\":", err_name(e->code));
-    buf_add_json(&out, sv_of(e->text));
-    if (hint) {
-        buf_add(&out, SV(",\"hint\":"));
-        buf_add_json(&out, sv_of(hint));
-    }
-    buf_add(&out, SV("}}"));
-    reply(r, err_http(e->code), &out);
-}
-
-/* ,"key":"text" (or without the comma at the start of an object) */
-static void text(struct buf *out, const char *key, struct sv v) {
-    buf_printf(out, "%s\"%s\":", out->n && out->p[out->n - 1] != '{' ? "," : "", key);
-    buf_add_json(out, v);
-}
-
-static void number(struct buf *out, const char *key, uint64_t v) {
-    buf_printf(out, "%s\"%s\":%llu", out->n && out->p[out->n - 1] != '{' ? "," : "", key, (unsigned long long)v);
-}
-
-static void known(struct buf *out, const char *key, uint64_t v) {
-    if (v)
-        number(out, key, v);
-}
-
-static void truth(struct buf *out, const char *key, bool v) {
-    buf_printf(out, "%s\"%s\":%s", out->n && out->p[out->n - 1] != '{' ? "," : "", key, v ? "true" : "false");
-}
-
-/* The decoded value of one query parameter; NULL view when it is absent. */
-static struct sv query(struct request *r, struct sv name) {
-    struct sv rest = r->in->head->query, pair, key;
-    while (sv_next(&rest, '&', &pair)) {
-        if (!sv_cut(&pair, '=', &key) || !sv_eq(key, name))
-            continue;
-        char *to = arena_alloc(&r->in->arena, pair.n + 1);
-        size_t n;
-        if (!to || !percent_decode(pair, to, pair.n + 1, &n))
-            return SV_NULL;
-        return (struct sv){ to, n };
-    }
-    return SV_NULL;
-}
+enum { LOG_LOOK_MS = 200 };
 
 /* --- status ------------------------------------------------------------------------------------------------------- */
 
@@ -101,16 +23,16 @@ static void status(struct request *r) {
     const struct admin_house *h = r->admin->house;
     const struct snapshot *s = fleet_snapshot(h->fleet);
     struct metrics_totals t;
-    struct buf out = BUF_MAX(ANSWER_MAX);
+    struct buf out = BUF_MAX(REQUEST_ANSWER_MAX);
     size_t up = 0;
     for (size_t i = 0; s && i < s->n_endpoints; i++)
         up += s->endpoints[i].state == FLEET_UP || s->endpoints[i].state == FLEET_DEGRADED;
     metrics_totals(h->metrics, &t);
     buf_add_char(&out, '{');
-    text(&out, "version", SV(DROVER_VERSION));
-    text(&out, "name", (*h->config)->name);
-    number(&out, "pid", (uint64_t)getpid());
-    number(&out, "uptime_ms", clock_wall_ms() - h->started_ms);
+    put_text(&out, "version", SV(DROVER_VERSION));
+    put_text(&out, "name", (*h->config)->name);
+    put_number(&out, "pid", (uint64_t)getpid());
+    put_number(&out, "uptime_ms", clock_wall_ms() - h->started_ms);
     buf_add(&out, SV(",\"listen\":["));
     for (const char *const *a = h->addresses; *a; a++) {
         if (a != h->addresses)
@@ -118,28 +40,28 @@ static void status(struct request *r) {
         buf_add_json(&out, sv_of(*a));
     }
     buf_add_char(&out, ']');
-    number(&out, "endpoints", s ? s->n_endpoints : 0);
-    number(&out, "endpoints_up", up);
-    number(&out, "models", s ? s->n_listed : 0);
-    number(&out, "requests", t.requests);
-    number(&out, "failed", t.failed);
-    number(&out, "cancelled", t.cancelled);
-    number(&out, "in_flight", t.in_flight);
-    number(&out, "queued", t.queued);
-    number(&out, "connections", t.connections);
-    number(&out, "input_tokens", t.input_tokens);
-    number(&out, "output_tokens", t.output_tokens);
-    truth(&out, "settled", fleet_is_settled(h->fleet));
+    put_number(&out, "endpoints", s ? s->n_endpoints : 0);
+    put_number(&out, "endpoints_up", up);
+    put_number(&out, "models", s ? s->n_listed : 0);
+    put_number(&out, "requests", t.requests);
+    put_number(&out, "failed", t.failed);
+    put_number(&out, "cancelled", t.cancelled);
+    put_number(&out, "in_flight", t.in_flight);
+    put_number(&out, "queued", t.queued);
+    put_number(&out, "connections", t.connections);
+    put_number(&out, "input_tokens", t.input_tokens);
+    put_number(&out, "output_tokens", t.output_tokens);
+    put_truth(&out, "settled", fleet_is_settled(h->fleet));
     buf_add_char(&out, '}');
-    reply(r, 200, &out);
+    request_reply(r, 200, &out);
 }
 
 static void version(struct request *r) {
-    struct buf out = BUF_MAX(BODY_MAX);
+    struct buf out = BUF_MAX(REQUEST_BODY_MAX);
     buf_add_char(&out, '{');
-    text(&out, "version", SV(DROVER_VERSION));
+    put_text(&out, "version", SV(DROVER_VERSION));
     buf_add_char(&out, '}');
-    reply(r, 200, &out);
+    request_reply(r, 200, &out);
 }
 
 /* --- models and endpoints ----------------------------------------------------------------------------------------- */
@@ -162,58 +84,58 @@ static void loaded(struct buf *out, const struct fleet_model *m) {
 
 static void models(struct request *r) {
     const struct snapshot *s = fleet_snapshot(r->admin->house->fleet);
-    struct buf out = BUF_MAX(ANSWER_MAX);
+    struct buf out = BUF_MAX(REQUEST_ANSWER_MAX);
     buf_add(&out, SV("{\"models\":["));
     for (size_t i = 0; s && i < s->n_listed; i++) {
         const struct fleet_slug *slug = &s->slugs[i];
         buf_add(&out, i ? SV(",{") : SV("{"));
-        text(&out, "slug", slug->name);
+        put_text(&out, "slug", slug->name);
         buf_add(&out, SV(",\"targets\":["));
         for (size_t t = 0; t < slug->n_targets; t++) {
             const struct fleet_target *g = slug->targets[t];
             buf_add(&out, t ? SV(",{") : SV("{"));
-            text(&out, "endpoint", g->endpoint->name);
-            text(&out, "kind", g->endpoint->kind);
-            text(&out, "model", g->model->id);
-            text(&out, "state", sv_of(fleet_state_name(g->endpoint->state)));
+            put_text(&out, "endpoint", g->endpoint->name);
+            put_text(&out, "kind", g->endpoint->kind);
+            put_text(&out, "model", g->model->id);
+            put_text(&out, "state", sv_of(fleet_state_name(g->endpoint->state)));
             loaded(&out, g->model);
-            known(&out, "context", g->model->context);
-            number(&out, "in_flight", atomic_load(&g->cell->in_flight));
-            known(&out, "us_per_token", atomic_load(&g->cell->us_per_token));
+            put_known(&out, "context", g->model->context);
+            put_number(&out, "in_flight", atomic_load(&g->cell->in_flight));
+            put_known(&out, "us_per_token", atomic_load(&g->cell->us_per_token));
             buf_add_char(&out, '}');
         }
         buf_add(&out, SV("]}"));
     }
     buf_add(&out, SV("]}"));
-    reply(r, 200, &out);
+    request_reply(r, 200, &out);
 }
 
 static void one_model(struct buf *out, const struct snapshot *s, const struct fleet_endpoint *p, const struct fleet_model *m) {
     buf_add_char(out, '{');
-    text(out, "id", m->id);
+    put_text(out, "id", m->id);
     for (size_t i = 0; i < s->n_slugs; i++) {
         const struct fleet_slug *slug = &s->slugs[i];
         bool here = false;
         for (size_t t = 0; t < slug->n_targets && !slug->is_alias && !slug->hidden; t++)
             here = here || (slug->targets[t]->endpoint == p && slug->targets[t]->model == m);
         if (here) {
-            text(out, "slug", slug->name);
+            put_text(out, "slug", slug->name);
             break;
         }
     }
     loaded(out, m);
-    known(out, "context", m->context);
-    known(out, "context_max", m->context_max);
-    known(out, "size_bytes", m->size_bytes);
-    known(out, "vram_bytes", m->vram_bytes);
-    known(out, "slots", m->slots);
-    known(out, "expires", m->expires_s);
+    put_known(out, "context", m->context);
+    put_known(out, "context_max", m->context_max);
+    put_known(out, "size_bytes", m->size_bytes);
+    put_known(out, "vram_bytes", m->vram_bytes);
+    put_known(out, "slots", m->slots);
+    put_known(out, "expires", m->expires_s);
     if (m->family.n)
-        text(out, "family", m->family);
+        put_text(out, "family", m->family);
     if (m->params.n)
-        text(out, "parameters", m->params);
+        put_text(out, "parameters", m->params);
     if (m->quant.n)
-        text(out, "quantization", m->quant);
+        put_text(out, "quantization", m->quant);
     capabilities(out, m->can);
     buf_add_char(out, '}');
 }
@@ -221,26 +143,26 @@ static void one_model(struct buf *out, const struct snapshot *s, const struct fl
 static void endpoints(struct request *r) {
     static const char *const breakers[] = { "closed", "open", "trial" };
     const struct snapshot *s = fleet_snapshot(r->admin->house->fleet);
-    struct buf out = BUF_MAX(ANSWER_MAX);
+    struct buf out = BUF_MAX(REQUEST_ANSWER_MAX);
     buf_add(&out, SV("{\"endpoints\":["));
     for (size_t i = 0; s && i < s->n_endpoints; i++) {
         const struct fleet_endpoint *p = &s->endpoints[i];
         bool first = true;
         buf_add(&out, i ? SV(",{") : SV("{"));
-        text(&out, "name", p->name);
-        text(&out, "url", p->url);
-        text(&out, "kind", p->kind);
-        text(&out, "version", p->version);
-        text(&out, "state", sv_of(fleet_state_name(p->state)));
-        text(&out, "reason", p->reason);
-        number(&out, "since_ms", p->since_ms);
-        text(&out, "breaker", sv_of(breakers[atomic_load(&p->cell->breaker) % 3]));
-        number(&out, "in_flight", atomic_load(&p->cell->in_flight));
-        known(&out, "max_concurrent", p->max_concurrent);
-        number(&out, "ok", atomic_load(&p->cell->n_ok));
-        number(&out, "failed", atomic_load(&p->cell->n_failed));
-        truth(&out, "local", p->local);
-        truth(&out, "demonstration", p->demo);
+        put_text(&out, "name", p->name);
+        put_text(&out, "url", p->url);
+        put_text(&out, "kind", p->kind);
+        put_text(&out, "version", p->version);
+        put_text(&out, "state", sv_of(fleet_state_name(p->state)));
+        put_text(&out, "reason", p->reason);
+        put_number(&out, "since_ms", p->since_ms);
+        put_text(&out, "breaker", sv_of(breakers[atomic_load(&p->cell->breaker) % 3]));
+        put_number(&out, "in_flight", atomic_load(&p->cell->in_flight));
+        put_known(&out, "max_concurrent", p->max_concurrent);
+        put_number(&out, "ok", atomic_load(&p->cell->n_ok));
+        put_number(&out, "failed", atomic_load(&p->cell->n_failed));
+        put_truth(&out, "local", p->local);
+        put_truth(&out, "demonstration", p->demo);
         buf_add(&out, SV(",\"speaks\":["));
         for (unsigned b = 0; b < LLM_SPEAKS_N; b++) {
             if (!(p->speaks & 1u << b))
@@ -257,7 +179,7 @@ static void endpoints(struct request *r) {
         buf_add(&out, SV("]}"));
     }
     buf_add(&out, SV("]}"));
-    reply(r, 200, &out);
+    request_reply(r, 200, &out);
 }
 
 /* --- explain ------------------------------------------------------------------------------------------------------ */
@@ -273,48 +195,48 @@ static unsigned through(unsigned speaks) {
 
 static void explain(struct request *r) {
     const struct snapshot *s = fleet_snapshot(r->admin->house->fleet);
-    struct sv asked = query(r, SV("model")), api = query(r, SV("api")), node = SV_NULL;
+    struct sv asked = request_query(r, SV("model")), api = request_query(r, SV("api")), node = SV_NULL;
     const struct fleet_slug *slug = s && asked.n ? snapshot_find(s, asked, &node) : NULL;
     struct err e;
     if (!slug) {
         struct sv near = s ? snapshot_suggest(s, asked, &r->in->arena) : SV_NULL;
         err_set(&e, ERR_NO_MODEL, near.n ? "model \"%.*s\" is unknown; near: %.*s" : "model \"%.*s\" is unknown%.*s",
                 SV_FMT(sv_first(asked, 200)), SV_FMT(near));
-        fail(r, &e, "drover models lists what can be asked for");
+        request_fail(r, &e, "drover models lists what can be asked for");
         return;
     }
     struct schedule sched = { .slug = slug };
     struct schedule_want want = { .node = node, .now_us = loop_now_us(r->admin->loop) };
     if (api.n && !(want.speaks = llm_speaks_parse(api))) {
         err_set(&e, ERR_BAD_REQUEST, "api \"%.*s\" is unknown", SV_FMT(sv_first(api, 60)));
-        fail(r, &e, "one of openai-chat, openai-completions, openai-responses, openai-embeddings, anthropic, ollama, ...");
+        request_fail(r, &e, "one of openai-chat, openai-completions, openai-responses, openai-embeddings, anthropic, ollama, ...");
         return;
     }
     want.through = through(want.speaks);
     schedule_explain(&sched, &want);
-    struct buf out = BUF_MAX(ANSWER_MAX);
+    struct buf out = BUF_MAX(REQUEST_ANSWER_MAX);
     buf_add_char(&out, '{');
-    text(&out, "asked", asked);
-    text(&out, "slug", slug->name);
-    truth(&out, "alias", slug->is_alias);
+    put_text(&out, "asked", asked);
+    put_text(&out, "slug", slug->name);
+    put_truth(&out, "alias", slug->is_alias);
     buf_add(&out, SV(",\"candidates\":["));
     for (size_t i = 0; i < slug->n_targets; i++) {
         const struct fleet_target *t = slug->targets[i];
         buf_add(&out, i ? SV(",{") : SV("{"));
-        text(&out, "endpoint", t->endpoint->name);
-        text(&out, "model", t->model->id);
-        text(&out, "verdict", sv_of(schedule_verdict_text(sched.verdicts[i])));
-        truth(&out, "taken", sched.verdicts[i] == SCHEDULE_TAKEN);
+        put_text(&out, "endpoint", t->endpoint->name);
+        put_text(&out, "model", t->model->id);
+        put_text(&out, "verdict", sv_of(schedule_verdict_text(sched.verdicts[i])));
+        put_truth(&out, "taken", sched.verdicts[i] == SCHEDULE_TAKEN);
         if (want.speaks)
-            truth(&out, "native", (t->endpoint->speaks & ~t->endpoint->deficient & want.speaks) && !slug->amends);
-        text(&out, "state", sv_of(fleet_state_name(t->endpoint->state)));
-        text(&out, "reason", t->endpoint->reason);
-        number(&out, "in_flight", atomic_load(&t->endpoint->cell->in_flight));
-        known(&out, "max_concurrent", t->endpoint->max_concurrent);
-        known(&out, "slots", t->model->slots);
-        known(&out, "us_per_token", atomic_load(&t->cell->us_per_token));
-        truth(&out, "local", t->endpoint->local);
-        number(&out, "priority", t->endpoint->priority);
+            put_truth(&out, "native", (t->endpoint->speaks & ~t->endpoint->deficient & want.speaks) && !slug->amends);
+        put_text(&out, "state", sv_of(fleet_state_name(t->endpoint->state)));
+        put_text(&out, "reason", t->endpoint->reason);
+        put_number(&out, "in_flight", atomic_load(&t->endpoint->cell->in_flight));
+        put_known(&out, "max_concurrent", t->endpoint->max_concurrent);
+        put_known(&out, "slots", t->model->slots);
+        put_known(&out, "us_per_token", atomic_load(&t->cell->us_per_token));
+        put_truth(&out, "local", t->endpoint->local);
+        put_number(&out, "priority", t->endpoint->priority);
         loaded(&out, t->model);
         buf_add_char(&out, '}');
     }
@@ -325,40 +247,40 @@ static void explain(struct request *r) {
         buf_add_json(&out, slug->fallback[i]);
     }
     buf_add(&out, SV("]}"));
-    reply(r, 200, &out);
+    request_reply(r, 200, &out);
 }
 
 /* --- settings and logs -------------------------------------------------------------------------------------------- */
 
 static void config_get(struct request *r) {
-    struct buf out = BUF_MAX(ANSWER_MAX);
+    struct buf out = BUF_MAX(REQUEST_ANSWER_MAX);
     if (!config_show(*r->admin->house->config, &out, CONFIG_JSON))
         out.failed = true;
-    reply(r, 200, &out);
+    request_reply(r, 200, &out);
 }
 
 static void reload(struct request *r) {
     struct err e;
-    struct buf out = BUF_MAX(BODY_MAX);
+    struct buf out = BUF_MAX(REQUEST_BODY_MAX);
     if (!r->admin->house->reload(r->admin->house->owner, &e)) {
-        fail(r, &e, "the running settings stay in force; drover config check FILE shows every complaint");
+        request_fail(r, &e, "the running settings stay in force; drover config check FILE shows every complaint");
         return;
     }
     buf_add(&out, SV("{\"reloaded\":true}"));
-    reply(r, 200, &out);
+    request_reply(r, 200, &out);
 }
 
 static void refresh(struct request *r) {
-    struct buf out = BUF_MAX(BODY_MAX);
+    struct buf out = BUF_MAX(REQUEST_BODY_MAX);
     fleet_refresh(r->admin->house->fleet);
     buf_add(&out, SV("{\"refreshing\":true}"));
-    reply(r, 202, &out);
+    request_reply(r, 202, &out);
 }
 
 static void log_level_get(struct request *r) {
-    struct buf out = BUF_MAX(BODY_MAX);
+    struct buf out = BUF_MAX(REQUEST_BODY_MAX);
     buf_printf(&out, "{\"level\":\"%s\"}", log_level_name((enum log_level)log_level_now()));
-    reply(r, 200, &out);
+    request_reply(r, 200, &out);
 }
 
 static void log_level_put(struct request *r) {
@@ -367,7 +289,7 @@ static void log_level_put(struct request *r) {
     CLEANUP(json_doc_freep) yyjson_doc *doc = json_parse(buf_sv(&r->body));
     if (!log_level_parse(json_str(yyjson_doc_get_root(doc), "level"), &level)) {
         err_set(&e, ERR_BAD_REQUEST, "\"level\" must be error, warn, info or debug");
-        fail(r, &e, NULL);
+        request_fail(r, &e, NULL);
         return;
     }
     log_set_level(level);
@@ -396,7 +318,7 @@ static void on_log_look(void *arg) {
 }
 
 static void logs(struct request *r) {
-    struct sv lines = query(r, SV("lines"));
+    struct sv lines = request_query(r, SV("lines"));
     uint64_t back = 100;
     if (lines.n)
         sv_to_u64(lines, &back);
@@ -404,7 +326,7 @@ static void logs(struct request *r) {
     struct http_header h[] = { { SV("content-type"), SV("application/x-ndjson") } };
     http_in_start(r->in, 200, h, 1, -1);
     send_logs(r);
-    if (!sv_eq(query(r, SV("follow")), SV("1"))) {
+    if (!sv_eq(request_query(r, SV("follow")), SV("1"))) {
         http_in_finish(r->in);
         return;
     }
@@ -418,10 +340,17 @@ static const struct route {
     handler *run;
     size_t body_max; /* bytes */
 } routes[] = {
+    { "GET", "/drover/v1/audit", audit_list, 0 },
+    { "POST", "/drover/v1/audit/verify", audit_verify, 1024 },
     { "GET", "/drover/v1/config", config_get, 0 },
     { "GET", "/drover/v1/endpoints", endpoints, 0 },
     { "POST", "/drover/v1/endpoints/refresh", refresh, 1024 },
     { "GET", "/drover/v1/explain", explain, 0 },
+    { "GET", "/drover/v1/keys", keys_list, 0 },
+    { "POST", "/drover/v1/keys", keys_make, 256 << 10 },
+    { "DELETE", "/drover/v1/keys/{id}", keys_delete, 1024 },
+    { "GET", "/drover/v1/keys/{id}", keys_get, 0 },
+    { "PUT", "/drover/v1/keys/{id}", keys_put, 256 << 10 },
     { "GET", "/drover/v1/log-level", log_level_get, 0 },
     { "PUT", "/drover/v1/log-level", log_level_put, 1024 },
     { "GET", "/drover/v1/logs", logs, 0 },
@@ -440,10 +369,20 @@ const char *admin_route_at(unsigned i) {
     return name;
 }
 
-static const struct route *find_route(const struct http_head *head, struct err *e) {
+/* Whether a path is a row's; what stands for {id} goes to *ret_rest. */
+static bool path_is(struct sv path, struct sv row, struct sv *ret_rest) {
+    ptrdiff_t at = sv_find_char(row, '{');
+    *ret_rest = SV_NULL;
+    if (at < 0)
+        return sv_eq(path, row);
+    *ret_rest = sv_from(path, (size_t)at);
+    return sv_starts(path, sv_first(row, (size_t)at)) && ret_rest->n && sv_find_char(*ret_rest, '/') < 0;
+}
+
+static const struct route *find_route(const struct http_head *head, struct sv *ret_rest, struct err *e) {
     bool path_known = false;
     for (size_t i = 0; i < ROUTES; i++) {
-        if (!sv_eq(head->path, sv_of(routes[i].path)))
+        if (!path_is(head->path, sv_of(routes[i].path), ret_rest))
             continue;
         path_known = true;
         if (sv_eq(head->method, sv_of(routes[i].method)))
@@ -453,8 +392,15 @@ static const struct route *find_route(const struct http_head *head, struct err *
     return NULL;
 }
 
+static bool decode_rest(struct request *r) {
+    char *to = arena_alloc(&r->in->arena, r->rest.n + 1);
+    return to && percent_decode(r->rest, to, r->rest.n + 1, &r->rest.n) && (r->rest.p = to, true);
+}
+
 static void request_free(void *arg) {
     struct request *r = arg;
+    if (r->waits)
+        r->waits->request = NULL;
     buf_deinit(&r->body);
     timer_stop(r->admin->loop, &r->timer);
 }
@@ -469,7 +415,7 @@ static void on_body_end(void *x) {
     struct err e;
     if (r->body.failed) {
         err_set(&e, ERR_TOO_LARGE, "the body may have %zu bytes", r->route->body_max);
-        fail(r, &e, NULL);
+        request_fail(r, &e, NULL);
         return;
     }
     r->route->run(r);
@@ -491,9 +437,11 @@ static void on_request(void *owner, struct http_in *in) {
     }
     r->admin = owner;
     r->in = in;
-    r->route = find_route(in->head, &e);
+    r->route = find_route(in->head, &r->rest, &e);
+    if (r->route && !decode_rest(r))
+        r->route = (err_set(&e, ERR_NOT_FOUND, "no such path"), NULL);
     if (!r->route) {
-        fail(r, &e, NULL);
+        request_fail(r, &e, NULL);
         return;
     }
     buf_init(&r->body, r->route->body_max);
@@ -562,7 +510,7 @@ struct admin *admin_new(struct loop *l, const struct admin_house *house, struct 
         mem_free(a);
         return NULL;
     }
-    struct http_server_limits limits = { { 8192, 8192, 32768, 100, 256 }, BODY_MAX, 10000, 75000, 15000, 60000, 86400000, 0, 65536, 10000, LIMIT_BODY_ADMIN };
+    struct http_server_limits limits = { { 8192, 8192, 32768, 100, 256 }, REQUEST_BODY_MAX, 10000, 75000, 15000, 60000, 86400000, 0, 65536, 10000, LIMIT_BODY_ADMIN };
     limits.body_max = (*house->config)->limits.body.admin;
     http_server_limits(a->server, &limits);
     return a;

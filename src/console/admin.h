@@ -5,6 +5,7 @@
 #ifndef DROVER_CONSOLE_ADMIN_H
 #define DROVER_CONSOLE_ADMIN_H
 
+#include "access/access.h"
 #include "config/config.h"
 #include "fleet/fleet.h"
 #include "telemetry/metrics.h"
@@ -13,6 +14,8 @@
 struct admin_house {
     struct fleet *fleet;
     struct metrics *metrics;
+    struct access *access;
+    struct store *store;
     struct config *const *config;    /* the settings in force: the pointer is read at each request */
     uint64_t started_ms;             /* wall clock */
     const char *const *addresses;    /* what is listened on, for people; NULL-terminated */

@@ -21,6 +21,7 @@ static const struct words {
     [ERR_METHOD] = { "invalid_request_error", "method_not_supported", "invalid_request_error", "invalid_request" },
     [ERR_SLOW_CLIENT] = { "invalid_request_error", NULL, "invalid_request_error", "invalid_request" },
     [ERR_EXISTS] = { "conflict_error", NULL, "conflict_error", "invalid_request" },
+    [ERR_STALE] = { "conflict_error", NULL, "conflict_error", "invalid_request" },
     [ERR_TOO_LARGE] = { "invalid_request_error", "request_too_large", "request_too_large", "invalid_request" },
     [ERR_URI_LONG] = { "invalid_request_error", NULL, "invalid_request_error", "invalid_request" },
     [ERR_MEDIA] = { "invalid_request_error", NULL, "invalid_request_error", "invalid_request" },

@@ -1,0 +1,50 @@
+/* app/cli_verbs.h - private to the command line: what its verbs share. */
+#ifndef DROVER_APP_CLI_VERBS_H
+#define DROVER_APP_CLI_VERBS_H
+
+#include "app/cli.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/json.h"
+
+enum { OVERRIDES_MAX = 64, ARGS_MAX = 8, ANSWER_MAX = 64 << 20, KEY_OPTIONS = 14 };
+
+struct cli {
+    const char *config_path;
+    const char *overrides[OVERRIDES_MAX + 1];
+    unsigned n_overrides;
+    bool json, follow, demo_if_empty;
+    const char *lines, *api;
+    const char *key[KEY_OPTIONS]; /* values of cli_key.c's options, by their row; NULL: not given */
+    const char *args[ARGS_MAX];
+    unsigned n_args;
+};
+
+/* One cell, with control, escape and bidirectional characters made visible; padded to width and two blanks unless it is 0. */
+int put(struct sv v, int width);
+struct table {
+    struct sv cells[8];
+};
+/* Rows of n cells; the first row is the head. */
+void print_table(const struct table *rows, size_t n_rows, int n);
+struct sv fmt(struct arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
+struct sv dash(struct sv v);
+struct sv duration(struct arena *a, uint64_t ms);
+
+/* Asks the daemon; on success the answer is in out. Faults are printed. version: what If-Match shall say; empty: nothing. Returns an
+ * exit code. */
+int ask(const struct cli *c, struct sv method, struct sv target, struct sv version, struct sv body, struct buf *out);
+/* Gets, and prints as JSON or by print. */
+int show(const struct cli *c, struct sv target, void (*print)(yyjson_val *root, struct arena *a));
+/* For paths and queries: everything but unreserved characters is escaped. */
+void add_escaped(struct buf *b, struct sv v);
+
+/* "--name VALUE" or "--name=VALUE" at argv[*i]. */
+bool option(const char *arg, const char *name, int argc, char **argv, int *i, const char **ret_value, bool *ret_bad);
+
+/* cli_key.c */
+bool key_option(const char *values[static KEY_OPTIONS], int argc, char **argv, int *i, bool *ret_bad);
+int verb_key(struct cli *c);
+int verb_audit(struct cli *c);
+
+#endif

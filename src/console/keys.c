@@ -1,0 +1,423 @@
+/* console/keys.c - keys and the audit log over the admin API. A key's text is shown once, in the answer that makes it. */
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdio.h>
+
+#include "console/request.h"
+#include "store/store.h"
+
+/* --- a key as JSON ------------------------------------------------------------------------------------------------ */
+
+static const struct {
+    const char *word;
+    enum access_right right;
+} rights[] = { { "pass", ACCESS_MAY_PASS }, { "manage", ACCESS_MAY_MANAGE }, { "measure", ACCESS_MAY_MEASURE } };
+enum { RIGHTS = sizeof rights / sizeof rights[0] };
+
+static const struct {
+    const char *name;
+    size_t at; /* in struct access_limits */
+    bool wide; /* uint64_t, else uint32_t */
+} limits[] = {
+    { "requests_per_min", offsetof(struct access_limits, requests_per_min), false },
+    { "requests_burst", offsetof(struct access_limits, requests_burst), false },
+    { "concurrent", offsetof(struct access_limits, concurrent), false },
+    { "tokens_per_min", offsetof(struct access_limits, tokens_per_min), true },
+    { "tokens_per_day", offsetof(struct access_limits, budget[ACCESS_TOKENS][ACCESS_DAY]), true },
+    { "tokens_per_month", offsetof(struct access_limits, budget[ACCESS_TOKENS][ACCESS_MONTH]), true },
+};
+enum { LIMITS = sizeof limits / sizeof limits[0] };
+
+static void put_list(struct buf *out, const char *key, const struct sv *list, size_t n) {
+    put_name(out, key);
+    buf_add_char(out, '[');
+    for (size_t i = 0; i < n; i++) {
+        if (i)
+            buf_add_char(out, ',');
+        buf_add_json(out, list[i]);
+    }
+    buf_add_char(out, ']');
+}
+
+static void put_key(struct buf *out, const struct access_key *k) {
+    char network[ACCESS_NETWORK_TEXT];
+    uint64_t used = k->cell ? atomic_load_explicit(&k->cell->used_ms, memory_order_relaxed) : 0;
+    put_text(out, "id", k->id);
+    put_text(out, "name", k->name);
+    put_text(out, "owner", k->owner);
+    put_truth(out, "enabled", k->enabled);
+    put_number(out, "created_ms", k->created_ms);
+    put_known(out, "expires_ms", k->expires_ms);
+    put_list(out, "models", k->models, k->n_models);
+    put_list(out, "endpoints", k->endpoints, k->n_endpoints);
+    put_name(out, "networks");
+    buf_add_char(out, '[');
+    for (size_t i = 0; i < k->n_networks; i++)
+        buf_printf(out, "%s\"%s\"", i ? "," : "", access_network_text(&k->networks[i], network));
+    buf_add(out, SV("]"));
+    put_name(out, "rights");
+    buf_add_char(out, '[');
+    for (size_t i = 0, n = 0; i < RIGHTS; i++)
+        if (k->rights & rights[i].right)
+            buf_printf(out, "%s\"%s\"", n++ ? "," : "", rights[i].word);
+    buf_add_char(out, ']');
+    put_name(out, "priority");
+    buf_printf(out, "%d", k->priority);
+    put_name(out, "limits");
+    buf_add_char(out, '{');
+    for (size_t i = 0; i < LIMITS; i++) {
+        const char *at = (const char *)&k->limits + limits[i].at;
+        put_known(out, limits[i].name, limits[i].wide ? *(const uint64_t *)(const void *)at : *(const uint32_t *)(const void *)at);
+    }
+    buf_add_char(out, '}');
+    put_number(out, "in_flight", k->cell ? atomic_load_explicit(&k->cell->in_flight, memory_order_relaxed) : 0);
+    put_known(out, "used_ms", used);
+    put_number(out, "version", (uint64_t)k->version);
+}
+
+/* --- and back ----------------------------------------------------------------------------------------------------- */
+
+static bool read_count(yyjson_val *v, const char *path, uint64_t most, uint64_t *ret, struct err *e) {
+    *ret = yyjson_get_uint(v);
+    return (yyjson_is_uint(v) && *ret <= most) ||
+           err_set(e, ERR_BAD_REQUEST, "\"%s\" must be a whole number from 0 to %" PRIu64 " (0: the default)", path, most);
+}
+
+static bool read_texts(struct request *r, yyjson_val *v, const char *name, const struct sv **ret, size_t *ret_n, struct err *e) {
+    size_t i, n;
+    yyjson_val *one;
+    if (!yyjson_is_arr(v))
+        return err_set(e, ERR_BAD_REQUEST, "\"%s\" must be a list of texts", name);
+    struct sv *list = ARENA_ARRAY(&r->in->arena, struct sv, yyjson_arr_size(v) + 1);
+    if (!list)
+        return err_no_memory(e);
+    *ret_n = 0;
+    *ret = list;
+    yyjson_arr_foreach(v, i, n, one) {
+        if (!yyjson_is_str(one))
+            return err_set(e, ERR_BAD_REQUEST, "\"%s[%zu]\" must be a text", name, i);
+        list[(*ret_n)++] = json_sv(one);
+    }
+    return true;
+}
+
+static bool read_networks(struct request *r, yyjson_val *v, struct access_key *k, struct err *e) {
+    const struct sv *texts;
+    if (!read_texts(r, v, "networks", &texts, &k->n_networks, e))
+        return false;
+    struct access_network *list = ARENA_ARRAY(&r->in->arena, struct access_network, k->n_networks + 1);
+    if (!list)
+        return err_no_memory(e);
+    for (size_t i = 0; i < k->n_networks; i++)
+        if (!access_network_read(texts[i], &list[i], e))
+            return false;
+    k->networks = list;
+    return true;
+}
+
+static bool read_rights(yyjson_val *v, struct access_key *k, struct err *e) {
+    size_t i, n;
+    yyjson_val *one;
+    k->rights = 0;
+    if (!yyjson_is_arr(v))
+        return err_set(e, ERR_BAD_REQUEST, "\"rights\" must be a list of pass, manage, measure");
+    yyjson_arr_foreach(v, i, n, one) {
+        size_t at = 0;
+        while (at < RIGHTS && !sv_eq(json_sv(one), sv_of(rights[at].word)))
+            at++;
+        if (at == RIGHTS)
+            return err_set(e, ERR_BAD_REQUEST, "\"rights[%zu]\" must be pass, manage or measure", i);
+        k->rights |= rights[at].right;
+    }
+    return true;
+}
+
+static bool read_limits(yyjson_val *v, struct access_key *k, struct err *e) {
+    size_t i, n;
+    yyjson_val *key, *value;
+    char path[64];
+    k->limits = (struct access_limits){ 0 };
+    if (!yyjson_is_obj(v))
+        return err_set(e, ERR_BAD_REQUEST, "\"limits\" must be a group of limits");
+    yyjson_obj_foreach(v, i, n, key, value) {
+        uint64_t count;
+        size_t at = 0;
+        while (at < LIMITS && !sv_eq(json_sv(key), sv_of(limits[at].name)))
+            at++;
+        if (at == LIMITS)
+            return err_set(e, ERR_BAD_REQUEST, "\"limits.%.*s\" is no limit of a key", SV_FMT(sv_first(json_sv(key), 40)));
+        snprintf(path, sizeof path, "limits.%s", limits[at].name);
+        if (!read_count(value, path, limits[at].wide ? INT64_MAX / 4 : INT32_MAX, &count, e))
+            return false;
+        char *to = (char *)&k->limits + limits[at].at;
+        if (limits[at].wide)
+            *(uint64_t *)(void *)to = count;
+        else
+            *(uint32_t *)(void *)to = (uint32_t)count;
+    }
+    return true;
+}
+
+/* Each member once, none that is unknown; views borrow from the document. What is not named stays as *k has it. */
+static bool read_key(struct request *r, yyjson_val *root, struct access_key *k, struct err *e) {
+    size_t i, n;
+    yyjson_val *key, *v;
+    if (!yyjson_is_obj(root))
+        return err_set(e, ERR_BAD_REQUEST, "the body must be a JSON object that describes a key");
+    yyjson_obj_foreach(root, i, n, key, v) {
+        struct sv name = json_sv(key);
+        uint64_t count;
+        bool ok = true;
+        if (sv_eq(name, SV("name")) || sv_eq(name, SV("owner"))) {
+            *(sv_eq(name, SV("name")) ? &k->name : &k->owner) = json_sv(v);
+            ok = yyjson_is_str(v) || err_set(e, ERR_BAD_REQUEST, "\"%.*s\" must be a text", SV_FMT(name));
+        } else if (sv_eq(name, SV("enabled"))) {
+            k->enabled = yyjson_is_true(v);
+            ok = yyjson_is_bool(v) || err_set(e, ERR_BAD_REQUEST, "\"enabled\" must be true or false");
+        } else if (sv_eq(name, SV("expires_ms"))) {
+            ok = yyjson_is_null(v) ? (count = 0, true) : read_count(v, "expires_ms", 253402300799999, &count, e);
+            k->expires_ms = count;
+        } else if (sv_eq(name, SV("models"))) {
+            ok = read_texts(r, v, "models", &k->models, &k->n_models, e);
+        } else if (sv_eq(name, SV("endpoints"))) {
+            ok = read_texts(r, v, "endpoints", &k->endpoints, &k->n_endpoints, e);
+        } else if (sv_eq(name, SV("networks"))) {
+            ok = read_networks(r, v, k, e);
+        } else if (sv_eq(name, SV("rights"))) {
+            ok = read_rights(v, k, e);
+        } else if (sv_eq(name, SV("limits"))) {
+            ok = read_limits(v, k, e);
+        } else if (sv_eq(name, SV("priority"))) {
+            k->priority = (int32_t)yyjson_get_sint(v);
+            ok = (yyjson_is_int(v) && yyjson_get_sint(v) >= -100 && yyjson_get_sint(v) <= 100) ||
+                 err_set(e, ERR_BAD_REQUEST, "\"priority\" must be a whole number from -100 to 100");
+        } else {
+            ok = err_set(e, ERR_BAD_REQUEST, "\"%.*s\" is no member of a key that can be set", SV_FMT(sv_first(name, 40)));
+        }
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+/* --- routes ------------------------------------------------------------------------------------------------------- */
+
+void keys_list(struct request *r) {
+    const struct access_snapshot *s = access_now(r->admin->house->access);
+    struct buf out = BUF_MAX(REQUEST_ANSWER_MAX);
+    buf_add(&out, SV("{\"keys\":["));
+    for (size_t i = 0; i < s->n_keys; i++) {
+        const struct access_key *own = access_find_key(r->admin->house->access, s->keys[i].id);
+        buf_add(&out, i ? SV(",{") : SV("{"));
+        put_key(&out, own ? own : &s->keys[i]);
+        buf_add_char(&out, '}');
+    }
+    buf_add(&out, SV("]}"));
+    request_reply(r, 200, &out);
+}
+
+static const struct access_key *find(struct request *r, struct err *e) {
+    const struct access_key *k = access_find_key(r->admin->house->access, r->rest);
+    if (!k)
+        err_set(e, ERR_NOT_FOUND, "there is no key \"%.*s\"", SV_FMT(sv_first(r->rest, 80)));
+    return k;
+}
+
+static void answer_key(struct request *r, int status, const struct access_key *k, const char *text) {
+    struct buf out = BUF_MAX(REQUEST_BODY_MAX);
+    buf_add_char(&out, '{');
+    put_key(&out, k);
+    if (text)
+        put_text(&out, "key", sv_of(text));
+    buf_add_char(&out, '}');
+    request_reply(r, status, &out);
+}
+
+void keys_get(struct request *r) {
+    struct err e;
+    const struct access_key *k = find(r, &e);
+    if (k)
+        answer_key(r, 200, k, NULL);
+    else
+        request_fail(r, &e, "drover key list shows all");
+}
+
+static void on_done(void *arg, const struct access_key *key, const char *text, const struct err *e) {
+    struct request *r = request_resume(arg);
+    if (!r)
+        return;
+    if (e)
+        request_fail(r, e, NULL);
+    else
+        answer_key(r, text ? 201 : 200, key, text);
+}
+
+/* begun: what the book said. The waiting is its, then; else it is ours to end. */
+static void begun(struct request *r, struct waiting *w, bool ok, const struct err *e) {
+    if (ok)
+        return;
+    (void)request_resume(w);
+    request_fail(r, e, NULL);
+}
+
+static yyjson_doc *read_body(struct request *r) {
+    struct err e;
+    yyjson_doc *doc = json_parse(buf_sv(&r->body));
+    if (!doc) {
+        err_set(&e, ERR_BAD_REQUEST, "the body must be JSON");
+        request_fail(r, &e, NULL);
+    }
+    return doc;
+}
+
+void keys_make(struct request *r) {
+    static const struct sv all[] = { { "*", 1 } };
+    struct access_key k = { .enabled = true, .models = all, .n_models = 1, .endpoints = all, .n_endpoints = 1 };
+    struct access_actor by = request_actor(r);
+    struct err e = { 0 };
+    CLEANUP(json_doc_freep) yyjson_doc *doc = read_body(r);
+    if (!doc)
+        return;
+    if (!read_key(r, yyjson_doc_get_root(doc), &k, &e)) {
+        request_fail(r, &e, NULL);
+        return;
+    }
+    struct waiting *w = request_wait(r);
+    if (w)
+        begun(r, w, access_make_key(r->admin->house->access, &k, &by, on_done, w, &e), &e);
+}
+
+/* The version that the caller has seen, from If-Match: "3". */
+static bool seen_version(struct request *r, int64_t *ret, struct err *e) {
+    struct sv v = sv_trim(http_get(r->in->head, SV("if-match")));
+    uint64_t n = 0;
+    bool ok = v.n > 2 && v.p[0] == '"' && v.p[v.n - 1] == '"' && sv_to_u64(sv_first(sv_from(v, 1), v.n - 2), &n) && n < INT64_MAX;
+    *ret = (int64_t)n;
+    return ok || err_set(e, ERR_BAD_REQUEST, "the header If-Match must hold the version that is to be changed, in quotes");
+}
+
+void keys_put(struct request *r) {
+    struct access_actor by = request_actor(r);
+    struct err e = { 0 };
+    int64_t version;
+    CLEANUP(json_doc_freep) yyjson_doc *doc = read_body(r);
+    if (!doc)
+        return;
+    const struct access_key *was = find(r, &e);
+    struct access_key k = was ? *was : (struct access_key){ 0 };
+    if (!was || !seen_version(r, &version, &e) || !read_key(r, yyjson_doc_get_root(doc), &k, &e)) {
+        request_fail(r, &e, NULL);
+        return;
+    }
+    struct waiting *w = request_wait(r);
+    if (w)
+        begun(r, w, access_change_key(r->admin->house->access, was->id, version, &k, &by, on_done, w, &e), &e);
+}
+
+void keys_delete(struct request *r) {
+    struct access_actor by = request_actor(r);
+    struct err e = { 0 };
+    struct waiting *w = request_wait(r);
+    if (w)
+        begun(r, w, access_revoke_key(r->admin->house->access, r->rest, &by, on_done, w, &e), &e);
+}
+
+/* --- the audit log ------------------------------------------------------------------------------------------------ */
+
+struct look {
+    struct store_job job;
+    struct waiting *waits;
+    bool verify;
+    uint64_t before, limit;  /* list: rows with smaller numbers, at most so many */
+    struct buf out;
+};
+
+static bool run_list(struct store_tx *tx, struct look *l, struct err *e) {
+    struct store_rows *rows = STORE_QUERY(tx, e,
+                                          "SELECT seq, at_ms, actor, peer, action, object, detail FROM audit WHERE seq < $1 ORDER BY seq DESC "
+                                          "LIMIT $2",
+                                          STORE_I64((int64_t)l->before), STORE_I64((int64_t)l->limit));
+    enum store_step step = rows ? STORE_ROW : STORE_FAULT;
+    static const char *const names[] = { "actor", "peer", "action", "object", "detail" };
+    buf_add(&l->out, SV("{\"acts\":["));
+    for (size_t n = 0; rows && (step = store_next(rows, e)) == STORE_ROW; n++) {
+        buf_add(&l->out, n ? SV(",{") : SV("{"));
+        put_number(&l->out, "seq", (uint64_t)store_i64(rows, 0));
+        put_number(&l->out, "at_ms", (uint64_t)store_i64(rows, 1));
+        for (int i = 0; i < 5; i++)
+            put_text(&l->out, names[i], store_text(rows, 2 + i));
+        buf_add_char(&l->out, '}');
+    }
+    buf_add(&l->out, SV("]}"));
+    return step == STORE_END;
+}
+
+static bool run_verify(struct store_tx *tx, struct look *l, struct err *e) {
+    struct access_verdict v;
+    char head[2 * ACCESS_HASH + 1];
+    if (!access_audit_verify(tx, &v, e))
+        return false;
+    sodium_bin2hex(head, sizeof head, v.head, sizeof v.head);
+    buf_add_char(&l->out, '{');
+    put_truth(&l->out, "intact", v.broken_at == 0);
+    put_number(&l->out, "rows", v.n);
+    put_known(&l->out, "broken_at", v.broken_at);
+    put_text(&l->out, "head", sv_of(head));
+    buf_add_char(&l->out, '}');
+    return true;
+}
+
+static bool run_look(struct store_tx *tx, struct store_job *job, struct err *e) {
+    struct look *l = CONTAINER(job, struct look, job);
+    return l->verify ? run_verify(tx, l, e) : run_list(tx, l, e);
+}
+
+static void on_looked(struct store_job *job, const struct err *e) {
+    struct look *l = CONTAINER(job, struct look, job);
+    struct request *r = request_resume(l->waits);
+    if (r && e)
+        request_fail(r, e, NULL);
+    else if (r)
+        request_reply(r, 200, &l->out);
+    buf_deinit(&l->out);
+    mem_free(l);
+}
+
+static void look(struct request *r, const struct look *what) {
+    struct err e;
+    struct waiting *w = request_wait(r);
+    struct look *l = w ? mem_new(sizeof *l) : NULL;
+    if (!w)
+        return;
+    if (!l) {
+        err_no_memory(&e);
+        begun(r, w, false, &e);
+        return;
+    }
+    *l = *what;
+    l->job = (struct store_job){ .home = r->admin->loop, .reads = true, .run = run_look, .done = on_looked };
+    l->waits = w;
+    buf_init(&l->out, REQUEST_ANSWER_MAX);
+    if (!store_submit(r->admin->house->store, &l->job, &e)) {
+        mem_free(l);
+        begun(r, w, false, &e);
+    }
+}
+
+void audit_list(struct request *r) {
+    enum { ROWS_USUAL = 100, ROWS_MAX = 500 };
+    struct sv before = request_query(r, SV("before")), limit = request_query(r, SV("limit"));
+    struct look l = { .before = INT64_MAX, .limit = ROWS_USUAL };
+    struct err e;
+    if ((before.p && (!sv_to_u64(before, &l.before) || l.before > INT64_MAX)) ||
+        (limit.p && (!sv_to_u64(limit, &l.limit) || l.limit < 1 || l.limit > ROWS_MAX))) {
+        err_set(&e, ERR_BAD_REQUEST, "\"before\" must be the number of a row, \"limit\" from 1 to %d", ROWS_MAX);
+        request_fail(r, &e, NULL);
+        return;
+    }
+    look(r, &l);
+}
+
+void audit_verify(struct request *r) {
+    look(r, &(struct look){ .verify = true });
+}

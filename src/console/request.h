@@ -1,0 +1,66 @@
+/* console/request.h - private to console: one call of the admin API, and how it is answered.
+ *
+ * A handler answers at once (request_reply, request_fail), or keeps the request until something has happened (request_wait) and
+ * answers then, if the caller is still there. Control thread only. */
+#ifndef DROVER_CONSOLE_REQUEST_H
+#define DROVER_CONSOLE_REQUEST_H
+
+#include "base/json.h"
+#include "console/admin.h"
+#include "http/server.h"
+
+enum { REQUEST_BODY_MAX = 1 << 20, REQUEST_ANSWER_MAX = 64 << 20 };
+
+struct admin {
+    struct loop *loop;
+    const struct admin_house *house;
+    struct http_server *server;
+    struct listener *listener;
+    char path[108];
+};
+
+struct request { /* in the arena of its http_in */
+    struct admin *admin;
+    struct http_in *in;
+    struct buf body;
+    const struct route *route;
+    struct sv rest;          /* what stands for {id} in the path, decoded; else empty */
+    struct timer timer;
+    uint64_t log_seq;
+    struct waiting *waits;   /* NULL: for nothing */
+};
+
+typedef void handler(struct request *r);
+
+void request_reply(struct request *r, int status, struct buf *out); /* frees out */
+void request_fail(struct request *r, const struct err *e, const char *hint);
+/* The decoded value of one query parameter; NULL view when it is absent. */
+struct sv request_query(struct request *r, struct sv name);
+/* Who calls, for the audit log. */
+struct access_actor request_actor(const struct request *r);
+
+/* A request that is answered later: hand the waiting to whoever calls back, which asks for the request once. */
+struct waiting {
+    struct request *request; /* NULL: the caller has left */
+};
+/* NULL, and answered, when memory is out. */
+struct waiting *request_wait(struct request *r);
+struct request *request_resume(struct waiting *w); /* frees w; NULL: there is nobody to tell */
+
+/* Printing a member: a comma in front unless an object has just begun. */
+void put_name(struct buf *out, const char *key);
+void put_text(struct buf *out, const char *key, struct sv v);
+void put_number(struct buf *out, const char *key, uint64_t v);
+void put_known(struct buf *out, const char *key, uint64_t v); /* nothing when it is 0 */
+void put_truth(struct buf *out, const char *key, bool v);
+
+/* keys.c */
+void keys_list(struct request *r);
+void keys_make(struct request *r);
+void keys_get(struct request *r);
+void keys_put(struct request *r);
+void keys_delete(struct request *r);
+void audit_list(struct request *r);
+void audit_verify(struct request *r);
+
+#endif

@@ -1,0 +1,213 @@
+// Keys: who may come in, what they may ask for and how much of it; that a revoked one ends what goes on; that all of it is
+// recorded and outlives the daemon.
+import test, { after, before } from 'node:test';
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startFake } from './fakes/index.js';
+import { freePort, startDrover, until } from './lib/drover.js';
+import { allSse, chatText } from './lib/http.js';
+
+const CHAT = '/v1/chat/completions', MESSAGES = '/v1/messages';
+const ask = (more) => ({ model: 'coder', messages: [{ role: 'user', content: 'hi' }], max_tokens: 50, ...more });
+let fake, other, drover, locked;
+
+before(async () => {
+  fake = await startFake('openai', { models: ['coder', 'writer'] });
+  other = await startFake('openai', { models: ['coder'] });
+  fake.name = 'fake';
+  other.name = 'other';
+  const port = await freePort();
+  locked = `http://127.0.0.1:${port}`;
+  drover = await startDrover({ endpoints: [fake, other], listen: [{ address: `127.0.0.1:${port}`, auth: 'key' }], models: ['coder', 'writer'],
+    config: { gateway: { park_timeout: '20s' } } });
+});
+after(async () => {
+  await drover?.stop();
+  await fake?.close();
+  await other?.close();
+});
+
+/** Makes a key with these options of `drover key add`; its text. */
+async function key(name, ...options) {
+  const { code, stdout, stderr } = await drover.cli('key', 'add', name, ...options);
+  assert.equal(code, 0, stderr);
+  return stdout.trim();
+}
+const post = (route, body, headers) => fetch(locked + route, { method: 'POST', body: JSON.stringify(body),
+  headers: { 'Content-Type': 'application/json', ...headers }, signal: AbortSignal.timeout(20000) });
+const bearer = (k) => ({ Authorization: `Bearer ${k}` });
+const chat = (k, more) => post(CHAT, ask(more), bearer(k));
+const fault = async (response) => (await response.json()).error;
+
+test('without a key only health is told', async () => {
+  for (const route of [CHAT, MESSAGES, '/api/chat', '/api/v1/chat', '/v1/unknown', '/v1/embeddings']) assert.equal((await post(route, ask())).status, 401, route);
+  for (const route of ['/v1/models', '/api/tags', '/metrics', '/version', '/api/version', '/drover/v1/status'])
+    assert.ok([401, 404].includes((await fetch(locked + route)).status), route);
+  for (const route of ['/healthz', '/readyz']) assert.equal((await fetch(locked + route)).status, 200);
+  const anthropic = await post(MESSAGES, ask());
+  assert.deepEqual((await anthropic.json()).error.type, 'authentication_error');
+});
+
+test('a key opens in each of the places vendors use, and only one may be sent', async () => {
+  const k = await key('places');
+  for (const headers of [bearer(k), { 'x-api-key': k }, { 'api-key': k }, { Authorization: `Basic ${Buffer.from(`me:${k}`).toString('base64')}` },
+    { ...bearer(k), 'x-api-key': k }]) assert.equal((await post(CHAT, ask(), headers)).status, 200, JSON.stringify(headers));
+  assert.equal((await post(CHAT, ask(), { ...bearer(k), 'x-api-key': 'another' })).status, 400);
+  assert.equal((await fetch(`${locked}/v1/models?key=${k}`)).status, 401, 'never from the query');
+  const wrong = k.slice(0, -1) + (k.endsWith('a') ? 'b' : 'a');
+  for (const other of [wrong, 'sk-proj-abc', k.slice(0, 30)]) assert.equal((await chat(other)).status, 401);
+  assert.equal(fake.inferences.concat(other.inferences).some((r) => JSON.stringify(r.headers).includes('sk-drv-')), false, 'it goes no further');
+});
+
+test('it uses the models and endpoints it is allowed, and sees no others', async () => {
+  const k = await key('narrow', '--models', 'coder', '--endpoints', 'oth*');
+  const list = await (await fetch(`${locked}/v1/models`, { headers: bearer(k) })).json();
+  assert.deepEqual(list.data.map((m) => m.id), ['coder']);
+  for (let i = 0; i < 5; i++) {
+    const answer = await chat(k);
+    assert.equal(answer.headers.get('drover-target'), 'other/coder');
+    await answer.text();
+  }
+  const no = await chat(k, { model: 'writer' }), never = await chat(k, { model: 'no-such' });
+  assert.equal(no.status, 404);
+  assert.equal((await fault(no)).message.replace('writer', 'no-such'), (await fault(never)).message, 'absent and forbidden look alike');
+  assert.equal((await chat(k, { model: 'coder@fake' })).status, 403, 'another endpoint is denied');
+  const nothing = await key('nothing', '--models', '');
+  assert.equal((await chat(nothing)).status, 404, 'an empty list allows nothing');
+});
+
+test('rights, places and times', async () => {
+  const plain = await key('plain'), may = await key('may', '--rights', 'pass,measure');
+  assert.equal((await post('/v1/rerank-me', ask(), bearer(plain))).status, 403);
+  assert.notEqual((await post('/v1/rerank-me', ask(), bearer(may))).status, 403);
+  assert.equal((await post('/api/pull', { model: 'x' }, bearer(may))).status, 403);
+  assert.equal((await fetch(`${locked}/metrics`, { headers: bearer(plain) })).status, 403);
+  assert.equal((await fetch(`${locked}/metrics`, { headers: bearer(may) })).status, 200);
+  assert.equal((await chat(await key('elsewhere', '--from', '10.0.0.0/8'))).status, 403);
+  assert.equal((await chat(await key('here', '--from', '10.0.0.0/8,127.0.0.1'))).status, 200);
+  assert.equal((await drover.cli('key', 'set', 'here', '--enabled', 'no')).code, 0);
+  assert.equal((await chat((await drover.cliJson('key', 'show', 'here')).id)).status, 401);
+});
+
+test('rates are exact and told in the vendors\' headers', async () => {
+  const k = await key('slow', '--requests', '60', '--burst', '3', '--tokens', '100000');
+  const first = await chat(k);
+  assert.equal(first.headers.get('x-ratelimit-limit-requests'), '60');
+  assert.equal(first.headers.get('x-ratelimit-remaining-requests'), '2');
+  assert.match(first.headers.get('x-ratelimit-reset-requests'), /^[\d.]+m?s$/);
+  assert.equal(first.headers.get('x-ratelimit-limit-tokens'), '100000');
+  const answers = await Promise.all(Array.from({ length: 20 }, () => post(MESSAGES, ask(), { 'x-api-key': k })));
+  assert.equal(answers.filter((a) => a.status === 200).length, 2);
+  const refused = answers.find((a) => a.status === 429);
+  assert.equal(refused.headers.get('retry-after'), '1');
+  assert.equal((await refused.json()).error.type, 'rate_limit_error');
+  assert.match(answers.find((a) => a.status === 200).headers.get('anthropic-ratelimit-requests-reset'), /^\d{4}-\d\d-\d\dT/);
+});
+
+test('as many at one time as allowed', async () => {
+  const k = await key('two', '--concurrent', '2', '--requests', '6000', '--burst', '100');
+  fake.options.firstDelayMs = other.options.firstDelayMs = 400;
+  const answers = await Promise.all(Array.from({ length: 6 }, () => chat(k)));
+  assert.deepEqual(answers.map((a) => a.status).sort(), [200, 200, 429, 429, 429, 429]);
+  await Promise.all(answers.map((a) => a.text()));
+  assert.equal((await chat(k)).status, 200);
+  fake.options.firstDelayMs = other.options.firstDelayMs = 0;
+});
+
+test('a budget is never overspent, by many at once or over a restart', async () => {
+  const k = await key('poor', '--tokens-per-day', '2000', '--requests', '60000', '--burst', '1000', '--concurrent', '1000', '--tokens', '10000000');
+  const answers = await Promise.all(Array.from({ length: 60 }, () => chat(k, { max_tokens: 400 })));
+  const ok = answers.filter((a) => a.status === 200), over = answers.filter((a) => a.status === 429);
+  assert.equal(ok.length + over.length, 60);
+  assert.ok(ok.length >= 1 && over.length >= 1);
+  assert.equal((await fault(over[0])).code, 'insufficient_quota');
+  const each = (await ok[0].json()).usage.total_tokens;
+  let n = ok.length;
+  while (n < 500 && (await chat(k, { max_tokens: 400 })).status === 200) n++;
+  assert.ok(n * each <= 2000, `${n} answers of ${each} tokens`);
+  assert.ok(n * each + 500 > 2000, 'and nearly all of it can be spent');
+});
+
+test('a stream that outgrows its budget ends there', async () => {
+  const k = await key('stream', '--tokens-per-day', '6000', '--requests', '6000', '--tokens', '10000000');
+  fake.options.reply = other.options.reply = Array.from({ length: 12000 }, () => ' word');
+  const events = await allSse(await chat(k, { stream: true, max_tokens: undefined }));
+  delete fake.options.reply;
+  delete other.options.reply;
+  fake.options.reply = other.options.reply = ['Hel', 'lo'];
+  assert.match(JSON.stringify(events.at(-1).data === '[DONE]' ? events.at(-2).data : events.at(-1).data), /insufficient_quota/);
+  const words = chatText(events).split(' word').length;
+  assert.ok(words > 3000 && words < 8000, `${words}`);
+});
+
+test('revoking a key ends its streams within a second, in every dialect', async () => {
+  for (const [route, more] of [[CHAT, {}], [MESSAGES, {}], ['/api/chat', {}]]) {
+    const k = await key(`gone${route.length}`);
+    fake.options.reply = other.options.reply = Array.from({ length: 500 }, () => 'x');
+    fake.options.delayMs = other.options.delayMs = 20;
+    const response = await post(route, ask({ stream: true, ...more }), bearer(k));
+    assert.equal(response.status, 200);
+    const reader = response.body.getReader();
+    await reader.read();
+    const before = performance.now();
+    assert.equal((await drover.cli('key', 'revoke', `gone${route.length}`)).code, 0);
+    let text = '';
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      text += Buffer.from(value);
+    }
+    assert.ok(performance.now() - before < 3000);
+    assert.match(text, /revoked/);
+    assert.equal((await post(route, ask(), bearer(k))).status, 401);
+  }
+  fake.options.delayMs = other.options.delayMs = 0;
+});
+
+test('guessing keys is slowed', async () => {
+  const mine = await startDrover({ endpoints: [fake], models: ['coder'] }), port = mine.port;
+  try {
+    const guess = () => fetch(`http://127.0.0.1:${port}${CHAT}`, { method: 'POST', body: '{}', headers: { 'x-api-key': `sk-drv-${'a'.repeat(61)}` } });
+    const statuses = [];
+    for (let i = 0; i < 30; i++) statuses.push((await guess()).status);
+    assert.deepEqual([...new Set(statuses)], [401, 429]);
+    assert.ok(statuses.filter((s) => s === 401).length <= 21);
+  } finally {
+    await mine.stop();
+  }
+});
+
+test('the admin API refuses what makes no sense, and two who edit at once do not overwrite each other', async () => {
+  await key('edited', '--requests', '100');
+  for (const [args, what] of [[['--expires', 'soon'], /--expires takes/], [['--requests', 'many'], /--requests takes/], [['--rights', 'all'], /rights\[0\]/],
+    [['--from', '10.0.0.0/99'], /networks/], [['--priority', '1000'], /priority/], [['--owner', 'x'.repeat(70)], /owner/]]) {
+    const { code, stderr } = await drover.cli('key', 'set', 'edited', ...args);
+    assert.ok(code === 1 || code === 2, `${args}: ${code}`);
+    assert.match(stderr, what);
+  }
+  assert.equal((await drover.cli('key', 'add', 'edited')).code, 1, 'the name is taken');
+  assert.equal((await drover.cli('key', 'show', 'nobody')).code, 5);
+  const now = await drover.cliJson('key', 'show', 'edited');
+  assert.equal(now.version, 1);
+  const both = await Promise.all(['200', '300'].map((n) => drover.cli('key', 'set', 'edited', '--requests', n)));
+  const after = await drover.cliJson('key', 'show', 'edited');
+  assert.equal(after.version - 1, both.filter((b) => b.code === 0).length);
+});
+
+test('keys, budgets and the audit log outlive the daemon; the file holds no key', async () => {
+  const k = await key('lasting', '--tokens-per-day', '1000');
+  const n = (await drover.cliJson('audit', 'list')).acts.length;
+  const verdict = await drover.cliJson('audit', 'verify');
+  assert.equal(verdict.intact, true);
+  assert.ok(n > 10);
+  const data = path.join(drover.dir, 'data');
+  for (const name of readdirSync(data)) {
+    const file = path.join(data, name);
+    assert.equal(statSync(file).mode & 0o77, 0, `${name} is private`);
+    assert.equal(readFileSync(file).includes(k.slice(7)), false, `${name} holds a key`);
+  }
+  assert.equal(drover.log.includes(k.slice(19, 50)), false);
+  assert.ok(existsSync(path.join(data, 'drover.db')));
+});
