@@ -147,6 +147,7 @@ static bool reload(void *owner, struct err *e) {
     fleet_apply(d->fleet, next);
     const struct access_limits limits = default_limits(next);
     access_set_defaults(d->access, &limits);
+    ledger_set(d->shared.ledger, (uint64_t)next->limits.ledger.queue_rows, next->telemetry.retain_ms);
     set_census(d);
     for (unsigned i = 0; i < d->n_workers; i++)
         worker_config(d->workers[i], next);
@@ -454,7 +455,9 @@ static bool open_records(struct daemon *d, struct err *e) {
     const struct store_options options = { .path = sv_of(path) };
     d->store = store_open(&options, e);
     d->access = d->store ? access_new(&d->loop, d->store, &limits, &access_events, d, e) : NULL;
-    return d->access != NULL;
+    d->shared.ledger = d->access ? ledger_new(&d->loop, d->store, (uint64_t)d->config->limits.ledger.queue_rows, d->config->telemetry.retain_ms, e)
+                                 : NULL;
+    return d->shared.ledger != NULL;
 }
 
 static bool build(struct daemon *d, struct err *e) {
@@ -506,7 +509,9 @@ static void take_down(struct daemon *d) {
         worker_join(d->workers[i]);
     admin_free(d->admin);
     access_free(d->access);
+    ledger_flush(d->shared.ledger);
     store_close(d->store, STORE_CLOSE_MS);
+    ledger_free(d->shared.ledger);
     if (d->fleet)
         fleet_free(d->fleet);
     http_client_free(d->client);

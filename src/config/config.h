@@ -197,6 +197,9 @@ struct config_limits {
         int depth, members, values;
     } json;
     struct {
+        int queue_rows;
+    } ledger;
+    struct {
         int series_per_name;
     } metrics;
     struct {
@@ -236,6 +239,9 @@ struct config {
             int tokens; /* per minute */
         } default_rate;
     } access;
+    struct {
+        uint64_t retain_ms;
+    } telemetry;
     struct config_limits limits;
     struct {
         int level, format;

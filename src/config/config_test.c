@@ -869,6 +869,7 @@ static const char *const uncounted[] = {
     "limits.pipeline.ahead",                  /* these make something wait or pass in another way */
     "limits.stream.heartbeat",
     "limits.stream.memory",
+    "limits.ledger.queue_rows",               /* the store's trouble, told by it */
     "limits.metrics.series_per_name",
     "limits.log.line",
     "limits.log.ring_lines",

@@ -316,6 +316,9 @@ const struct setting settings[] = {
     ROW("access.default_rate.concurrent", T_INT, LIVE, TOP(access.default_rate.concurrent), "8", 1, 10000, .over = "429",
         .text = "requests of a key at one time"),
 
+    ROW("telemetry.retain", T_DURATION, LIVE, TOP(telemetry.retain_ms), "90d", HOUR, 3650 * 24 * HOUR,
+        .text = "how long the row of each request is kept; sums per day stay"),
+
     MOVED("gateway.connect_timeout", "limits.upstream.connect"),
     MOVED("gateway.first_byte_timeout", "limits.upstream.first_byte"),
     MOVED("gateway.total_timeout", "limits.upstream.total"),
@@ -392,6 +395,9 @@ const struct setting settings[] = {
     LIMIT("json.values", T_INT, json.values, "2000000", 1000, 50000000, "413",
           "values of a JSON request that must be translated: each takes some 40 bytes for a moment"),
 
+    LIMIT("ledger.queue_rows", T_INT, ledger.queue_rows, "10000", 256, 1000000, "503 for requests of keys",
+          "records of requests that wait to be written"),
+
     LIMIT("metrics.series_per_name", T_INT, metrics.series_per_name, "1000", 10, 10000, "folded into `other`",
           "label sets of one metric"),
 
@@ -413,7 +419,6 @@ const struct setting settings[] = {
     LATER("hub"),
     LATER("join"),
     LATER("store"),
-    LATER("telemetry"),
     LATER("tunnel"),
     LATER("power"),
     LATER("mcp"),

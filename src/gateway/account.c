@@ -1,6 +1,8 @@
 /* gateway/account.c - a finished exchange becomes one record: metrics, measured speed. */
 #include "gateway/exchange.h"
 
+#include "base/clock.h"
+
 static enum token_source source_of(enum meter_source s) {
     static const enum token_source map[] = { TOKENS_NONE, TOKENS_REPORTED, TOKENS_COUNTED, TOKENS_ESTIMATED, TOKENS_PARTIAL };
     return map[s];
@@ -30,7 +32,13 @@ void account__finish(struct exchange *x, enum request_result result) {
                                     .refused = x->reply->status >= 400 };
         meter_end(m, &rq, now);
     }
+    char id[33];
+    answer__request_id(x->in, id);
     struct request_record r = {
+        .id = sv_of(id),
+        .key = x->key ? x->key->id : SV_NULL,
+        .api = sv_of(x->route->path),
+        .ended_ms = clock_wall_ms(),
         .slug = x->sched.slug ? x->sched.slug->name : SV("other"),
         .model = t ? t->model->id : SV_NULL,
         .endpoint = t ? t->endpoint->name : SV_NULL,
@@ -70,4 +78,6 @@ void account__finish(struct exchange *x, enum request_result result) {
     }
     access_settle(&x->hold, tokens_of(&r), 0, now);
     metrics_request(x->g->metrics, &r);
+    if (x->g->ledger)
+        ledger_add(x->g->ledger, &r);
 }

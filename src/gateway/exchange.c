@@ -219,6 +219,11 @@ void gateway_request(struct gateway *g, struct http_in *in) {
         answer__error(g, in, who.route, &e, NULL);
         return;
     }
+    if (who.key && g->shared->ledger && !ledger_is_well(g->shared->ledger)) {
+        err_set(&e, ERR_STORE, "requests cannot be recorded now, so those of keys are not served; try again shortly (drover status tells why)");
+        answer__error(g, in, who.route, &e, NULL);
+        return;
+    }
     struct exchange *x = exchange_new(g, in, &who);
     if (!x) {
         err_no_memory(&e);
@@ -261,7 +266,8 @@ struct gateway *gateway_new(struct loop *l, struct gateway_shared *shared, struc
     list_init(&g->look.dirty);
     g->look.run = on_look;
     g->client = http_client_new(l, &head, e);
-    if (!g->client) {
+    g->ledger = g->client && shared->ledger ? ledger_shard_new(shared->ledger, l) : NULL;
+    if (!g->client || (shared->ledger && !g->ledger && !err_no_memory(e))) {
         gateway_free(g);
         return NULL;
     }
@@ -306,6 +312,7 @@ void gateway_free(struct gateway *g) {
     http_client_free(g->client);
     snapshot_unref(g->snapshot);
     access_snapshot_unref(g->access);
+    ledger_shard_free(g->ledger);
     config_unref(g->config);
     mem_free(g);
 }

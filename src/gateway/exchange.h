@@ -32,6 +32,7 @@ struct gateway {
     struct loop *loop;
     struct gateway_shared *shared;
     struct metrics_shard *metrics;
+    struct ledger_shard *ledger; /* NULL: nothing is recorded */
     struct config *config;
     struct snapshot *snapshot;
     struct access_snapshot *access;

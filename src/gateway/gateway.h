@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "fleet/fleet.h"
 #include "http/server.h"
+#include "telemetry/ledger.h"
 #include "telemetry/metrics.h"
 
 struct gateway;
@@ -19,6 +20,7 @@ struct gateway_shared {
     _Atomic uint64_t buffered;  /* bytes of request bodies held */
     _Atomic unsigned streams;   /* exchanges under way */
     struct metrics *metrics;
+    struct ledger *ledger;      /* NULL: nothing is recorded */
     uint64_t started_ms;        /* wall clock */
     struct access_guard guard;  /* against guessing keys */
 };

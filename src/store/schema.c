@@ -19,5 +19,18 @@ const struct store_migration store_schema[] = {
       "CREATE TABLE audit ("
       " seq BIGINT NOT NULL PRIMARY KEY, at_ms BIGINT NOT NULL, actor TEXT NOT NULL, peer TEXT NOT NULL, action TEXT NOT NULL,"
       " object TEXT NOT NULL, detail TEXT NOT NULL, hash BLOB NOT NULL);" },
+    { 2, "the ledger: requests and their sums per day",
+      /* Times in microseconds are durations; tokens -1: unknown; sources and results as numbered in telemetry/record.h. */
+      "CREATE TABLE request ("
+      " ended_ms BIGINT NOT NULL, id TEXT NOT NULL, key_id TEXT NOT NULL, slug TEXT NOT NULL, model TEXT NOT NULL, endpoint TEXT NOT NULL,"
+      " runtime TEXT NOT NULL, dialect TEXT NOT NULL, api TEXT NOT NULL, stream BIGINT NOT NULL, status BIGINT NOT NULL, result BIGINT NOT NULL,"
+      " attempts BIGINT NOT NULL, tokens_in BIGINT NOT NULL, tokens_cached BIGINT NOT NULL, tokens_out BIGINT NOT NULL,"
+      " tokens_reasoning BIGINT NOT NULL, in_source BIGINT NOT NULL, out_source BIGINT NOT NULL, queue_us BIGINT NOT NULL, first_us BIGINT NOT NULL,"
+      " total_us BIGINT NOT NULL, bytes_in BIGINT NOT NULL, bytes_out BIGINT NOT NULL);"
+      "CREATE INDEX request_ended ON request (ended_ms);"
+      "CREATE TABLE usage_day ("
+      " day BIGINT NOT NULL, key_id TEXT NOT NULL, slug TEXT NOT NULL, model TEXT NOT NULL, endpoint TEXT NOT NULL, requests BIGINT NOT NULL,"
+      " failed BIGINT NOT NULL, tokens_in BIGINT NOT NULL, tokens_cached BIGINT NOT NULL, tokens_out BIGINT NOT NULL,"
+      " tokens_reasoning BIGINT NOT NULL, total_us BIGINT NOT NULL, PRIMARY KEY (day, key_id, slug, model, endpoint));" },
     { 0 },
 };

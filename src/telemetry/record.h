@@ -29,7 +29,10 @@ const char *token_source_name(enum token_source s);
 
 /* Views are borrowed for the call that gets the record. Moments are monotonic microseconds, 0 = never came. */
 struct request_record {
-    struct sv slug, model, endpoint, runtime, dialect, api;
+    struct sv id;                      /* x-request-id */
+    struct sv key;                     /* id of the API key; empty: nobody in particular */
+    struct sv slug, model, endpoint, runtime, dialect, api; /* api: its path */
+    uint64_t ended_ms;                 /* wall clock */
     enum request_result result;
     int status;                        /* sent to the client; 499 when it left before one was sent */
     bool stream;
