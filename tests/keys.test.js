@@ -166,6 +166,32 @@ test('revoking a key ends its streams within a second, in every dialect', async 
   fake.options.delayMs = other.options.delayMs = 0;
 });
 
+test('every request is in the ledger, by key and by day', async () => {
+  const k = await key('counted');
+  for (let i = 0; i < 5; i++) await (await chat(k)).text();
+  await allSse(await chat(k, { stream: true }));
+  await (await drover.post(CHAT, ask())).text();
+  await sleep(200);
+  const { id } = await drover.cliJson('key', 'show', 'counted');
+  const of = async (by) => (await drover.cliJson('usage', '--by', by)).rows;
+  const mine = (await of('key')).find((row) => row.key === id);
+  assert.equal(mine.requests, 6);
+  assert.equal(mine.name, 'counted');
+  assert.ok(mine.input_tokens > 0 && mine.output_tokens > 0);
+  assert.ok((await of('key')).some((row) => row.key === ''), 'and what came without a key');
+  const [today] = await of('day');
+  assert.equal(today.day, new Date().toISOString().slice(0, 10));
+  for (const by of ['model', 'slug', 'endpoint']) assert.equal((await of(by)).reduce((n, row) => n + row.requests, 0), today.requests);
+  const csv = await drover.cli('usage', '--csv');
+  assert.match(csv.stdout, new RegExp(`^"${id}","counted",6,0,`, 'm'));
+  const list = await (await import('node:http')).default;
+  const rows = await new Promise((go, fail) => list.get({ socketPath: path.join(drover.dir, 'run/drover.sock'), path: '/drover/v1/requests?limit=3', host: 'localhost' },
+    (r) => { let t = ''; r.on('data', (d) => { t += d; }).on('end', () => go(JSON.parse(t).requests)); }).on('error', fail));
+  assert.equal(rows.length, 3);
+  assert.ok(rows.some((row) => row.key === id && row.api === CHAT && row.result === 'ok' && row.first_us > 0));
+  assert.equal((await drover.cliJson('status')).records.rows_lost, 0);
+});
+
 test('guessing keys is slowed', async () => {
   const mine = await startDrover({ endpoints: [fake], models: ['coder'] }), port = mine.port;
   try {

@@ -431,6 +431,7 @@ static const struct verb {
     { "explain", "MODEL [--api API]", "who would serve MODEL now, and why not the others", 1, 1, verb_explain },
     { "key", "list | add | show | set | revoke ...", "API keys: who may use which models, and how much (drover key help)", 1, 2, verb_key },
     { "audit", "list | verify", "what was changed by whom, and whether that record is whole", 1, 1, verb_audit },
+    { "usage", "[--by WHAT] [--days N] [--csv]", "requests and tokens by key, model, slug, endpoint or day", 0, 0, verb_usage },
     { "logs", "[-f] [-n LINES]", "the daemon's log; -f follows it", 0, 0, verb_logs },
     { "reload", "", "read the configuration again, all or nothing", 0, 0, verb_reload },
     { "config", "check [FILE] | show", "validate a configuration, or print the effective one", 1, 2, verb_config },
@@ -485,11 +486,14 @@ int cli_main(int argc, char **argv) {
             return verb_version(&c);
         else if (strcmp(a, "-f") == 0 || strcmp(a, "--follow") == 0)
             c.follow = true;
+        else if (strcmp(a, "--csv") == 0)
+            c.csv = true;
         else if (strcmp(a, "--demo-if-empty") == 0)
             c.demo_if_empty = true;
         else if (verb && verb->run == verb_key && key_option(c.key, argc, argv, &i, &bad))
             ;
         else if (option(a, "--config", argc, argv, &i, &c.config_path, &bad) || option(a, "--api", argc, argv, &i, &c.api, &bad) ||
+                 option(a, "--by", argc, argv, &i, &c.by, &bad) || option(a, "--days", argc, argv, &i, &c.days, &bad) ||
                  option(a, "-n", argc, argv, &i, &c.lines, &bad) || option(a, "--lines", argc, argv, &i, &c.lines, &bad))
             ;
         else if (option(a, "--set", argc, argv, &i, &set, &bad)) {

@@ -14,7 +14,8 @@ struct cli {
     const char *overrides[OVERRIDES_MAX + 1];
     unsigned n_overrides;
     bool json, follow, demo_if_empty;
-    const char *lines, *api;
+    const char *lines, *api, *by, *days;
+    bool csv;
     const char *key[KEY_OPTIONS]; /* values of cli_key.c's options, by their row; NULL: not given */
     const char *args[ARGS_MAX];
     unsigned n_args;
@@ -46,5 +47,7 @@ bool option(const char *arg, const char *name, int argc, char **argv, int *i, co
 bool key_option(const char *values[static KEY_OPTIONS], int argc, char **argv, int *i, bool *ret_bad);
 int verb_key(struct cli *c);
 int verb_audit(struct cli *c);
+/* cli_usage.c */
+int verb_usage(struct cli *c);
 
 #endif

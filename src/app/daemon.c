@@ -489,7 +489,7 @@ static bool build(struct daemon *d, struct err *e) {
         return false;
     if (c->demo.enabled)
         fleet_demo(d->fleet, demo_dialer(d->demo));
-    d->house = (struct admin_house){ d->fleet, d->metrics, d->access, d->store, &d->config, d->shared.started_ms, d->addresses, reload, d };
+    d->house = (struct admin_house){ d->fleet, d->metrics, d->access, d->store, d->shared.ledger, &d->config, d->shared.started_ms, d->addresses, reload, d };
     if (!daemon_socket(c, socket, sizeof socket))
         return err_set(e, ERR_CONFIG, "run_dir is too long for a socket: %.*s", SV_FMT(c->run_dir));
     d->admin = admin_new(&d->loop, &d->house, sv_of(socket), e);

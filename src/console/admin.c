@@ -12,12 +12,33 @@
 #include "http/url.h"
 #include "io/dialer.h"
 #include "io/sock.h"
+#include "store/store.h"
+#include "telemetry/ledger.h"
 #include "translate/translate.h"
 #include "version.h"
 
 enum { LOG_LOOK_MS = 200 };
 
 /* --- status ------------------------------------------------------------------------------------------------------- */
+
+/* How the records fare. */
+static void put_records(struct buf *out, const struct admin_house *h) {
+    struct store_status s;
+    struct ledger_status l;
+    store_status(h->store, &s);
+    ledger_status(h->ledger, &l);
+    put_name(out, "records");
+    buf_add_char(out, '{');
+    put_text(out, "state", sv_of(store_state_name(s.state)));
+    put_text(out, "fault", sv_of(s.text));
+    put_number(out, "since_ms", s.since_ms);
+    put_number(out, "file_bytes", s.file_bytes);
+    put_text(out, "check", sv_of(store_finding_name(s.check)));
+    put_number(out, "rows_written", l.written);
+    put_number(out, "rows_waiting", l.waiting);
+    put_number(out, "rows_lost", l.lost);
+    buf_add_char(out, '}');
+}
 
 static void status(struct request *r) {
     const struct admin_house *h = r->admin->house;
@@ -52,6 +73,7 @@ static void status(struct request *r) {
     put_number(&out, "input_tokens", t.input_tokens);
     put_number(&out, "output_tokens", t.output_tokens);
     put_truth(&out, "settled", fleet_is_settled(h->fleet));
+    put_records(&out, h);
     buf_add_char(&out, '}');
     request_reply(r, 200, &out);
 }
@@ -356,7 +378,9 @@ static const struct route {
     { "GET", "/drover/v1/logs", logs, 0 },
     { "GET", "/drover/v1/models", models, 0 },
     { "POST", "/drover/v1/reload", reload, 1024 },
+    { "GET", "/drover/v1/requests", requests_list, 0 },
     { "GET", "/drover/v1/status", status, 0 },
+    { "GET", "/drover/v1/usage", usage_get, 0 },
     { "GET", "/drover/v1/version", version, 0 },
 };
 enum { ROUTES = sizeof routes / sizeof routes[0] };

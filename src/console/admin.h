@@ -16,6 +16,7 @@ struct admin_house {
     struct metrics *metrics;
     struct access *access;
     struct store *store;
+    struct ledger *ledger;
     struct config *const *config;    /* the settings in force: the pointer is read at each request */
     uint64_t started_ms;             /* wall clock */
     const char *const *addresses;    /* what is listened on, for people; NULL-terminated */

@@ -63,4 +63,8 @@ void keys_delete(struct request *r);
 void audit_list(struct request *r);
 void audit_verify(struct request *r);
 
+/* usage.c */
+void usage_get(struct request *r);
+void requests_list(struct request *r);
+
 #endif

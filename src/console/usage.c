@@ -1,0 +1,178 @@
+/* console/usage.c - what was used, by whom and of what: sums per day, and the rows of single requests. */
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "console/request.h"
+#include "store/store.h"
+#include "telemetry/record.h"
+
+#define SUMS "sum(u.requests), sum(u.failed), sum(u.tokens_in), sum(u.tokens_cached), sum(u.tokens_out), sum(u.tokens_reasoning), sum(u.total_us)"
+#define SINCE " FROM usage_day u LEFT JOIN api_key k ON k.id = u.key_id WHERE u.day >= $1 "
+#define MOST " ORDER BY sum(u.tokens_in) + sum(u.tokens_out) DESC, sum(u.requests) DESC LIMIT $2"
+
+/* Each way to group is a statement of its own: none is ever built from what came in. */
+static const struct way {
+    const char *by, *sql;
+} ways[] = {
+    { "key", "SELECT u.key_id, max(COALESCE(k.name, '')), " SUMS SINCE "GROUP BY u.key_id" MOST },
+    { "model", "SELECT u.model, '', " SUMS SINCE "GROUP BY u.model" MOST },
+    { "slug", "SELECT u.slug, '', " SUMS SINCE "GROUP BY u.slug" MOST },
+    { "endpoint", "SELECT u.endpoint, '', " SUMS SINCE "GROUP BY u.endpoint" MOST },
+    { "day", "SELECT u.day, '', " SUMS SINCE "GROUP BY u.day ORDER BY u.day DESC LIMIT $2" },
+};
+enum { WAYS = sizeof ways / sizeof ways[0], DAYS_USUAL = 30, DAYS_MAX = 3660, ROWS_MAX = 10000, PAGE_USUAL = 100, PAGE_MAX = 500 };
+
+struct look {
+    struct store_job job;
+    struct waiting *waits;
+    const struct way *way; /* NULL: single requests */
+    int64_t from_day, before_ms, limit;
+    struct buf out;
+};
+
+static void put_day(struct buf *out, int64_t day) {
+    char text[25];
+    put_text(out, "day", sv_first(sv_of(clock_iso8601((uint64_t)day * 86400000u, text)), 10));
+}
+
+static bool run_sums(struct store_tx *tx, struct look *l, struct err *e) {
+    static const char *const sums[] = { "requests", "failed", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "total_us" };
+    struct store_rows *r = STORE_QUERY(tx, e, l->way->sql, STORE_I64(l->from_day), STORE_I64(l->limit));
+    enum store_step step = STORE_FAULT;
+    buf_add_char(&l->out, '{');
+    put_text(&l->out, "by", sv_of(l->way->by));
+    put_name(&l->out, "rows");
+    buf_add_char(&l->out, '[');
+    for (size_t n = 0; r && (step = store_next(r, e)) == STORE_ROW; n++) {
+        buf_add(&l->out, n ? SV(",{") : SV("{"));
+        if (sv_eq(sv_of(l->way->by), SV("day")))
+            put_day(&l->out, store_i64(r, 0));
+        else
+            put_text(&l->out, l->way->by, store_text(r, 0));
+        if (sv_eq(sv_of(l->way->by), SV("key")))
+            put_text(&l->out, "name", store_text(r, 1));
+        for (int i = 0; i < 7; i++)
+            put_number(&l->out, sums[i], (uint64_t)store_i64(r, 2 + i));
+        buf_add_char(&l->out, '}');
+    }
+    buf_add(&l->out, SV("]}"));
+    return step == STORE_END;
+}
+
+/* A count that is unknown is null. */
+static void put_count(struct buf *out, const char *key, int64_t v) {
+    put_name(out, key);
+    if (v < 0)
+        buf_add(out, SV("null"));
+    else
+        buf_add_u64(out, (uint64_t)v);
+}
+
+static bool run_rows(struct store_tx *tx, struct look *l, struct err *e) {
+    static const char *const texts[] = { "id", "key", "slug", "model", "endpoint", "runtime", "dialect", "api" };
+    static const char *const counts[] = { "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens" };
+    struct store_rows *r = STORE_QUERY(tx, e,
+                                       "SELECT id, key_id, slug, model, endpoint, runtime, dialect, api, ended_ms, stream, status, result, attempts, "
+                                       "tokens_in, tokens_cached, tokens_out, tokens_reasoning, in_source, out_source, queue_us, first_us, total_us, "
+                                       "bytes_in, bytes_out FROM request WHERE ended_ms < $1 ORDER BY ended_ms DESC LIMIT $2",
+                                       STORE_I64(l->before_ms), STORE_I64(l->limit));
+    enum store_step step = STORE_FAULT;
+    buf_add(&l->out, SV("{\"requests\":["));
+    for (size_t n = 0; r && (step = store_next(r, e)) == STORE_ROW; n++) {
+        buf_add(&l->out, n ? SV(",{") : SV("{"));
+        for (int i = 0; i < 8; i++)
+            put_text(&l->out, texts[i], store_text(r, i));
+        put_number(&l->out, "ended_ms", (uint64_t)store_i64(r, 8));
+        put_truth(&l->out, "stream", store_i64(r, 9) != 0);
+        put_number(&l->out, "status", (uint64_t)store_i64(r, 10));
+        put_text(&l->out, "result", sv_of(request_result_name((enum request_result)store_i64(r, 11))));
+        put_number(&l->out, "attempts", (uint64_t)store_i64(r, 12));
+        for (int i = 0; i < 4; i++)
+            put_count(&l->out, counts[i], store_i64(r, 13 + i));
+        put_text(&l->out, "input_source", sv_of(token_source_name((enum token_source)store_i64(r, 17))));
+        put_text(&l->out, "output_source", sv_of(token_source_name((enum token_source)store_i64(r, 18))));
+        put_number(&l->out, "queue_us", (uint64_t)store_i64(r, 19));
+        put_count(&l->out, "first_us", store_i64(r, 20));
+        put_number(&l->out, "total_us", (uint64_t)store_i64(r, 21));
+        put_number(&l->out, "bytes_in", (uint64_t)store_i64(r, 22));
+        put_number(&l->out, "bytes_out", (uint64_t)store_i64(r, 23));
+        buf_add_char(&l->out, '}');
+    }
+    buf_add(&l->out, SV("]}"));
+    return step == STORE_END;
+}
+
+static bool run_look(struct store_tx *tx, struct store_job *job, struct err *e) {
+    struct look *l = CONTAINER(job, struct look, job);
+    return l->way ? run_sums(tx, l, e) : run_rows(tx, l, e);
+}
+
+static void on_looked(struct store_job *job, const struct err *e) {
+    struct look *l = CONTAINER(job, struct look, job);
+    struct request *r = request_resume(l->waits);
+    if (r && e)
+        request_fail(r, e, NULL);
+    else if (r)
+        request_reply(r, 200, &l->out);
+    buf_deinit(&l->out);
+    mem_free(l);
+}
+
+static void look(struct request *r, const struct look *what) {
+    struct err e;
+    struct waiting *w = request_wait(r);
+    struct look *l = w ? mem_new(sizeof *l) : NULL;
+    if (!w)
+        return;
+    bool ok = l != NULL || err_no_memory(&e);
+    if (ok) {
+        *l = *what;
+        l->job = (struct store_job){ .home = r->admin->loop, .reads = true, .run = run_look, .done = on_looked };
+        l->waits = w;
+        buf_init(&l->out, REQUEST_ANSWER_MAX);
+        ok = store_submit(r->admin->house->store, &l->job, &e);
+    }
+    if (ok)
+        return;
+    mem_free(l);
+    (void)request_resume(w);
+    request_fail(r, &e, NULL);
+}
+
+/* A whole number of the query; what is absent is `usual`. */
+static bool count(struct request *r, struct sv name, uint64_t usual, uint64_t most, int64_t *ret, struct err *e) {
+    struct sv v = request_query(r, name);
+    uint64_t n = usual;
+    if (v.p && (!sv_to_u64(v, &n) || n < 1 || n > most))
+        return err_set(e, ERR_BAD_REQUEST, "\"%.*s\" must be a whole number from 1 to %llu", SV_FMT(name), (unsigned long long)most);
+    *ret = (int64_t)n;
+    return true;
+}
+
+void usage_get(struct request *r) {
+    struct sv by = request_query(r, SV("by"));
+    struct look l = { 0 };
+    int64_t days;
+    struct err e = { 0 };
+    for (size_t i = 0; i < WAYS; i++)
+        if (by.p ? sv_eq(by, sv_of(ways[i].by)) : i == 0)
+            l.way = &ways[i];
+    if (!l.way)
+        err_set(&e, ERR_BAD_REQUEST, "\"by\" must be key, model, slug, endpoint or day");
+    if (!l.way || !count(r, SV("days"), DAYS_USUAL, DAYS_MAX, &days, &e) || !count(r, SV("limit"), ROWS_MAX, ROWS_MAX, &l.limit, &e)) {
+        request_fail(r, &e, NULL);
+        return;
+    }
+    l.from_day = (int64_t)(clock_wall_ms() / 86400000u) - days + 1;
+    look(r, &l);
+}
+
+void requests_list(struct request *r) {
+    struct look l = { 0 };
+    struct err e;
+    if (!count(r, SV("before_ms"), INT64_MAX, INT64_MAX, &l.before_ms, &e) || !count(r, SV("limit"), PAGE_USUAL, PAGE_MAX, &l.limit, &e)) {
+        request_fail(r, &e, NULL);
+        return;
+    }
+    look(r, &l);
+}
