@@ -152,7 +152,7 @@ static bool count(struct request *r, struct sv name, uint64_t usual, uint64_t mo
 void usage_get(struct request *r) {
     struct sv by = request_query(r, SV("by"));
     struct look l = { 0 };
-    int64_t days;
+    int64_t days = DAYS_USUAL;
     struct err e = { 0 };
     for (size_t i = 0; i < WAYS; i++)
         if (by.p ? sv_eq(by, sv_of(ways[i].by)) : i == 0)
