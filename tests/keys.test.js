@@ -2,7 +2,7 @@
 // recorded and outlives the daemon.
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startFake } from './fakes/index.js';
@@ -190,6 +190,23 @@ test('every request is in the ledger, by key and by day', async () => {
   assert.equal(rows.length, 3);
   assert.ok(rows.some((row) => row.key === id && row.api === CHAT && row.result === 'ok' && row.first_us > 0));
   assert.equal((await drover.cliJson('status')).records.rows_lost, 0);
+});
+
+test('the records are copied and checked while in use, and the copy opens', async () => {
+  const k = await key('copied'), file = path.join(drover.dir, 'copy.db');
+  const made = await drover.cliJson('backup', file);
+  assert.equal(made.bytes, statSync(file).size);
+  assert.equal(statSync(file).mode & 0o777, 0o600);
+  assert.notEqual((await drover.cli('backup', file)).code, 0, 'nothing is written over');
+  assert.equal((await drover.cliJson('backup', '--check')).fine, true);
+  const port = await freePort(), again = await startDrover({ endpoints: [fake], models: ['coder'], listen: [{ address: `127.0.0.1:${port}`, auth: 'key' }],
+    prepare: (dir) => copyFileSync(file, path.join(dir, 'data/drover.db')) });
+  try {
+    const answer = await fetch(`http://127.0.0.1:${port}${CHAT}`, { method: 'POST', body: JSON.stringify(ask()), headers: { ...bearer(k), 'Content-Type': 'application/json' } });
+    assert.equal(answer.status, 200);
+  } finally {
+    await again.stop();
+  }
 });
 
 test('guessing keys is slowed', async () => {

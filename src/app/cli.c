@@ -432,6 +432,7 @@ static const struct verb {
     { "key", "list | add | show | set | revoke ...", "API keys: who may use which models, and how much (drover key help)", 1, 2, verb_key },
     { "audit", "list | verify", "what was changed by whom, and whether that record is whole", 1, 1, verb_audit },
     { "usage", "[--by WHAT] [--days N] [--csv]", "requests and tokens by key, model, slug, endpoint or day", 0, 0, verb_usage },
+    { "backup", "FILE | --check", "copy the records while they are in use, or check them", 0, 1, verb_backup },
     { "logs", "[-f] [-n LINES]", "the daemon's log; -f follows it", 0, 0, verb_logs },
     { "reload", "", "read the configuration again, all or nothing", 0, 0, verb_reload },
     { "config", "check [FILE] | show", "validate a configuration, or print the effective one", 1, 2, verb_config },
@@ -488,6 +489,8 @@ int cli_main(int argc, char **argv) {
             c.follow = true;
         else if (strcmp(a, "--csv") == 0)
             c.csv = true;
+        else if (strcmp(a, "--check") == 0)
+            c.check = true;
         else if (strcmp(a, "--demo-if-empty") == 0)
             c.demo_if_empty = true;
         else if (verb && verb->run == verb_key && key_option(c.key, argc, argv, &i, &bad))

@@ -15,7 +15,7 @@ struct cli {
     unsigned n_overrides;
     bool json, follow, demo_if_empty;
     const char *lines, *api, *by, *days;
-    bool csv;
+    bool csv, check;
     const char *key[KEY_OPTIONS]; /* values of cli_key.c's options, by their row; NULL: not given */
     const char *args[ARGS_MAX];
     unsigned n_args;
@@ -47,6 +47,8 @@ bool option(const char *arg, const char *name, int argc, char **argv, int *i, co
 bool key_option(const char *values[static KEY_OPTIONS], int argc, char **argv, int *i, bool *ret_bad);
 int verb_key(struct cli *c);
 int verb_audit(struct cli *c);
+/* cli_backup.c */
+int verb_backup(struct cli *c);
 /* cli_usage.c */
 int verb_usage(struct cli *c);
 

@@ -364,6 +364,7 @@ static const struct route {
 } routes[] = {
     { "GET", "/drover/v1/audit", audit_list, 0 },
     { "POST", "/drover/v1/audit/verify", audit_verify, 1024 },
+    { "POST", "/drover/v1/backup", backup_make, 16384 },
     { "GET", "/drover/v1/config", config_get, 0 },
     { "GET", "/drover/v1/endpoints", endpoints, 0 },
     { "POST", "/drover/v1/endpoints/refresh", refresh, 1024 },
@@ -380,6 +381,7 @@ static const struct route {
     { "POST", "/drover/v1/reload", reload, 1024 },
     { "GET", "/drover/v1/requests", requests_list, 0 },
     { "GET", "/drover/v1/status", status, 0 },
+    { "POST", "/drover/v1/store/check", store_check_run, 1024 },
     { "GET", "/drover/v1/usage", usage_get, 0 },
     { "GET", "/drover/v1/version", version, 0 },
 };

@@ -63,6 +63,10 @@ void keys_delete(struct request *r);
 void audit_list(struct request *r);
 void audit_verify(struct request *r);
 
+/* upkeep.c */
+void backup_make(struct request *r);
+void store_check_run(struct request *r);
+
 /* usage.c */
 void usage_get(struct request *r);
 void requests_list(struct request *r);

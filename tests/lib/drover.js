@@ -79,9 +79,10 @@ function environment(extra) {
  *   endpoints  configuration entries, or fakes (taken as {name, url, kind: auto})
  *   config     more of the configuration, top level (wins over the defaults below)
  *   listen     entries of listen besides the plain one on its own port
+ *   prepare    called with its directory before it starts
  *   models     ids that must be in /v1/models before it counts as started
  */
-export async function startDrover({ endpoints = [], config = {}, listen = [], models = [], args = [], env = {}, ms = 20000 } = {}) {
+export async function startDrover({ endpoints = [], config = {}, listen = [], models = [], args = [], env = {}, ms = 20000, prepare } = {}) {
   const dir = mkdtempSync(path.join(tmpdir(), 'drover-'));
   const port = await freePort();
   const file = path.join(dir, 'drover.yaml');
@@ -128,6 +129,7 @@ export async function startDrover({ endpoints = [], config = {}, listen = [], mo
   };
   for (const sub of ['data', 'run']) mkdirSync(path.join(dir, sub), { mode: 0o700 });
   drover.configure();
+  prepare?.(dir);
   drover.process = start(DROVER, ['serve', '--config', file, ...args], { env: environment(env) });
   try {
     await until('drover to answer', async () => {
