@@ -939,14 +939,17 @@ test('models[].strict refuses what would be left out, but not mere hints', async
   assert.equal(response.headers.get('drover-degraded'), 'user');
 });
 
-test('models[].context_guard refuses a prompt that does not fit before the runtime is asked', async () => {
-  const before = fakes.vllm.inferences.length, messages = [{ role: 'user', content: 'word '.repeat(20000) }];
-  const expected = { status: 400, type: 'BadRequestError', text: /prompt is too long: about \d+ tokens \(estimated\), limit 8192/, code: 'context_length_exceeded' };
-  await fails('OpenAI chat', openai.chat.completions.create({ model: 'guarded', messages }), expected);
-  await fails('OpenAI responses', openai.responses.create({ model: 'guarded', input: messages }), expected);
-  await fails('Anthropic', anthropic.messages.create({ model: 'guarded', max_tokens: 5, messages }), expected);
-  await fails('Ollama', ollama.chat({ model: 'guarded', messages }), expected);
-  assert.equal(fakes.vllm.inferences.length, before);
+test('models[].context_guard refuses a prompt that does not fit before the runtime is asked for an answer', async () => {
+  const before = fakes.vllm.answered.length + fakes.ollama.answered.length, messages = [{ role: 'user', content: 'word '.repeat(20000) }];
+  fakes.vllm.options.counted = 20007;
+  for (const [model, text] of [['guarded', /prompt is too long: 20007 tokens, limit 8192/], ['guarded-ollama', /prompt is too long: about \d+ tokens \(estimated\), limit 8192/]]) {
+    const expected = { status: 400, type: 'BadRequestError', text, code: 'context_length_exceeded' };
+    await fails('OpenAI chat', openai.chat.completions.create({ model, messages }), expected);
+    await fails('OpenAI responses', openai.responses.create({ model, input: messages }), expected);
+    await fails('Anthropic', anthropic.messages.create({ model, max_tokens: 5, messages }), expected);
+    await fails('Ollama', ollama.chat({ model, messages }), expected);
+  }
+  assert.equal(fakes.vllm.answered.length + fakes.ollama.answered.length, before);
   await openai.chat.completions.create({ model: 'guarded-ollama', messages: HELLO });
   assert.equal(JSON.parse(fakes.ollama.inferences.at(-1).body).truncate, false); // Ollama would cut it silently
 });

@@ -280,8 +280,8 @@ const struct setting settings[] = {
     ROW("models[].force", T_JSON, LIVE, MOD(force), NULL, 0, 65536,
         .text = "request members, in the client's API, that replace the request's own"),
     ROW("models[].context_guard", T_BOOL, LIVE, MOD(context_guard), "false", 0, 1,
-        .text = "refuse a prompt that does not fit, rather than let the runtime cut it: its estimate against the model's context; "
-                "Ollama is told to count"),
+        .text = "refuse a prompt that does not fit, rather than let the runtime cut it: its tokens against the model's context, counted "
+                "by the runtime where it can be close, else estimated; Ollama is told not to cut"),
     ROW("models[].aliases", T_LIST, LIVE, MOD(aliases), NULL, 0, 64, .check = check_plain_slug,
         .text = "other names of the same"),
 

@@ -46,6 +46,7 @@ struct cell {
     _Atomic uint32_t failed_in_row;
     _Atomic uint64_t retry_after_us;  /* monotonic; the place itself asked to be left alone until then (429) */
     _Atomic uint64_t no_usage_until_us; /* monotonic; it refused the usage switch: requests go without until then */
+    _Atomic uint64_t no_count_until_us; /* monotonic; it could not count a prompt: it is not asked until then */
     _Atomic unsigned refs;
 };
 

@@ -13,7 +13,7 @@ bool account__spend(struct exchange *x, struct err *e) {
     struct access_hold *h = &x->hold;
     if (!h->is_reserved || x->meter.n_output_events % LOOK_EVERY || !access_has_budget(x->key))
         return true;
-    int64_t input = x->is_json ? meter_estimate_input(&x->scan, 0) : 0, so_far = meter_output_so_far(&x->meter, 0) + (input > 0 ? input : 0);
+    int64_t input = count__input(x), so_far = meter_output_so_far(&x->meter, 0) + (input > 0 ? input : 0);
     return so_far + NEAR < h->taken[ACCESS_TOKENS] || access_extend(h, so_far + EXCHANGE_SHARE, e) != ACCESS_REFUSED;
 }
 
@@ -28,8 +28,7 @@ void account__finish(struct exchange *x, enum request_result result) {
     uint64_t now = loop_now_us(x->g->loop);
     bool metered = x->reply != NULL && x->route->api != LLM_NONE;
     if (metered && !x->settled) {
-        struct meter_request rq = { .input_estimate = x->is_json ? meter_estimate_input(&x->scan, 0) : -1,
-                                    .refused = x->reply->status >= 400 };
+        struct meter_request rq = { .input_estimate = count__input(x), .refused = x->reply->status >= 400 };
         meter_end(m, &rq, now);
     }
     char id[33];
@@ -66,7 +65,7 @@ void account__finish(struct exchange *x, enum request_result result) {
         r.cached = m->cached;
         r.output = m->output;
         r.reasoning = m->reasoning;
-        r.input_source = source_of(m->input_source);
+        r.input_source = m->input_source == METER_ESTIMATED && count__is_exact(x) ? TOKENS_COUNTED : source_of(m->input_source);
         r.output_source = source_of(m->output_source);
         r.first_us = m->has_first ? m->t_first_us : 0;
         r.last_us = m->has_first ? m->t_last_us : 0;

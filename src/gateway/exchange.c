@@ -66,6 +66,7 @@ void exchange__end(struct exchange *x, enum request_result result) {
     timer_stop(g->loop, &x->limit);
     http_call_cancel(x->call);
     x->call = NULL;
+    count__end(x);
     account__finish(x, result);
     access_end(&x->hold, loop_now_us(g->loop));
     schedule_release(&x->sched);

@@ -2,7 +2,8 @@
  *
  * read      the body arrives and is scanned once; nothing was decided yet
  * parked    no target can take it now; it waits in the gateway's queue with a deadline
- * forward   a target is reserved (sched.taken) and a call is under way; not a byte of its reply has gone to the client
+ * forward   a target is reserved (sched.taken) and a call is under way, the attempt's or before it a count's; not a byte of its
+ *           reply has gone to the client
  * relay     the first byte is out: no way back to another target
  * done      nothing is held any more; the arena goes with the request */
 #ifndef DROVER_GATEWAY_EXCHANGE_H
@@ -83,8 +84,11 @@ struct exchange {
     uint64_t body_us, deadline_us, park_until_us, parked_us, queue_us;
     struct cell *waits_at;      /* where it counts as waiting; shared, NULL when it does not */
     struct err last;            /* why the last attempt failed */
+    struct count *count;        /* the prompt is being counted; count.c's */
+    uint64_t counted_for;       /* id_hash of the target that was asked last; 0: none */
+    int64_t counted;            /* tokens of the prompt, as it counts; not above 0: it could not say */
 
-    /* the attempt */
+    /* the attempt, or the count before it */
     struct http_call *call;
     struct sv own_pieces[PATCH_PIECES], *pieces; /* of the body; those of the translation where there is one */
     unsigned n_pieces, at_piece;
@@ -144,10 +148,34 @@ void resolve__look_later(struct gateway *g);     /* the same at the end of the t
 bool place__is_meant(const struct exchange *x);
 bool place__find(struct exchange *x, struct err *e);
 
+/* count.c: tokens of the prompt, by the target's own tokenizer where the guard asked it. */
+/* Asks sched.taken where that is worth it; then forward__go follows, and count__fits says what became of it. False: there is
+ * nothing to wait for. */
+bool count__ask(struct exchange *x);
+/* Gives back what an unfinished count holds, but for x->call; harmless when there is none. */
+void count__end(struct exchange *x);
+/* By sched.taken's tokenizer, else the estimate; -1: there is no prompt. */
+int64_t count__input(const struct exchange *x);
+bool count__is_exact(const struct exchange *x);
+/* Whether it fits into sched.taken's context, where the slug has a guard. */
+bool count__fits(const struct exchange *x, struct err *e);
+
 /* forward.c */
 /* Whether a Connection field of this head names the field: then it belongs to this hop alone (RFC 9110 section 7.6.1). */
 bool forward__is_named(const struct http_head *head, struct sv name);
 void forward__start(struct exchange *x);
+/* The attempt itself, once the prompt has been counted. */
+void forward__go(struct exchange *x);
+/* What follows is shared with count.c: a call to sched.taken. */
+/* Its head, made anew: path as that runtime has it, fields, credentials, timeouts; the caller adds length and fresh. is_own: the
+ * body is one we printed, not the client's. Lives in the request's arena. False: no memory. */
+bool forward__spec(struct exchange *x, struct sv path, bool is_own, struct http_call_spec *ret_spec);
+/* How the request is translated for it. e may be NULL. */
+bool forward__translation(const struct exchange *x, struct translate_spec *ret_spec, struct err *e);
+/* The pieces of t's body become those that are sent; returns their bytes. */
+int64_t forward__pieces(struct exchange *x, const struct translate *t);
+/* Sends what the transport takes of them; again on_drain for the rest. True: all are out. */
+bool forward__send(struct exchange *x);
 /* relay.c */
 void relay__head(struct exchange *x, const struct http_head *head);
 void relay__body(struct exchange *x, struct sv bytes);

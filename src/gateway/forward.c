@@ -1,4 +1,5 @@
-/* gateway/forward.c - one attempt at one target: head, patched body, reply.
+/* gateway/forward.c - one attempt at one target: head, patched body, reply. Where the prompt may not fit its model, count.c asks
+ * first how long it is, and comes back here.
  *
  * The upstream head is made anew from parsed fields: nothing that frames a message, names a client or carries its
  * credentials goes on. The body goes as it came, in the memory it was read into, with the splices of patch.h. */
@@ -11,7 +12,12 @@
 enum {
     SMALL_BODY = 16 << 10,  /* copied behind the head and sent with it in one call */
     OWN_HEADERS = 8,        /* at most so many fields are added to the client's */
+    ID_BYTES = 33,          /* of x-request-id, with the NUL */
 };
+
+static uint32_t ms32(uint64_t ms) {
+    return ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
+}
 
 /* Fields of the client that stay here (lower case). Others travel on. */
 static bool stays_here(struct sv n) {
@@ -68,8 +74,8 @@ static bool fits_any_body(struct sv n) {
     return sv_eq(n, SV("user-agent")) || sv_eq(n, SV("traceparent")) || sv_eq(n, SV("tracestate"));
 }
 
-/* out has room for the client's fields and OWN_HEADERS more. */
-static unsigned make_headers(struct exchange *x, struct http_header *out, char id[static 33]) {
+/* out has room for the client's fields and OWN_HEADERS more. is_own: the body is one that we printed. */
+static unsigned make_headers(struct exchange *x, bool is_own, struct http_header *out, char id[static 33]) {
     const struct http_head *head = x->in->head;
     const struct fleet_endpoint *p = x->sched.taken->endpoint;
     unsigned n = 0;
@@ -78,11 +84,11 @@ static unsigned make_headers(struct exchange *x, struct http_header *out, char i
         struct http_header h = head->headers[i];
         if (stays_here(h.name) || sv_find_char(h.name, '_') >= 0 || forward__is_named(head, h.name))
             continue;
-        if (x->translate && !fits_any_body(h.name))
+        if (is_own && !fits_any_body(h.name))
             continue;
         out[n++] = h;
     }
-    if (x->translate)
+    if (is_own)
         out[n++] = (struct http_header){ SV("content-type"), SV("application/json") };
     out[n++] = (struct http_header){ SV("accept-encoding"), SV("identity") };
     answer__request_id(x->in, id);
@@ -90,6 +96,32 @@ static unsigned make_headers(struct exchange *x, struct http_header *out, char i
     if (p->auth.n)
         out[n++] = (struct http_header){ SV("authorization"), p->auth };
     return n;
+}
+
+bool forward__spec(struct exchange *x, struct sv path, bool is_own, struct http_call_spec *ret_spec) {
+    const struct fleet_endpoint *p = x->sched.taken->endpoint;
+    const struct config_limits *m = &x->config->limits;
+    struct arena *a = &x->in->arena;
+    struct http_header *headers = ARENA_ARRAY(a, struct http_header, x->in->head->n_headers + OWN_HEADERS);
+    char *id = arena_alloc(a, ID_BYTES);
+    if (p->no_v1 && sv_starts(path, SV("/v1/")))
+        path = sv_from(path, 3);
+    if (p->base_path.n)
+        path = sv_of(arena_printf(a, "%.*s%.*s", SV_FMT(p->base_path), SV_FMT(path)));
+    if (!headers || !id || path.n == 0)
+        return false;
+    *ret_spec = (struct http_call_spec){
+        .dialer = p->dialer,
+        .method = is_own ? SV("POST") : x->in->head->method,
+        .target = path,
+        .headers = headers,
+        .n_headers = make_headers(x, is_own, headers, id),
+        .connect_ms = ms32(m->upstream.connect_ms),
+        .first_byte_ms = ms32(m->upstream.first_byte_ms),
+        .stall_ms = ms32(x->config->gateway.stall_timeout_ms),
+        .pool_idle_ms = p->pool_idle_ms,
+    };
+    return true;
 }
 
 /* --- the body ----------------------------------------------------------------------------------------------------- */
@@ -107,31 +139,19 @@ static enum translate_reasoning reasoning_of(const struct fleet_slug *slug) {
                                                        : TRANSLATE_REASONING_SPLIT;
 }
 
-/* Estimates err: only what is clearly too long is refused here. A runtime that can count is told not to cut. */
-static bool fits(const struct exchange *x, struct err *e) {
-    enum { SLACK_PERCENT = 115 };
-    int64_t n = meter_estimate_input(&x->scan, 0);
-    uint64_t room = x->sched.taken->model->context;
-    if (!x->sched.slug->context_guard || !room || n < 0 || (uint64_t)n * 100 <= room * SLACK_PERCENT)
-        return true;
-    return err_set(e, ERR_CONTEXT, "prompt is too long: about %lld tokens (estimated), limit %llu", (long long)n, (unsigned long long)room);
-}
-
 static bool takes_usage_switch(const struct exchange *x) {
     const struct fleet_endpoint *p = x->sched.taken->endpoint;
     return p->usage_switch && loop_now_us(x->g->loop) >= atomic_load_explicit(&p->cell->no_usage_until_us, memory_order_relaxed);
 }
 
-static bool translate(struct exchange *x, struct err *e) {
+bool forward__translation(const struct exchange *x, struct translate_spec *ret_spec, struct err *e) {
     const struct fleet_target *t = x->sched.taken;
     const struct fleet_slug *slug = x->sched.slug;
     if (x->scan.n_values > (unsigned)x->config->limits.json.values)
         return err_limit(e, LIMIT_JSON_VALUES, "the body has %u values; one that must be translated may have limits.json.values (%d)",
                          x->scan.n_values, x->config->limits.json.values);
-    if (!fits(x, e))
-        return false;
     bool cannot_think = (t->endpoint->ways & TRANSLATE_Q_TELLS_THINKING) && t->model->can_known && !(t->model->can & LLM_CAN_THINKING);
-    struct translate_spec spec = {
+    *ret_spec = (struct translate_spec){
         .client = x->route->api,
         .speaks = t->endpoint->speaks & ~t->endpoint->deficient,
         .quirks = t->endpoint->ways | (cannot_think ? TRANSLATE_Q_NO_THINK : 0) |
@@ -146,7 +166,7 @@ static bool translate(struct exchange *x, struct err *e) {
         .defaults = slug->defaults,
         .forced = slug->force,
         .guard = slug->context_guard,
-        .input_estimate = meter_estimate_input(&x->scan, 0),
+        .input_estimate = count__input(x),
         .context = (int64_t)t->model->context,
         .body_max = 2 * x->config->gateway.body_max,
         .reply_max = x->config->limits.upstream.reply,
@@ -154,13 +174,27 @@ static bool translate(struct exchange *x, struct err *e) {
         .now_us = loop_now_us(x->g->loop),
         .now_s = clock_wall_ms() / 1000,
     };
-    translate_free(x->translate);
-    buf_deinit(&x->translated);
+    return true;
+}
+
+static bool translate(struct exchange *x, struct err *e) {
+    struct translate_spec spec;
+    if (!forward__translation(x, &spec, e) || !count__fits(x, e))
+        return false;
     buf_init(&x->translated, spec.body_max);
     x->translate = translate_new(&spec, &x->translated, e);
     x->asked_usage = x->translate && x->is_stream && takes_usage_switch(x) &&
                      (llm_speaks(translate_api(x->translate)) & (LLM_SPEAKS_CHAT | LLM_SPEAKS_COMPLETIONS));
     return x->translate != NULL;
+}
+
+int64_t forward__pieces(struct exchange *x, const struct translate *t) {
+    int64_t length = 0;
+    x->at_piece = 0;
+    x->pieces = translate_pieces(t, &x->n_pieces);
+    for (unsigned i = 0; i < x->n_pieces; i++)
+        length += (int64_t)x->pieces[i].n;
+    return length;
 }
 
 /* The pieces of the patched body. False when memory is out. */
@@ -171,10 +205,7 @@ static bool make_body(struct exchange *x, int64_t *ret_length) {
     unsigned n = 0;
     x->at_piece = 0;
     if (x->translate) {
-        x->pieces = translate_pieces(x->translate, &x->n_pieces);
-        *ret_length = 0;
-        for (unsigned i = 0; i < x->n_pieces; i++)
-            *ret_length += (int64_t)x->pieces[i].n;
+        *ret_length = forward__pieces(x, x->translate);
         return true;
     }
     if (x->is_json && body.n) {
@@ -200,8 +231,7 @@ static bool make_body(struct exchange *x, int64_t *ret_length) {
     return true;
 }
 
-/* Sends what the transport takes of the body; the rest goes on_drain. */
-static void send_body(struct exchange *x) {
+bool forward__send(struct exchange *x) {
     while (x->at_piece < x->n_pieces) {
         struct sv *v = &x->pieces[x->at_piece];
         unsigned n = x->n_pieces - x->at_piece < STREAM_WRITE_MAX ? x->n_pieces - x->at_piece : STREAM_WRITE_MAX;
@@ -219,12 +249,17 @@ static void send_body(struct exchange *x) {
         if (x->at_piece < x->n_pieces) {
             x->pieces[x->at_piece] = sv_from(x->pieces[x->at_piece], went);
             http_call_want_drain(x->call);
-            return;
+            return false;
         }
     }
     x->sending = false;
-    x->sent_us = loop_now_us(x->g->loop);
     http_call_sent(x->call);
+    return true;
+}
+
+static void send_body(struct exchange *x) {
+    if (forward__send(x))
+        x->sent_us = loop_now_us(x->g->loop);
 }
 
 /* --- events of the call ------------------------------------------------------------------------------------------- */
@@ -279,10 +314,6 @@ static void on_fail(void *arg, const struct err *e, bool stale) {
 
 static const struct http_call_events call_events = { on_ready, on_head, on_body, on_end, on_fail, on_drain };
 
-static uint32_t ms32(uint64_t ms) {
-    return ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
-}
-
 /* Another target may speak the client's own API, or one that can say what this one's cannot. */
 static void cannot_translate(struct exchange *x, const struct err *e) {
     struct schedule peek = x->sched;
@@ -295,55 +326,37 @@ static void cannot_translate(struct exchange *x, const struct err *e) {
 }
 
 void forward__start(struct exchange *x) {
-    const struct fleet_target *t = x->sched.taken;
-    const struct config_limits *m = &x->config->limits;
-    struct http_header *headers = ARENA_ARRAY(&x->in->arena, struct http_header, x->in->head->n_headers + OWN_HEADERS);
-    char id[33];
-    struct err e;
-    int64_t length;
     exchange__goto(x, EX_FORWARD);
     x->target = relay__target(x);
-    x->attempts++;
     x->asked_usage = x->in_doubt = false;
+    x->reply = NULL;
+    x->translate = (translate_free(x->translate), NULL); /* of an earlier attempt */
+    buf_deinit(&x->translated);
     buf_deinit(&x->kept);
-    char *target = NULL;
-    if (!must_translate(x)) {
-        x->translate = (translate_free(x->translate), NULL);
-    } else if (!translate(x, &e)) {
+    if (!must_translate(x) || !count__ask(x))
+        forward__go(x);
+}
+
+void forward__go(struct exchange *x) {
+    struct http_call_spec spec;
+    struct err e;
+    x->attempts++;
+    if (must_translate(x) && !translate(x, &e)) {
         cannot_translate(x, &e);
         return;
-    }
-    struct sv path = x->translate ? translate_path(x->translate) : x->upstream_path;
-    if (t->endpoint->no_v1 && sv_starts(path, SV("/v1/")))
-        path = sv_from(path, 3);
-    if (t->endpoint->base_path.n) {
-        target = arena_printf(&x->in->arena, "%.*s%.*s", SV_FMT(t->endpoint->base_path), SV_FMT(path));
-        path = sv_of(target);
     }
     if (!media__check(x, &e)) {
         answer__fail(x, &e, RESULT_REJECTED);
         return;
     }
-    if (!headers || !make_body(x, &length) || path.n == 0) {
+    struct sv path = x->translate ? translate_path(x->translate) : x->upstream_path;
+    if (!forward__spec(x, path, x->translate != NULL, &spec) || !make_body(x, &spec.length)) {
         err_no_memory(&e);
         answer__fail(x, &e, RESULT_REJECTED);
         return;
     }
-    struct http_call_spec spec = {
-        .dialer = t->endpoint->dialer,
-        .method = x->translate ? SV("POST") : x->in->head->method,
-        .target = path,
-        .headers = headers,
-        .n_headers = make_headers(x, headers, id),
-        .length = length,
-        .connect_ms = ms32(m->upstream.connect_ms),
-        .first_byte_ms = ms32(m->upstream.first_byte_ms),
-        .stall_ms = ms32(x->config->gateway.stall_timeout_ms),
-        .pool_idle_ms = t->endpoint->pool_idle_ms,
-        .fresh = x->fresh,
-    };
+    spec.fresh = x->fresh;
     x->sending = true;
-    x->reply = NULL;
     x->sent_us = loop_now_us(x->g->loop);
     x->call = http_call_start(x->g->client, &x->in->arena, &spec, &call_events, x, &e);
     if (!x->call) {

@@ -37,6 +37,8 @@ static struct house {
     struct buf got;
     bool ended, is_late, cuts; /* cuts: the runtime's stream just ends */
     int status;       /* of the runtime */
+    const char *count; /* what its tokenizer says */
+    unsigned n_counts;
 } h;
 
 /* --- the runtime -------------------------------------------------------------------------------------------------- */
@@ -66,7 +68,10 @@ static void on_back_body_end(void *x) {
     bool stream = sv_find((struct sv){ back_body, back_n }, SV("\"stream\":true")) >= 0;
     struct http_header type = { SV("content-type"), SV("text/event-stream") };
     (void)x;
-    if (h.status != 200) {
+    if (sv_eq(in->head->path, SV("/v1/messages/count_tokens"))) {
+        h.n_counts++;
+        http_in_reply(in, 200, NULL, 0, SV("application/json"), sv_of(h.count));
+    } else if (h.status != 200) {
         http_in_reply(in, h.status, NULL, 0, SV("application/json"), SV("{\"error\":{\"message\":\"no\"}}"));
     } else if (!stream) {
         http_in_reply(in, 200, NULL, 0, SV("application/json"), SV(WHOLE));
@@ -113,15 +118,21 @@ static struct cell *target_cell(void *arg, const struct fleet_endpoint *p, struc
     return h.target_cell;
 }
 
-static void publish(unsigned speaks) {
-    const struct config_model slug = { .slug = SV("shown"), .targets = { (struct sv[]){ SV("it/real") }, 1 } };
+/* context: of the model, in tokens, with a guard; 0: neither */
+static void publish_guarded(unsigned speaks, uint64_t context) {
+    const struct config_model slug = { .slug = SV("shown"), .targets = { (struct sv[]){ SV("it/real") }, 1 }, .context_guard = context > 0 };
     h.endpoint.speaks = speaks;
+    h.model.context = context;
     struct snapshot_source src = { .endpoints = &h.endpoint, .n_endpoints = 1, .models = &slug, .n_models = 1, .cells = { target_cell, NULL }, .version = 1 };
     struct err e;
     struct snapshot *s = snapshot_build(&src, &e);
     assert_non_null(s);
     gateway_snapshot(h.gateway, s);
     snapshot_unref(s);
+}
+
+static void publish(unsigned speaks) {
+    publish_guarded(speaks, 0);
 }
 
 static int setup(void **state) {
@@ -306,6 +317,34 @@ static void translated(void **state) {
     check("/v1/responses", "{\"model\":\"shown\",\"input\":\"hi\",\"stream\":true}", "\"delta\":\".\"", "\"type\":\"response.completed\"");
 }
 
+/* The prompts have about ten tokens by the estimate. */
+static void counted_first(void **state) {
+    int none;
+    (void)state;
+    publish_guarded(LLM_SPEAKS_CHAT | LLM_SPEAKS_ANTHROPIC_COUNT, 20);
+    h.count = "{\"input_tokens\":20}";
+    h.n_counts = 0;
+    check("/v1/chat/completions", CHAT "}", "\"content\":\"Hi.\"", "\"total_tokens\":5}}");
+    check("/v1/messages", MESSAGES ",\"stream\":true}", "\"text\":\".\"", "\"type\":\"message_stop\"");
+    assert_true(h.n_counts > 100);
+    h.count = "{\"input_tokens\":21}";
+    int hit = 1;
+    for (long i = 0; hit; i++) { /* refused by the count, or without it served by the estimate */
+        const char *got = ask("/v1/chat/completions", CHAT "}", i, &hit);
+        bool refused = strstr(got, "HTTP/1.1 400 ") != NULL; /* without words when there is no memory for them */
+        assert_true(i > 0 || strstr(got, "prompt is too long: 21 tokens, limit 20"));
+        assert_true(refused || !*got || strstr(got, "HTTP/1.1 503 ") || strstr(got, "HTTP/1.1 502 ") || strstr(got, "\"total_tokens\":5}}"));
+        hit = hit || i == 0;
+        nothing_is_left();
+        forgive();
+    }
+    h.count = "{\"input_tokens\":-21}";
+    assert_non_null(strstr(ask("/v1/chat/completions", CHAT "}", 0, &none), "HTTP/1.1 200 "));
+    publish_guarded(LLM_SPEAKS_CHAT | LLM_SPEAKS_ANTHROPIC_COUNT, 8);
+    assert_non_null(strstr(ask("/v1/chat/completions", CHAT "}", 0, &none), " tokens (estimated), limit 8"));
+    nothing_is_left();
+}
+
 static void a_runtime_that_fails(void **state) {
     int none;
     (void)state;
@@ -349,6 +388,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(passed_through),
         cmocka_unit_test(translated),
+        cmocka_unit_test(counted_first),
         cmocka_unit_test(a_runtime_that_fails),
         cmocka_unit_test(what_cannot_be_translated),
     };

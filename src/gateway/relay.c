@@ -318,7 +318,7 @@ void relay__body(struct exchange *x, struct sv bytes) {
 /* --- the end ------------------------------------------------------------------------------------------------------ */
 
 static void settle(struct exchange *x) {
-    struct meter_request rq = { .input_estimate = x->is_json ? meter_estimate_input(&x->scan, 0) : -1,
+    struct meter_request rq = { .input_estimate = count__input(x),
                                 .refused = x->reply && x->reply->status >= 400,
                                 .has_images = x->scan.has_image,
                                 .quirks = x->sched.taken ? x->sched.taken->endpoint->quirks : 0 };

@@ -682,6 +682,26 @@ static bool print_stop(struct canon_request *rq, struct print *p) {
     return true;
 }
 
+/* How the answer is to be made, rather than of what. */
+static bool print_run(struct canon_request *rq, struct print *p) {
+    double t = rq->temperature ? yyjson_get_num(rq->temperature) : 0;
+    if (!lose_sampling(rq))
+        return false;
+    if (rq->temperature && t > 1) { /* its scale ends at 1 */
+        if (!canon_lose(rq, CANON_LOSS, "temperature"))
+            return false;
+        print_int(p, "temperature", 1);
+    } else {
+        canon_print_value(p, "temperature", rq->temperature);
+    }
+    canon_print_value(p, "top_p", rq->top_p);
+    canon_print_value(p, "top_k", rq->top_k);
+    if (!print_stop(rq, p))
+        return false;
+    print_bool(p, "stream", rq->stream);
+    return true;
+}
+
 bool messages_print(struct canon_request *rq, struct buf *out) {
     enum { MAX_OUTPUT = 8192 };
     struct print p = print_begin(out);
@@ -690,7 +710,8 @@ bool messages_print(struct canon_request *rq, struct buf *out) {
         rq->max_output = rq->spec->context > 0 && rq->spec->context / 4 < MAX_OUTPUT ? rq->spec->context / 4 : MAX_OUTPUT;
     print_open(&p, NULL, '{');
     print_str(&p, "model", rq->spec->model);
-    print_int(&p, "max_tokens", rq->max_output);
+    if (!rq->spec->for_count)
+        print_int(&p, "max_tokens", rq->max_output);
     if (rq->format == CANON_FORMAT_JSON) { /* said in words, for there is no member for it */
         struct canon_part *part = canon_part(rq, &rq->system, CANON_TEXT, 0);
         if (!part)
@@ -700,22 +721,10 @@ bool messages_print(struct canon_request *rq, struct buf *out) {
     }
     if (system.n)
         print_str(&p, "system", system);
-    if (!print_messages(rq, &p) || (rq->tools && !print_tools(rq, &p)) || !print_thinking(rq, &p) || !print_output(rq, &p) ||
-        !lose_sampling(rq))
+    if (!print_messages(rq, &p) || (rq->tools && !print_tools(rq, &p)) || !print_thinking(rq, &p) || !print_output(rq, &p))
         return false;
-    double t = rq->temperature ? yyjson_get_num(rq->temperature) : 0;
-    if (rq->temperature && t > 1) { /* its scale ends at 1 */
-        if (!canon_lose(rq, CANON_LOSS, "temperature"))
-            return false;
-        print_int(&p, "temperature", 1);
-    } else {
-        canon_print_value(&p, "temperature", rq->temperature);
-    }
-    canon_print_value(&p, "top_p", rq->top_p);
-    canon_print_value(&p, "top_k", rq->top_k);
-    if (!print_stop(rq, &p))
+    if (!rq->spec->for_count && !print_run(rq, &p)) /* count_tokens knows none of these */
         return false;
-    print_bool(&p, "stream", rq->stream);
     if (!openai_print_extra(rq, &p, FAMILY_ANTHROPIC))
         return false;
     print_close(&p, '}');

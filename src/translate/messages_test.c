@@ -55,6 +55,15 @@ static void chat_goes_over_to_messages(void **state) {
            "! unsupported_parameter: \"logprobs\" cannot be translated for this model's runtime");
 }
 
+static void a_count_leaves_out_what_adds_no_tokens(void **state) {
+    struct translate_spec spec = try_spec(LLM_CHAT, LLM_SPEAKS_ANTHROPIC,
+                                          "{\"messages\":[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\",\"content\":\"a\"}],"
+                                          "\"max_tokens\":9,\"temperature\":1.5,\"stop\":[\"x\"],\"seed\":1,\"logprobs\":true,\"logit_bias\":{\"1\":2}}");
+    (void)state;
+    spec.for_count = true;
+    try_is(try_request_spec(&spec), "{\"model\":\"native-model\",\"system\":\"S\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"}]}]}");
+}
+
 static void bad_members_are_refused_by_path(void **state) {
     (void)state;
     static const struct {
@@ -223,6 +232,7 @@ int main(void) {
         cmocka_unit_test(a_tool_loop_goes_over_to_chat),
         cmocka_unit_test(messages_come_through),
         cmocka_unit_test(chat_goes_over_to_messages),
+        cmocka_unit_test(a_count_leaves_out_what_adds_no_tokens),
         cmocka_unit_test(bad_members_are_refused_by_path),
         cmocka_unit_test(mixed_calls_come_one_after_another),
         cmocka_unit_test(reasoning_becomes_a_signed_block),

@@ -52,6 +52,7 @@ struct translate_spec {
     int64_t input_estimate;      /* tokens, for counts that are due before the runtime has counted; -1 */
     int64_t context;             /* tokens the model has room for; 0: unknown */
     bool guard;                  /* a prompt that does not fit is refused before the runtime cuts it */
+    bool for_count;              /* only the prompt's length matters: what does not add to it may be left out; no reply follows */
     size_t body_max, reply_max;  /* bytes of what is printed, and of what may be held of a reply */
     uint64_t seed;               /* unpredictable, for ids */
     uint64_t now_us, now_s;      /* the caller's monotonic clock, and UNIX time */

@@ -133,7 +133,10 @@ function anthropicMessages(t, body) {
   ] };
 }
 
-const countTokens = (t) => ({ whole: { input_tokens: t.promptTokens } });
+const countTokens = (t) => ({ whole: { input_tokens: t.counted ?? t.promptTokens } });
+const tokens = (t) => Array.from({ length: Math.min(t.counted ?? t.promptTokens, 100) }, (_, i) => i);
+const tokenize = (t) => ({ whole: { count: t.counted ?? t.promptTokens, max_model_len: 8192, tokens: tokens(t), token_strs: null } });
+const tokencount = (t) => ({ whole: { value: t.counted ?? t.promptTokens, ids: tokens(t) } });
 
 function ollamaLines(t, body, carry, closing) {
   const base = { model: t.model, created_at: STAMP };
@@ -187,6 +190,8 @@ export const dialects = {
   embeddings: { '/v1/embeddings': openaiEmbeddings },
   messages: { '/v1/messages': anthropicMessages },
   countTokens: { '/v1/messages/count_tokens': countTokens },
+  tokenize: { '/tokenize': tokenize },
+  tokencount: { '/api/extra/tokencount': tokencount },
   ollama: { '/api/chat': ollamaChat, '/api/generate': ollamaGenerate, '/api/embed': ollamaEmbed, '/api/embeddings': ollamaEmbeddings },
   lmstudio: { '/api/v0/chat/completions': openaiChat, '/api/v0/completions': openaiCompletions, '/api/v0/embeddings': openaiEmbeddings, '/api/v1/chat': lmstudioChat },
   rerank: { '/v1/rerank': rerank },

@@ -9,6 +9,7 @@
 //   keepAliveComments (a number of SSE comments first), resetAfter / stallAfter / endAfter (deltas), errorAfter ({deltas,
 //   text}), failWith (a status, or {status, body, headers}; on inference only), failTimes (how often; default: always),
 //   contentLengthLie (added to Content-Length), idleMs (closes an idle connection), requireKey, http10, preface (raw bytes before each answer's head),
+//   counted (what its tokenizer says; default: promptTokens), count (function (request, response): takes over its tokenizer's paths),
 //   slots (llama.cpp's), loading (true while models load), answer (function (request, response): takes over inference), version.
 import { FakeServer } from './server.js';
 import { dialects } from './dialects.js';
@@ -115,7 +116,7 @@ export const runtimes = {
     say: { roleContent: null },
   },
   vllm: {
-    kind: 'vllm', dialects: [...ALL], defaults: { models: ['Qwen/Qwen3-8B'], serverHeader: 'uvicorn', version: '0.21.0' },
+    kind: 'vllm', dialects: [...ALL, 'tokenize'], defaults: { models: ['Qwen/Qwen3-8B'], serverHeader: 'uvicorn', version: '0.21.0' },
     public: ['/health', '/metrics', '/version'], locked: () => json({ error: 'Unauthorized' }, 401),
     get: {
       '/health': () => text(''), '/version': (o) => json({ version: o.version }),
@@ -127,7 +128,7 @@ export const runtimes = {
     say: { reasoningMember: 'reasoning' },
   },
   sglang: {
-    kind: 'sglang', dialects: [...ALL, 'ollama'], defaults: { models: ['Qwen/Qwen3-8B'], serverHeader: 'uvicorn', version: '0.6.0' }, public: ['/health', '/ping'],
+    kind: 'sglang', dialects: [...ALL, 'ollama', 'tokenize'], defaults: { models: ['Qwen/Qwen3-8B'], serverHeader: 'uvicorn', version: '0.6.0' }, public: ['/health', '/ping'],
     busy: (o, r) => (r.path === '/health' ? json({}, 503) : null),
     get: {
       '/health': () => text(''), '/ping': () => text(''),
@@ -172,7 +173,7 @@ export const runtimes = {
     post: { '/api/show': ollamaShow },
   },
   koboldcpp: {
-    kind: 'koboldcpp', dialects: [...CHAT, 'embeddings', 'messages', 'ollama'],
+    kind: 'koboldcpp', dialects: [...CHAT, 'embeddings', 'messages', 'ollama', 'tokencount'],
     defaults: { models: ['koboldcpp/Qwen3-8B-Q4_K_M'], http10: true, serverHeader: 'KoboldCppServer/1.115', version: '1.115.1' },
     get: {
       '/api/extra/version': (o) => json({ result: 'KoboldCpp', version: o.version, protected: Boolean(o.requireKey), llm: true }),
@@ -314,8 +315,11 @@ function inferencePaths(runtime) {
   return paths;
 }
 
+const COUNTS = /\/count_tokens$|\/tokenize$|\/tokencount$/;
+
 async function infer(runtime, print, request, response) {
   const o = response.options;
+  if (o.count && COUNTS.test(request.path)) return o.count(request, response);
   if (o.answer) return o.answer(request, response);
   if (o.failWith && (o.failTimes ?? Infinity) > 0) {
     if (o.failTimes) o.failTimes--;
@@ -332,7 +336,7 @@ async function infer(runtime, print, request, response) {
     const a = (runtime.unknownModel ?? ((id) => json(openaiError(`model '${id}' not found`, 'not_found_error', null), 404)))(body.model);
     return a.json === undefined ? response.text(a.status, a.text) : response.json(a.status, a.json);
   }
-  const answer = print({ model: body.model, deltas: o.reply, reasoning: o.reasoning, calls: o.calls, promptTokens: o.promptTokens, cached: o.cached, ...runtime.say }, body);
+  const answer = print({ model: body.model, deltas: o.reply, reasoning: o.reasoning, calls: o.calls, promptTokens: o.promptTokens, counted: o.counted, cached: o.cached, ...runtime.say }, body);
   if (!answer.frames) {
     if (o.firstDelayMs) await new Promise((go) => setTimeout(go, o.firstDelayMs));
     return response.json(200, answer.whole, runtime.headers);
@@ -370,6 +374,9 @@ export async function startFake(name, options = {}) {
   await server.listen(options.port ?? 0, options.host);
   /** The inference requests it got, without probes. */
   Object.defineProperty(server, 'inferences', { get() { return this.requests.filter((r) => r.method === 'POST' && paths[r.path]); } });
+  /** Those that only ask how long a prompt is, and those that ask for an answer. */
+  Object.defineProperty(server, 'counts', { get() { return server.inferences.filter((r) => COUNTS.test(r.path)); } });
+  Object.defineProperty(server, 'answered', { get() { return server.inferences.filter((r) => !COUNTS.test(r.path)); } });
   return server;
 }
 
