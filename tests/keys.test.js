@@ -2,11 +2,12 @@
 // recorded and outlives the daemon.
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
-import { copyFileSync, existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startFake } from './fakes/index.js';
-import { freePort, startDrover, until } from './lib/drover.js';
+import { DROVER, command, freePort, startDrover, until } from './lib/drover.js';
 import { allSse, chatText } from './lib/http.js';
 
 const CHAT = '/v1/chat/completions', MESSAGES = '/v1/messages';
@@ -207,6 +208,23 @@ test('the records are copied and checked while in use, and the copy opens', asyn
   } finally {
     await again.stop();
   }
+});
+
+test('env and launch point clients here, completion is what the shell reads', async () => {
+  const shown = await drover.cli('env');
+  assert.match(shown.stdout, new RegExp(`^export OPENAI_BASE_URL='${drover.url}/v1'$`, 'm'));
+  assert.match(shown.stdout, new RegExp(`^export OLLAMA_HOST='127.0.0.1:${drover.port}'$`, 'm'));
+  const file = path.join(drover.dir, 'my.key'), odd = "sk-drv-it's";
+  writeFileSync(file, `${odd}\n`);
+  const sourced = spawnSync('sh', ['-c', `${(await drover.cli('env', '--key-file', file)).stdout}printf %s "$ANTHROPIC_API_KEY"`], { encoding: 'utf8' });
+  assert.equal(sourced.stdout, odd);
+  const { stdout } = await command(DROVER, ['--config', drover.file, 'launch', 'sh', '-c', 'echo $ANTHROPIC_BASE_URL --json']);
+  assert.equal(stdout, `${drover.url} --json\n`);
+  assert.equal((await command(DROVER, ['--config', drover.file, 'launch', 'no-such-program'])).code, 5);
+  for (const shell of ['bash', 'zsh', 'fish']) assert.match((await drover.cli('completion', shell)).stdout, /status .*key .*usage/);
+  const bash = spawnSync('bash', ['-c', `${(await drover.cli('completion', 'bash')).stdout}
+COMP_WORDS=(drover key re); COMP_CWORD=2; _drover; echo "\${COMPREPLY[@]}"`], { encoding: 'utf8' });
+  assert.equal(bash.stdout, 'revoke\n');
 });
 
 test('guessing keys is slowed', async () => {

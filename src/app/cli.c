@@ -416,6 +416,7 @@ static int verb_serve(struct cli *c) {
 }
 
 static int verb_help(struct cli *c);
+static int verb_completion(struct cli *c);
 
 /* --- the table ---------------------------------------------------------------------------------------------------- */
 
@@ -429,10 +430,13 @@ static const struct verb {
     { "models", "", "the models that can be asked for, and where they are", 0, 0, verb_models },
     { "endpoints", "", "the runtimes, their state and why", 0, 0, verb_endpoints },
     { "explain", "MODEL [--api API]", "who would serve MODEL now, and why not the others", 1, 1, verb_explain },
-    { "key", "list | add | show | set | revoke ...", "API keys: who may use which models, and how much (drover key help)", 1, 2, verb_key },
+    { "key", "list | add | set | revoke ...", "API keys: who may use which models, and how much (drover key help)", 1, 2, verb_key },
     { "audit", "list | verify", "what was changed by whom, and whether that record is whole", 1, 1, verb_audit },
     { "usage", "[--by WHAT] [--days N] [--csv]", "requests and tokens by key, model, slug, endpoint or day", 0, 0, verb_usage },
     { "backup", "FILE | --check", "copy the records while they are in use, or check them", 0, 1, verb_backup },
+    { "env", "[--plain] [--key-file FILE]", "variables that point OpenAI, Anthropic and Ollama clients here", 0, 0, verb_env },
+    { "launch", "PROGRAM [ARGUMENT...]", "run PROGRAM with those variables set", 0, 0, verb_launch },
+    { "completion", "bash | zsh | fish", "print what makes the shell complete drover's verbs", 1, 1, verb_completion },
     { "logs", "[-f] [-n LINES]", "the daemon's log; -f follows it", 0, 0, verb_logs },
     { "reload", "", "read the configuration again, all or nothing", 0, 0, verb_reload },
     { "config", "check [FILE] | show", "validate a configuration, or print the effective one", 1, 2, verb_config },
@@ -441,10 +445,20 @@ static const struct verb {
 };
 enum { VERBS = sizeof verbs / sizeof verbs[0] };
 
+static int verb_completion(struct cli *c) {
+    struct buf names = BUF_MAX(4096);
+    for (int i = 0; i < VERBS; i++)
+        buf_printf(&names, "%s%s", i ? " " : "", verbs[i].name);
+    buf_add_char(&names, '\0');
+    int code = names.failed ? CLI_FAILED : completion_print(c->args[0], names.p);
+    buf_deinit(&names);
+    return code;
+}
+
 static void usage(FILE *to) {
     fprintf(to, "usage: drover VERB [ARGUMENT...] [--config FILE] [--json] [--set KEY=VALUE]...\n\n");
     for (int i = 0; i < VERBS; i++)
-        fprintf(to, "  %-10s %-22s %s\n", verbs[i].name, verbs[i].args, verbs[i].help);
+        fprintf(to, "  %-10s %-31s %s\n", verbs[i].name, verbs[i].args, verbs[i].help);
     fprintf(to, "\nEvery setting can also be given as DROVER_<PATH>, e.g. DROVER_LOG_LEVEL=debug. drover(1) has the whole story.\n");
 }
 
@@ -491,12 +505,15 @@ int cli_main(int argc, char **argv) {
             c.csv = true;
         else if (strcmp(a, "--check") == 0)
             c.check = true;
+        else if (strcmp(a, "--plain") == 0)
+            c.plain = true;
         else if (strcmp(a, "--demo-if-empty") == 0)
             c.demo_if_empty = true;
         else if (verb && verb->run == verb_key && key_option(c.key, argc, argv, &i, &bad))
             ;
         else if (option(a, "--config", argc, argv, &i, &c.config_path, &bad) || option(a, "--api", argc, argv, &i, &c.api, &bad) ||
-                 option(a, "--by", argc, argv, &i, &c.by, &bad) || option(a, "--days", argc, argv, &i, &c.days, &bad) ||
+                 option(a, "--by", argc, argv, &i, &c.by, &bad) || option(a, "--key-file", argc, argv, &i, &c.key_file, &bad) ||
+                  option(a, "--days", argc, argv, &i, &c.days, &bad) ||
                  option(a, "-n", argc, argv, &i, &c.lines, &bad) || option(a, "--lines", argc, argv, &i, &c.lines, &bad))
             ;
         else if (option(a, "--set", argc, argv, &i, &set, &bad)) {
@@ -512,6 +529,10 @@ int cli_main(int argc, char **argv) {
                     verb = &verbs[v];
             if (!verb)
                 return wrong("unknown verb", a);
+            if (verb->run == verb_launch && i + 1 < argc) { /* what follows is the program's */
+                c.launch = argv + i + 1;
+                break;
+            }
         } else if (c.n_args < ARGS_MAX) {
             c.args[c.n_args++] = a;
         }
@@ -522,7 +543,7 @@ int cli_main(int argc, char **argv) {
         usage(stderr);
         return CLI_USAGE;
     }
-    if (c.n_args < verb->args_min || c.n_args > verb->args_max) {
+    if (c.n_args < verb->args_min || (verb->run == verb_launch && !c.launch) || c.n_args > verb->args_max) {
         fprintf(stderr, "usage: drover %s %s\n", verb->name, verb->args);
         return CLI_USAGE;
     }

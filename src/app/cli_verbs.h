@@ -15,7 +15,9 @@ struct cli {
     unsigned n_overrides;
     bool json, follow, demo_if_empty;
     const char *lines, *api, *by, *days;
-    bool csv, check;
+    bool csv, check, plain;
+    const char *key_file;
+    char **launch; /* the program and its arguments, to the end of argv */
     const char *key[KEY_OPTIONS]; /* values of cli_key.c's options, by their row; NULL: not given */
     const char *args[ARGS_MAX];
     unsigned n_args;
@@ -47,6 +49,10 @@ bool option(const char *arg, const char *name, int argc, char **argv, int *i, co
 bool key_option(const char *values[static KEY_OPTIONS], int argc, char **argv, int *i, bool *ret_bad);
 int verb_key(struct cli *c);
 int verb_audit(struct cli *c);
+/* cli_env.c */
+int verb_env(struct cli *c);
+int verb_launch(struct cli *c);
+int completion_print(const char *shell, const char *verbs);
 /* cli_backup.c */
 int verb_backup(struct cli *c);
 /* cli_usage.c */
