@@ -4,6 +4,7 @@
 # room's furniture (a header that is not a door: the room's own name, or any header of base, io, http and llm).
 set -eu
 cd "${1:-.}"
+# shellcheck disable=SC2016 # the backquotes are those of the page
 floors=$(sed -n 's/^| *\([0-9]\) *| *`\([a-z]*\)\/` *|.*/\2 \1/p' docs/ARCHITECTURE.md)
 [ -n "$floors" ] || {
     echo "docs/ARCHITECTURE.md has no table of rooms"
