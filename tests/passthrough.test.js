@@ -225,6 +225,31 @@ test('a stream that lacks [DONE] after its finish reason gets exactly one', asyn
   assert.equal(chatText(events), 'Hello, world.');
 });
 
+test('a stream is complete with its last event, whatever the runtime does with its connection then', async () => {
+  const chat = (await straight(fakes.vllm, CHAT, ask({ stream: true }))), lines = await straight(fakes.ollama, '/api/chat', { model: 'qwen3:latest', messages: [] });
+  const messages = await straight(fakes.vllm, '/v1/messages', { model: MODEL, max_tokens: 9, messages: [], stream: true });
+  const responses = await straight(fakes.vllm, '/v1/responses', { model: MODEL, input: 'x', stream: true });
+  const metric = async () => Number((await (await drover.get('/metrics')).text()).match(/^drover_requests_total\{.*outcome="upstream_error".*\} (\d+)$/gm)?.reduce((sum, row) => sum + Number(row.split(' ').pop()), 0) ?? 0);
+  const failed = await metric();
+  const ends = { 'leaves it open': () => {}, 'resets it': (response) => response.socket.resetAndDestroy(), 'talks on': async (response) => { await sleep(30); await response.piece('data: {"more":1}\n\n'); } };
+  for (const [how, end] of Object.entries(ends))
+    for (const [name, type, text, route, body] of [['vllm', 'text/event-stream', chat, CHAT, ask({ stream: true })], ['ollama', 'application/x-ndjson', lines, '/api/chat', { model: 'qwen3:latest', messages: [] }],
+      ['vllm', 'text/event-stream', messages, '/v1/messages', { model: MODEL, max_tokens: 9, messages: [], stream: true }], ['vllm', 'text/event-stream', responses, '/v1/responses', { model: MODEL, input: 'x', stream: true }],
+      ['plain', 'text/event-stream', chat, '/v1/messages', { model: 'plain', max_tokens: 9, messages: [{ role: 'user', content: 'x' }], stream: true }]]) {
+      fakes[name].options.answer = async (request, response) => {
+        await response.head(200, { 'Content-Type': type });
+        await response.piece(text);
+        await sleep(30);
+        await end(response);
+      };
+      const at = performance.now(), got = await (await drover.post(route, body)).text();
+      if (name === 'plain') assert.match(got, /event: message_stop\n.*\n\n$/, how);
+      else assert.equal(got, text, `${how}: ${route}`);
+      assert.ok(performance.now() - at < STALL_MS - 200, `${how}: ${route} took ${performance.now() - at} ms`);
+    }
+  assert.equal(await metric(), failed);
+});
+
 for (const [label, fault] of [['is reset', { resetAfter: 2 }], ['ends early', { endAfter: 2 }], ['stalls', { stallAfter: 2 }]]) {
   test(`a chat stream that ${label} ends with an error, never as if complete`, async () => {
     Object.assign(fakes.vllm.options, fault);
@@ -249,6 +274,51 @@ for (const [label, fault] of [['is reset', { resetAfter: 2 }], ['ends early', { 
     assert.ok(!lines.some((l) => l.done));
   });
 }
+
+test('after keep-alives a refusal is told in the stream, and a whole answer becomes one where it is translated', async () => {
+  const slow = await startFake('openai', { models: ['slow'] });
+  const mine = await startDrover({ endpoints: [{ name: 'slow', url: slow.url, dialects: ['openai-chat'] }], config: { limits: { stream: { heartbeat: '1s' } } }, models: ['slow'] });
+  const messages = [{ role: 'user', content: 'x' }];
+  const bodies = { '/v1/messages': { model: 'slow', max_tokens: 4, messages, stream: true }, [CHAT]: { model: 'slow', messages, stream: true }, '/v1/responses': { model: 'slow', input: 'x', stream: true } };
+  const both = (answer) => {
+    slow.options.answer = async (request, response) => { await sleep(1300); await answer(response); };
+    return Promise.all(Object.entries(bodies).map(async ([route, body]) => {
+      const response = await mine.post(route, body);
+      return [route, response.status, await response.text()];
+    }));
+  };
+  try {
+    const words = "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens.";
+    for (const [route, status, text] of await both((r) => r.json(400, { error: { message: words, type: 'invalid_request_error', code: 'context_length_exceeded' } }))) {
+      assert.equal(status, 200, route);
+      assert.match(text, /^(: |event: ping)/, route); // keep-alives
+      assert.ok(text.includes(`prompt is too long: ${words}`), text);
+      assert.match(text, route === '/v1/messages' ? /invalid_request_error/ : /context_length_exceeded/);
+    }
+    const whole = { id: 'c', object: 'chat.completion', created: 1, model: 'slow', choices: [{ index: 0, message: { role: 'assistant', content: 'the whole' }, finish_reason: 'stop' }], usage: { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 } };
+    for (const [route, status, text] of await both((r) => r.json(200, whole))) {
+      assert.equal(status, 200, route);
+      if (route === CHAT) assert.match(text, /answered 200 instead of a stream/);
+      else assert.match(text, /the whole[^]*(message_stop|response\.completed)/, route);
+    }
+    const metrics = await (await mine.get('/metrics')).text();
+    assert.equal([...metrics.matchAll(/^drover_requests_total\{.*outcome="(\w+)".*\} (\d+)$/gm)].map(([, outcome, n]) => `${outcome} ${n}`).sort().join(), 'client_error 1,client_error 2,ok 1,ok 1,upstream_error 1');
+  } finally {
+    await mine.stop();
+    await slow.close();
+  }
+});
+
+test("a runtime's 4xx is a client_error, translated or not, and no failure of its own", async () => {
+  const count = async () => [...(await (await drover.get('/metrics')).text()).matchAll(/^drover_requests_total\{.*outcome="client_error".*\} (\d+)$/gm)].reduce((sum, row) => sum + Number(row[1]), 0);
+  for (const status of [400, 404, 413, 422])
+    for (const [route, body] of [[CHAT, { model: 'plain', messages: [] }], ['/v1/messages', { model: 'plain', max_tokens: 4, messages: [{ role: 'user', content: 'x' }] }]]) {
+      const before = await count();
+      fakes.plain.options.failWith = { status, body: { error: { message: 'yours' } } };
+      await (await drover.post(route, body)).text();
+      assert.equal(await count(), before + 1, `${route} ${status}`);
+    }
+});
 
 // --- failures -------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,8 @@
 // Names and choices: which target a request reaches by which name, who waits, who takes over, and how that is explained.
 import test, { after, before, beforeEach } from 'node:test';
 import assert from 'node:assert/strict';
+import http from 'node:http';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startFake } from './fakes/index.js';
 import { startDrover, until } from './lib/drover.js';
@@ -64,6 +66,9 @@ test('name@endpoint picks the endpoint', async () => {
   const wrong = await chat('shared@narrow');
   assert.equal(wrong.status, 404);
   assert.match((await wrong.json()).error.message, /not served by "narrow"/);
+  assert.equal((await chat('shared@nowhere')).status, 404);
+  assert.equal((await drover.post('/api/show', { model: 'shared@nowhere' })).status, 404);
+  assert.equal((await drover.post('/api/show', { model: 'shared@ollama' })).status, 200);
 });
 
 test("Ollama's `name` is `name:latest`, and the other way round", async () => {
@@ -190,6 +195,17 @@ test('explain tells who would serve and why not the others', async () => {
   assert.match(only.candidates.find((c) => c.endpoint === 'north').verdict, /another endpoint/);
   const lost = await drover.cli('explain', 'nothing-like-it');
   assert.equal(lost.code, 5);
+  assert.equal((await drover.cli('explain', 'shared@nowhere')).code, 5);
+  const alias = await drover.cliJson('explain', 'gpt-4o');
+  assert.deepEqual([alias.asked, alias.slug, alias.alias], ['gpt-4o', 'coder', true]);
+});
+
+test('what the admin API is asked must make sense', async () => {
+  const ask = (target) => new Promise((go, fail) => http.get({ socketPath: path.join(drover.dir, 'run', 'drover.sock'), path: `/drover/v1/${target}` },
+    (response) => response.resume().on('end', () => go(response.statusCode))).on('error', fail));
+  for (const target of ['explain', 'explain?model=', 'logs?lines=5000', 'logs?lines=-1', 'logs?lines=x', 'logs?follow=9']) assert.equal(await ask(target), 400, target);
+  for (const target of ['explain?model=shared', 'logs?lines=0', 'logs?lines=4096&follow=0', 'logs']) assert.equal(await ask(target), 200, target);
+  assert.equal(await ask('explain?model=nothing-like-it'), 404);
 });
 
 test('the lists of every dialect hold the same models, merged', async () => {

@@ -1007,3 +1007,70 @@ test("slugs: opaque hides the model's and the endpoint's name in every event, wh
   }
   assert.deepEqual(leaks, []);
 });
+
+test('slugs: opaque passes nothing of a runtime that names it: headers, members wherever they stand, comments, what cannot be read', async () => {
+  const id = '/home/bob/SECRETMODEL.gguf', fake = await startFake('vllm', { models: [id] });
+  const ollama = await startFake('ollama', { models: ['SECRETMODEL:latest'] });
+  const drover = await startDrover({ config: { slugs: 'opaque' }, endpoints: [{ name: 'secret-a', url: fake.url, kind: 'vllm' }, { name: 'secret-b', url: ollama.url, kind: 'ollama' }] });
+  const headers = { 'x-litellm-model-api-base': 'http://secret:8000/', 'openai-model': id, 'x-model-id': id, server: 'secret-7', via: '1.1 secret', 'retry-after': '7', 'cache-control': 'no-cache' };
+  const whole = { id: 'c', object: 'chat.completion', created: 1, model: id, choices: [{ index: 0, message: { role: 'assistant', content: 'ok 1.50', model: id, tool_calls: [{ id: 't', type: 'function', function: { name: 'f', arguments: '{"model":"mine"}' } }] }, finish_reason: 'stop' }],
+    stats: { draft_model: id, n: 1 }, model_info: { model: id, 'general.name': 'SECRETMODEL' } };
+  const text = JSON.stringify(whole), chunk = (delta, finish = null, more = {}) => `data: ${JSON.stringify({ id: 'c', object: 'chat.completion.chunk', created: 1, model: id, choices: [{ index: 0, delta, finish_reason: finish }], ...more })}\n\n`;
+  const END = `${chunk({ content: 'ok' })}${chunk({}, 'stop')}data: [DONE]\n\n`, json = 'application/json', sse = 'text/event-stream';
+  const sound = [['plain', json, text], ['twice', json, text.replace(/}$/, `,"model":"${id}","usage":{"x":1.10}}`)], ['escaped', json, text.replace('"model"', '"mod\\u0065l"')], ['called text', 'text/plain', text], ['untyped', null, text],
+    ['half a pair', json, text.replace('ok 1.50', 'ok \\ud800')], ['stream', sse, END], ['comments', sse, `: SECRETMODEL loads\n\nid: SECRETMODEL\n${END}`], ['an event name', sse, `event: SECRETMODEL\n${END}`],
+    ['more in events', sse, chunk({ content: 'ok' }, null, { remote_host: 'secret', stats: { draft_model: id } }) + END], ['an unfinished end', sse, `${END}data: {"model":"${id}`]];
+  const bad = [['no JSON', json, `{"model":"${id}"`], ['words', 'text/plain', `hello from ${id}`], ['an event of words', sse, `data: hello from SECRETMODEL\n\n${END}`], ['an error in a 200', json, JSON.stringify({ error: { message: `SECRETMODEL.gguf: out of memory in ${id}` } })]];
+  const slugs = await until('the names', async () => { const names = await drover.modelIds(); return names.length === 2 && names; });
+  try {
+    const about = new Map(await Promise.all(slugs.map(async (slug) => {
+      const response = await drover.post('/api/show', { model: slug }), shown = await response.text();
+      assert.equal(response.status, 200);
+      assert.doesNotMatch(shown, /secret/i);
+      return [(await drover.cliJson('explain', slug)).candidates[0].endpoint, slug];
+    })));
+    const model = about.get('secret-a');
+    const ask = async (type, bytes, path = '/v1/chat/completions') => {
+      fake.options.answer = (request, response) => response.whole(200, type, bytes, headers);
+      const response = await drover.post(path, { model, stream: type === sse, messages: HELLO, input: 'x' });
+      const body = await response.text(), all = JSON.stringify([...response.headers]) + body;
+      assert.doesNotMatch(all, /secret|\/home/i, bytes);
+      return { status: response.status, body, headers: response.headers };
+    };
+    for (const [what, type, bytes] of sound) {
+      const got = await ask(type, bytes);
+      assert.equal(got.status, 200, what);
+      assert.match(got.body, /ok/, what);
+      assert.ok(got.body.includes(`"model":"${model}"`), what);
+      assert.equal(got.headers.get('retry-after'), '7');
+      if (type === sse) assert.doesNotMatch(got.body, /error/, what);
+      else assert.match(got.body, /\{\\"model\\":\\"mine\\"\}/, 'the arguments of tools are nobody\'s but the client\'s');
+    }
+    assert.match((await ask(json, sound[1][2])).body, /"usage":\{"x":1\.10\}/, 'numbers stay as they are written');
+    for (const [what, type, bytes] of bad) assert.match((await ask(type, bytes)).body, /"error"/, what);
+    assert.match((await ask(json, JSON.stringify({ model: id, data: [{ index: 0, document: { model: 'mine' } }] }), '/v1/embeddings')).body, /"document":\{"model":"mine"\}/);
+    fake.options.answer = (request, response) => response.whole(200, 'audio/wav', Buffer.from('RIFF'));
+    assert.equal(await (await drover.post('/v1/embeddings', { model, input: 'x' })).text(), 'RIFF');
+
+    for (const stream of [false, true]) {
+      const line = JSON.stringify({ model: 'SECRETMODEL:latest', remote_model: 'SECRETMODEL', remote_host: 'https://secret:443', created_at: '2026-01-01T00:00:00Z', message: { role: 'assistant', content: 'hi' }, done: true, done_reason: 'stop' });
+      ollama.options.answer = (request, response) => response.whole(200, stream ? 'application/x-ndjson' : json, `${line}\n`);
+      const body = await (await drover.post('/api/chat', { model: about.get('secret-b'), messages: HELLO, stream })).json();
+      assert.deepEqual([body.model, body.message.content, JSON.stringify(body).match(/secret/i)], [about.get('secret-b'), 'hi', null]);
+    }
+    const refused = async (message) => {
+      fake.options.answer = (request, response) => response.json(400, { error: { message } });
+      return (await (await drover.post('/v1/chat/completions', { model, messages: HELLO })).json()).error.message;
+    };
+    assert.equal(await refused('failed to load SECRETMODEL.gguf; secretmodel cannot.'), `failed to load ${model}; ${model} cannot.`);
+    assert.equal(await refused('SECRETMODELS, my-SECRETMODEL and SECRETMODEL.x stay'), 'SECRETMODELS, my-SECRETMODEL and SECRETMODEL.x stay', 'other words are left alone');
+    const [there, nowhere] = await Promise.all(['secret-a', 'nowhere'].map(async (node) => (await drover.post('/v1/chat/completions', { model: `${model}@${node}`, messages: HELLO })).status));
+    assert.deepEqual([there, nowhere], [404, 404]);
+    const pull = await (await drover.post('/api/pull', { model: 'x' })).text();
+    assert.doesNotMatch(pull, /secret/);
+  } finally {
+    await drover.stop();
+    await fake.close();
+    await ollama.close();
+  }
+});

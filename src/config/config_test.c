@@ -712,7 +712,12 @@ static void check_file(const char *path, const char *const *env, const char *wan
 static void a_missing_or_unfit_file_is_named(void **state) {
     (void)state;
     check_file("/nonexistent/drover.yaml", no_env, "there is no such file");
-    check_file("/", no_env, "cannot be read: Is a directory");
+    check_file("/", no_env, "is no regular file");
+    const char *fifo = in_dir("fifo.yaml", "", 0644);
+    assert_int_equal(unlink(fifo), 0);
+    assert_int_equal(mkfifo(fifo, 0644), 0);
+    check_file(fifo, no_env, "is no regular file"); /* and is not waited for */
+    assert_int_equal(unlink(fifo), 0);
     check_file(in_dir("a.yaml", "endpoints: [{name: a, url: \"http://a\", key_file: no.key}]\n", 0644), no_env,
                "no.key: No such file");
     check_file(in_dir("a.yaml", "endpoints: [{name: a, url: \"http://a\", key_file: .}]\n", 0644), no_env,

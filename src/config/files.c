@@ -117,7 +117,7 @@ out:
 bool config_file_read(struct loader *l, const struct origin *o, const char *path, struct buf *out, bool *ret_absent) {
     struct stat st;
     *ret_absent = false;
-    CLEANUP(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    CLEANUP(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* as above */
     if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) {
         *ret_absent = true;
         return false;
@@ -126,8 +126,12 @@ bool config_file_read(struct loader *l, const struct origin *o, const char *path
         complain(l->report, o, 0, 0, NULL, "cannot be read: %s", strerror(errno));
         return false;
     }
+    if (!S_ISREG(st.st_mode)) {
+        complain(l->report, o, 0, 0, NULL, "is no regular file");
+        return false;
+    }
     l->file_mode = (unsigned)st.st_mode & 0777;
-    if (st.st_mode & S_IWOTH && S_ISREG(st.st_mode))
+    if (st.st_mode & S_IWOTH)
         warn(l->report, o, 0, 0, NULL, "everyone on this machine can change this file: chmod o-w %s", path);
     /* The whole block at once: a growing buffer would leave copies of inline secrets behind. */
     if (!buf_reserve(out, CONFIG_FILE_MAX + 1))

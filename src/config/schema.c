@@ -393,7 +393,7 @@ const struct setting settings[] = {
     LIMIT("json.depth", T_INT, json.depth, "64", 4, 64, "400", "nesting of a JSON request"),
     LIMIT("json.members", T_INT, json.members, "10000", 64, 10000, "400", "members at the top of a JSON request"),
     LIMIT("json.values", T_INT, json.values, "2000000", 1000, 50000000, "413",
-          "values of a JSON request that must be translated: each takes some 40 bytes for a moment"),
+          "values of a JSON request that must be translated, or that may hold links to media: each takes some 40 bytes for a moment"),
 
     LIMIT("ledger.queue_rows", T_INT, ledger.queue_rows, "10000", 256, 1000000, "503 for requests of keys",
           "records of requests that wait to be written"),

@@ -220,6 +220,11 @@ static void explain(struct request *r) {
     struct sv asked = request_query(r, SV("model")), api = request_query(r, SV("api")), node = SV_NULL;
     const struct fleet_slug *slug = s && asked.n ? snapshot_find(s, asked, &node) : NULL;
     struct err e;
+    if (!asked.n) {
+        err_set(&e, ERR_BAD_REQUEST, "\"model\" is missing");
+        request_fail(r, &e, NULL);
+        return;
+    }
     if (!slug) {
         struct sv near = s ? snapshot_suggest(s, asked, &r->in->arena) : SV_NULL;
         err_set(&e, ERR_NO_MODEL, near.n ? "model \"%.*s\" is unknown; near: %.*s" : "model \"%.*s\" is unknown%.*s",
@@ -239,7 +244,7 @@ static void explain(struct request *r) {
     struct buf out = BUF_MAX(REQUEST_ANSWER_MAX);
     buf_add_char(&out, '{');
     put_text(&out, "asked", asked);
-    put_text(&out, "slug", slug->name);
+    put_text(&out, "slug", slug->is_alias ? slug->alias_of : slug->name);
     put_truth(&out, "alias", slug->is_alias);
     buf_add(&out, SV(",\"candidates\":["));
     for (size_t i = 0; i < slug->n_targets; i++) {
@@ -340,15 +345,24 @@ static void on_log_look(void *arg) {
 }
 
 static void logs(struct request *r) {
-    struct sv lines = request_query(r, SV("lines"));
+    struct sv lines = request_query(r, SV("lines")), follow = request_query(r, SV("follow"));
     uint64_t back = 100;
-    if (lines.n)
-        sv_to_u64(lines, &back);
+    struct err e;
+    if (lines.n && (!sv_to_u64(lines, &back) || back > LOG_RING_LINES))
+        err_set(&e, ERR_BAD_REQUEST, "\"lines\" must be a number from 0 to %d", LOG_RING_LINES);
+    else if (follow.n && !sv_eq(follow, SV("0")) && !sv_eq(follow, SV("1")))
+        err_set(&e, ERR_BAD_REQUEST, "\"follow\" must be 0 or 1");
+    else
+        e.code = ERR_NONE;
+    if (e.code != ERR_NONE) {
+        request_fail(r, &e, NULL);
+        return;
+    }
     r->log_seq = log_seq(back);
     struct http_header h[] = { { SV("content-type"), SV("application/x-ndjson") } };
     http_in_start(r->in, 200, h, 1, -1);
     send_logs(r);
-    if (!sv_eq(request_query(r, SV("follow")), SV("1"))) {
+    if (!sv_eq(follow, SV("1"))) {
         http_in_finish(r->in);
         return;
     }

@@ -118,6 +118,7 @@ struct fleet_target {
 
 struct fleet_slug {
     struct sv name;                     /* as clients ask for it */
+    struct sv alias_of;                 /* the name of the slug that an alias stands for; else empty */
     const struct fleet_target *const *targets;
     size_t n_targets;
     const struct sv *fallback;
@@ -147,6 +148,7 @@ struct snapshot {
     struct map by_name;                 /* of const struct fleet_slug */
     const struct fleet_pattern *patterns;
     size_t n_patterns;
+    bool is_opaque;                     /* slugs tell nothing, and no endpoint can be asked for by name */
     struct arena arena;
     _Atomic unsigned refs;
 };
@@ -155,7 +157,7 @@ struct snapshot *snapshot_ref(struct snapshot *s);
 struct snapshot *snapshot_unref(struct snapshot *s);
 
 /* Finds who may serve the name a client asked for: exact, `name` for `name:latest`, an alias, a pattern, or `name@node`
- * (*ret_node is then the endpoint's name, else empty). NULL when there is none. Borrowed until the snapshot goes. */
+ * (*ret_node is then the endpoint's name, else empty; not where names are opaque). NULL when there is none. Borrowed until the snapshot goes. */
 const struct fleet_slug *snapshot_find(const struct snapshot *s, struct sv asked, struct sv *ret_node);
 /* A short list of near names for the error text: "a, b, c" in the arena, or empty. */
 struct sv snapshot_suggest(const struct snapshot *s, struct sv asked, struct arena *a);

@@ -218,6 +218,7 @@ static bool add_alias(struct building *b, struct sv alias, const struct growing 
     if (!g)
         return true; /* a model has that name already: the model wins */
     g->slug = of->slug;
+    g->slug.alias_of = of->slug.name;
     g->slug.name = name;
     g->slug.is_alias = true;
     g->slug.hidden = false; /* also for the alias of a pattern */
@@ -242,6 +243,7 @@ static bool add_configured(struct building *b, const struct config_model *m) {
             return false;
         g->slug.n_targets = 0; /* what a person wrote wins over a model that happens to have the name */
         g->slug.is_alias = false;
+        g->slug.alias_of = SV_NULL;
     }
     g->slug.strict = m->strict;
     g->slug.reasoning = m->reasoning;
@@ -345,6 +347,7 @@ struct snapshot *snapshot_build(const struct snapshot_source *src, struct err *e
     }
     atomic_init(&s->refs, 1);
     s->version = src->version;
+    s->is_opaque = src->opaque_key != NULL;
     map_init(&s->by_name);
     arena_init(&s->arena, SNAPSHOT_BYTES_MAX, NULL);
     struct building b = { .s = s, .src = src, .a = &s->arena };
@@ -376,12 +379,22 @@ static const struct fleet_slug *find_plain(const struct snapshot *s, struct sv n
     return slug;
 }
 
+/* Under opaque names none can be named. */
+static bool has_endpoint(const struct snapshot *s, struct sv name) {
+    for (size_t i = 0; i < s->n_endpoints && !s->is_opaque; i++)
+        if (sv_eq(s->endpoints[i].name, name))
+            return true;
+    return false;
+}
+
 const struct fleet_slug *snapshot_find(const struct snapshot *s, struct sv asked, struct sv *ret_node) {
     *ret_node = SV_NULL;
     const struct fleet_slug *slug = find_plain(s, asked);
     ptrdiff_t at = sv_rfind_char(asked, '@');
     if (slug || at <= 0)
         return slug;
+    if (!has_endpoint(s, sv_from(asked, (size_t)at + 1)))
+        return NULL;
     slug = find_plain(s, sv_first(asked, (size_t)at));
     if (slug)
         *ret_node = sv_from(asked, (size_t)at + 1);

@@ -115,6 +115,7 @@ static void a_node_can_be_named(void **state) {
     assert_int_equal(node.n, 0);
     assert_null(snapshot_find(s, SV("@small"), &node));
     assert_null(snapshot_find(s, SV("nothing@small"), &node));
+    assert_null(snapshot_find(s, SV("qwen3@nowhere"), &node));
     assert_null(snapshot_find(s, SV(""), &node));
     snapshot_unref(s);
     bench_deinit(&b);
@@ -165,7 +166,7 @@ static void opaque_names_are_stable_and_differ_by_place(void **state) {
     bench_init(&c, other, 2);
     b.src.opaque_key = c.src.opaque_key = key;
     struct snapshot *s = build(&b), *t = build(&c);
-    char name[OPAQUE_CHARS + 1], big[OPAQUE_CHARS + 1];
+    char name[OPAQUE_CHARS + 1], big[OPAQUE_CHARS + 1], at[OPAQUE_CHARS + 8];
     slug_opaque(key, SV("small"), SV("qwen3"), name);
     slug_opaque(key, SV("big"), SV("qwen3"), big);
     assert_int_equal(strlen(name), OPAQUE_CHARS);
@@ -174,6 +175,8 @@ static void opaque_names_are_stable_and_differ_by_place(void **state) {
     assert_int_equal(targets_of(s, name), 1);
     assert_int_equal(targets_of(t, name), 1);
     assert_int_equal(targets_of(s, "qwen3"), 0);
+    snprintf(at, sizeof at, "%s@small", name); /* nor can an endpoint be found out by its name */
+    assert_int_equal(targets_of(s, at), 0);
     slug_opaque((const unsigned char *)"another key, of thirty-two bytes", SV("small"), SV("qwen3"), big);
     assert_string_not_equal(name, big);
     slug_opaque(key, SV("ab"), SV("c"), name);

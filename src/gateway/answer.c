@@ -115,7 +115,7 @@ void answer__fail(struct exchange *x, const struct err *e, enum request_result r
     struct err copy = *e;
     http_call_cancel(x->call);
     x->call = NULL;
-    convert__hide(x, &copy);
+    hide__words(x, &copy);
     if (!x->started) {
         const struct llm_route *route = x->route;
         struct http_header limits[ANSWER_LIMITS];
@@ -138,10 +138,14 @@ void answer__fail(struct exchange *x, const struct err *e, enum request_result r
         translate_fail(x->translate, &copy, &out);
     else
         llm_error_event(&out, x->route->api, &copy, SV_NULL);
+    bool told = !out.failed;
     http_in_send(in, buf_sv(&out));
     buf_deinit(&out);
     exchange__end(x, result);
-    http_in_finish(in);
+    if (told)
+        http_in_finish(in);
+    else /* for want of memory */
+        http_in_abort(in);
 }
 
 void gateway_bad(struct sv path, const struct err *e, struct buf *out, struct sv *ret_type) {

@@ -2,9 +2,9 @@
  *
  * Four ways, chosen once when the reply's head is there:
  *   pass       every byte goes on as it came; events are only read along, for the meter
- *   edit       as pass, but members are taken out (usage nobody asked for) or replaced (the model, under opaque names)
+ *   edit       as pass, but usage that nobody asked for is taken out; under opaque names each event is cleaned (hide.c)
  *   translate  each event becomes the events of the client's own API, as soon as it is complete
- *   hold       a whole reply that can only be told once it is complete: translated, patched, or an error to be reworded
+ *   hold       a whole reply that can only be told once it is complete: translated, cleaned, or an error to be reworded
  * Nothing is held but an unfinished event, or with hold what limits.upstream.reply allows. */
 #include "gateway/exchange.h"
 
@@ -12,22 +12,14 @@
 
 enum { FAULT_MAX = 64 << 10 }; /* of an error reply that is reworded, bytes read */
 
-static bool is_json(const struct http_head *head) {
-    return sv_starts_nocase(http_get(head, SV("content-type")), SV("application/json"));
-}
-
-/* Opaque names are kept up in the answer, too. */
-static bool hides_model(const struct exchange *x) {
-    return x->config->slugs == CONFIG_SLUGS_OPAQUE && x->sched.taken && x->sched.taken->model->id.n;
-}
-
 void convert__plan(struct exchange *x) {
+    bool told_in_stream = x->started && !x->has_events; /* keep-alives went out already */
     if (x->translate)
-        x->way = x->is_events ? WAY_TRANSLATE : WAY_HOLD;
-    else if (hides_model(x) && (x->is_events || is_json(x->reply) || x->reply->status >= 400))
-        x->way = x->is_events ? WAY_EDIT : WAY_HOLD;
+        x->way = x->has_events ? WAY_TRANSLATE : WAY_HOLD;
+    else if (x->has_events)
+        x->way = x->asked_usage || hide__is_on(x) ? WAY_EDIT : WAY_PASS;
     else
-        x->way = x->is_events && x->asked_usage ? WAY_EDIT : WAY_PASS;
+        x->way = told_in_stream || (hide__is_on(x) && !hide__may_pass(x)) ? WAY_HOLD : WAY_PASS;
     buf_init(&x->kept, x->reply->status >= 400 ? FAULT_MAX : (size_t)x->config->limits.upstream.reply);
 }
 
@@ -80,27 +72,30 @@ static bool is_too_large(const struct exchange *x, const struct event *ev) {
     return ev->piece && ev->raw.n && x->events.overflow;
 }
 
+/* Under opaque names; what is no event (a comment, an unfinished end) says nothing that the client needs. */
+static void edit_hidden(struct reading *r, const struct event *ev, unsigned flags) {
+    struct exchange *x = r->x;
+    if (is_too_large(x, ev)) {
+        err_set(&r->fault, ERR_BAD_REPLY, "an event of the stream is too large for its model name to be hidden");
+    } else if (flags & METER_ERROR) { /* its words may name the model: told as a fault of our own */
+        struct sv response = peek_get(ev->data, SV("response"));
+        translate_fault(500, response.n ? response : ev->data, &r->fault);
+    } else if (!ev->piece && ev->data.n) {
+        hide__event(x, ev, x->asked_usage && (flags & METER_USAGE), &x->kept, &r->fault);
+    }
+}
+
 static void edit(struct reading *r, const struct event *ev, unsigned flags) {
     struct exchange *x = r->x;
     struct splice s[PATCH_SPLICES];
-    char scratch[PATCH_SCRATCH];
     unsigned n = 0;
     bool whole = ev->raw.n && ev->data.p >= ev->raw.p && ev->data.p + ev->data.n <= ev->raw.p + ev->raw.n;
     if (x->asked_usage && (flags & METER_USAGE_ONLY))
         return;
-    if (hides_model(x) && ev->piece && !is_too_large(x, ev))
-        return; /* nothing in it could be read, so nothing could be hidden */
-    if (hides_model(x) && (ev->piece || (ev->data.n && !whole))) {
-        err_set(&r->fault, ERR_BAD_REPLY, "an event of the stream is too large for its model name to be hidden");
+    if (hide__is_on(x)) {
+        edit_hidden(r, ev, flags);
         return;
     }
-    if (hides_model(x) && (flags & METER_ERROR)) { /* its words may name the model: told as a fault of our own */
-        struct sv response = peek_get(ev->data, SV("response"));
-        translate_fault(500, response.n ? response : ev->data, &r->fault);
-        return;
-    }
-    if (whole && hides_model(x))
-        n = patch_shown_model(ev->data, x->sched.slug->name, s, scratch);
     if (whole && x->asked_usage && (flags & METER_USAGE)) /* usage rides on another event: only that member goes */
         n = patch_also_without(ev->data, SV("usage"), s, n);
     if (n)
@@ -113,7 +108,7 @@ static void on_event(void *arg, const struct event *ev) {
     struct reading *r = arg;
     struct exchange *x = r->x;
     unsigned flags = 0;
-    if (r->fault.code != ERR_NONE)
+    if (r->fault.code != ERR_NONE || x->is_over)
         return;
     if (!ev->comment && !ev->piece && (ev->data.n || ev->name.n)) {
         flags = meter_event(&x->meter, ev->name, ev->data, r->now_us);
@@ -129,6 +124,7 @@ static void on_event(void *arg, const struct event *ev) {
                   (unsigned long long)x->config->limits.upstream.event);
     else if (x->way == WAY_TRANSLATE && ev->data.n)
         translate_event(x->translate, ev->name, ev->data, r->now_us, &x->kept, &r->fault);
+    x->is_over = x->translate ? translate_is_over(x->translate) : (flags & METER_LAST) != 0;
 }
 
 /* What the events came to goes out, in the memory it came in where that is possible. */
@@ -177,21 +173,6 @@ bool convert__hold(struct exchange *x, struct sv bytes, struct err *e) {
                      (unsigned long long)x->config->limits.upstream.reply, x->translate ? "translated" : "shown under an opaque name");
 }
 
-void convert__hide(const struct exchange *x, struct err *e) {
-    if (!hides_model(x))
-        return;
-    struct sv id = x->sched.taken->model->id, text = sv_of(e->text), name = sv_first(x->sched.slug->name, 64);
-    struct err out = { .code = e->code, .limit = e->limit };
-    struct buf to = { .p = out.text, .base = out.text, .cap = sizeof out.text - 1, .max = sizeof out.text - 1 };
-    for (ptrdiff_t at; (at = sv_find(text, id)) >= 0; text = sv_from(text, (size_t)at + id.n)) {
-        buf_add(&to, sv_first(text, (size_t)at));
-        buf_add(&to, name);
-    }
-    buf_add(&to, text);
-    out.text[to.n] = '\0';
-    *e = out;
-}
-
 bool convert__whole(struct exchange *x, struct buf *out, struct err *e) {
     struct sv body = buf_sv(&x->kept);
     if (x->reply->status >= 400) {
@@ -200,12 +181,9 @@ bool convert__whole(struct exchange *x, struct buf *out, struct err *e) {
     }
     if (x->translate)
         return translate_reply(x->translate, body, loop_now_us(x->g->loop), out, e);
-    struct splice s[PATCH_SPLICES];
-    struct sv pieces[PATCH_PIECES];
-    char scratch[PATCH_SCRATCH];
-    unsigned n = patch_iov(body, s, patch_shown_model(body, x->sched.slug->name, s, scratch), pieces);
-    bool ok = true;
-    for (unsigned i = 0; i < n; i++)
-        ok = ok && buf_add(out, pieces[i]);
-    return ok || err_no_memory(e);
+    if (body.n && peek_is_something(peek_get(body, SV("error")))) {
+        translate_fault(500, body, e);
+        return false;
+    }
+    return !body.n || hide__json(x, body, false, out, e);
 }

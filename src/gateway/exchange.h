@@ -102,9 +102,11 @@ struct exchange {
     /* the reply */
     const struct http_head *reply;
     enum { WAY_PASS, WAY_EDIT, WAY_TRANSLATE, WAY_HOLD } way; /* convert.c */
-    bool started, client_paused, is_events, settled;
+    bool started, client_paused, settled;
+    bool is_events;             /* the client's answer is a stream of events */
+    bool has_events;            /* the runtime's reply is one */
+    bool is_over;               /* its last event was seen: the answer is complete, whatever the runtime still does */
     struct events events;
-    bool has_events;
     struct meter meter;
     struct metrics_itl *itl;
     struct buf kept;            /* what one read came to when it is changed on its way; with hold, the reply so far */
@@ -198,8 +200,19 @@ void convert__plan(struct exchange *x);
 bool convert__events(struct exchange *x, struct sv bytes, bool end, struct err *e);
 bool convert__hold(struct exchange *x, struct sv bytes, struct err *e);
 bool convert__whole(struct exchange *x, struct buf *out, struct err *e);
-/* Where names are opaque: the runtime's own id in what is told of a fault becomes the name the client knows. */
-void convert__hide(const struct exchange *x, struct err *e);
+
+/* hide.c: slugs: opaque. */
+/* Whether local names must not be seen in this exchange's answer; not in those of requests that manage a runtime. */
+bool hide__is_on(const struct exchange *x);
+/* Fields of a runtime's reply that tell nothing of it (lower case). */
+bool hide__header_goes_on(struct sv name);
+/* Whether the whole reply is sound, pictures or spoken words, with no names in it. */
+bool hide__may_pass(const struct exchange *x);
+/* The runtime's JSON, or one event of its stream, without local names and perhaps without usage at the top, into out. */
+bool hide__json(const struct exchange *x, struct sv json, bool without_usage, struct buf *out, struct err *e);
+bool hide__event(const struct exchange *x, const struct event *ev, bool without_usage, struct buf *out, struct err *e);
+/* The runtime's own id in what is told of a fault becomes the name the client knows. */
+void hide__words(const struct exchange *x, struct err *e);
 
 /* answer.c: errors in the envelope of the dialect, and the headers every answer has. */
 /* Counts the limit that e speaks of. */
@@ -222,6 +235,9 @@ void account__finish(struct exchange *x, enum request_result result);
 
 /* media.c: links to media that the runtime would fetch; false: refused. sched.taken is set. */
 bool media__check(struct exchange *x, struct err *e);
+enum media_link { MEDIA_NO_LINK, MEDIA_PUBLIC, MEDIA_NEAR, MEDIA_UNCLEAR };
+/* What a member is that may hold a link; the host (a view on v) where it is MEDIA_PUBLIC or MEDIA_NEAR, empty for a file. */
+enum media_link media__link(struct sv v, struct sv *ret_host);
 
 /* multipart.c: just enough of RFC 7578 to find one field. Views on the argument; NULL when it is not there. */
 struct sv multipart__boundary(struct sv content_type);

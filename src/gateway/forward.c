@@ -305,6 +305,10 @@ static void on_fail(void *arg, const struct err *e, bool stale) {
         forward__start(x);
         return;
     }
+    if (x->is_over) { /* nothing of the answer is missing */
+        relay__end(x);
+        return;
+    }
     attempt_failed(x, e, e->code == ERR_TIMEOUT ? "timeout" : e->code == ERR_BAD_REPLY ? "reply" : "connect");
     if (x->state == EX_FORWARD) /* keep-alives may be out, but nothing of an answer */
         resolve__retry(x);

@@ -345,6 +345,15 @@ static void counted_first(void **state) {
     nothing_is_left();
 }
 
+static void under_opaque_names(void **state) {
+    (void)state;
+    publish(LLM_SPEAKS_CHAT);
+    h.config->slugs = CONFIG_SLUGS_OPAQUE;
+    check("/v1/chat/completions", CHAT "}", "\"model\":\"shown\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"Hi.\"}", "\"total_tokens\":5}}");
+    check("/v1/chat/completions", CHAT ",\"stream\":true}", "\"model\":\"shown\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\".\"}", "data: [DONE]");
+    h.config->slugs = CONFIG_SLUGS_NAMES;
+}
+
 static void a_runtime_that_fails(void **state) {
     int none;
     (void)state;
@@ -389,6 +398,7 @@ int main(void) {
         cmocka_unit_test(passed_through),
         cmocka_unit_test(translated),
         cmocka_unit_test(counted_first),
+        cmocka_unit_test(under_opaque_names),
         cmocka_unit_test(a_runtime_that_fails),
         cmocka_unit_test(what_cannot_be_translated),
     };

@@ -242,13 +242,14 @@ bool local__count(struct exchange *x) {
     return true;
 }
 
-/* Ollama's show names the model in its body. A runtime that speaks Ollama knows more than we do: it is asked. */
+/* Ollama's show names the model in its body. A runtime that speaks Ollama knows more than we do: it is asked, unless names are
+ * opaque: its answer is full of them. */
 bool local__show(struct exchange *x) {
     if (x->route->api != LLM_OLLAMA_SHOW)
         return false;
     struct sv node;
     const struct fleet_slug *s = x->snapshot ? snapshot_find(x->snapshot, x->asked, &node) : NULL;
-    for (size_t i = 0; s && i < s->n_targets; i++)
+    for (size_t i = 0; s && i < s->n_targets && x->config->slugs != CONFIG_SLUGS_OPAQUE; i++)
         if (s->targets[i]->endpoint->speaks & LLM_SPEAKS_OLLAMA && s->targets[i]->endpoint->state == FLEET_UP)
             return false;
     struct gateway *g = x->g;

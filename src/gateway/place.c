@@ -32,7 +32,7 @@ static const struct fleet_endpoint *only_one(struct exchange *x, struct err *e) 
     if (n == 0)
         err_set(e, ERR_UNAVAILABLE, "no endpoint that speaks this API is up");
     else if (n > 1 && x->config->slugs == CONFIG_SLUGS_OPAQUE)
-        err_set(e, ERR_BAD_REQUEST, "say which endpoint is meant, with model@endpoint or the header drover-endpoint");
+        err_set(e, ERR_BAD_REQUEST, "say which endpoint is meant, with the header drover-endpoint");
     else if (n > 1)
         err_set(e, ERR_BAD_REQUEST, "say which endpoint is meant, with model@endpoint or the header drover-endpoint: %.*s",
                 SV_FMT(buf_sv(&names)));
@@ -47,7 +47,7 @@ bool place__is_meant(const struct exchange *x) {
 bool place__find(struct exchange *x, struct err *e) {
     struct sv name = http_get(x->in->head, SV("drover-endpoint")), model = x->asked;
     ptrdiff_t at = sv_rfind_char(model, '@');
-    if (!name.n && at > 0 && named(x, sv_from(model, (size_t)at + 1))) {
+    if (!name.n && at > 0 && x->config->slugs != CONFIG_SLUGS_OPAQUE && named(x, sv_from(model, (size_t)at + 1))) {
         name = sv_from(model, (size_t)at + 1);
         model = sv_first(model, (size_t)at);
     }

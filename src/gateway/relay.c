@@ -5,7 +5,11 @@
  * A stream counts as complete only when its final event was seen: several runtimes simply close when they fail. */
 #include "gateway/exchange.h"
 
-enum { OWN_HEADERS = 7 + ANSWER_LIMITS, BEAT_SLACK_MS = 1 };
+enum {
+    OWN_HEADERS = 7 + ANSWER_LIMITS,
+    BEAT_SLACK_MS = 1,
+    LAST_MOMENT_MS = 250, /* for a runtime to end its reply behind the last event, so that the connection can be used again */
+};
 
 /* A runtime's limits are between it and Drover. */
 static bool is_limit(struct sv n) {
@@ -61,7 +65,8 @@ static void start(struct exchange *x, int status, struct sv type, int64_t length
         reply = NULL;
     }
     for (unsigned i = 0; reply && i < reply->n_headers; i++)
-        if (!stays_here(reply->headers[i].name) && !forward__is_named(reply, reply->headers[i].name))
+        if (hide__is_on(x) ? hide__header_goes_on(reply->headers[i].name)
+                           : !stays_here(reply->headers[i].name) && !forward__is_named(reply, reply->headers[i].name))
             out[n++] = reply->headers[i];
     if (type.n)
         out[n++] = (struct http_header){ SV("content-type"), type };
@@ -182,8 +187,8 @@ static void bad_reply(struct exchange *x, const struct err *e) {
     struct cell *cell = x->sched.taken->endpoint->cell;
     if (e->code == ERR_BAD_REPLY && x->reply->status < 500) /* else its head has been counted */
         cell_outcome(cell, OUTCOME_FAILED, loop_now_us(x->g->loop));
-    answer__fail(x, e, e->code == ERR_BAD_REQUEST || e->code == ERR_PARAMETER || e->code == ERR_CONTEXT ? RESULT_CLIENT_ERROR
-                                                                                                       : RESULT_UPSTREAM_ERROR);
+    int status = x->reply->status >= 400 ? x->reply->status : err_http(e->code);
+    answer__fail(x, e, status < 500 ? RESULT_CLIENT_ERROR : RESULT_UPSTREAM_ERROR);
 }
 
 /* From here on the answer is this reply. */
@@ -191,11 +196,11 @@ static void begin(struct exchange *x) {
     struct sv type = http_get(x->reply, SV("content-type"));
     bool sse = sv_starts_nocase(type, SV("text/event-stream"));
     bool ndjson = sv_starts_nocase(type, SV("application/x-ndjson")) || sv_starts_nocase(type, SV("application/jsonl"));
-    x->is_events = (sse || ndjson) && x->reply->status < 400;
-    if (x->started && !x->is_events) { /* keep-alives went out already: this can only be told in the stream */
+    x->has_events = (sse || ndjson) && x->reply->status < 400;
+    x->is_events = x->started || x->has_events;
+    if (x->started && !x->has_events && !x->translate && x->reply->status < 400) { /* a whole reply is no event of this API */
         struct err e;
         err_set(&e, ERR_BAD_REPLY, "%.*s answered %d instead of a stream", SV_FMT(relay__endpoint(x)), x->reply->status);
-        x->is_events = true;
         answer__fail(x, &e, RESULT_UPSTREAM_ERROR);
         return;
     }
@@ -205,11 +210,10 @@ static void begin(struct exchange *x) {
     timer_set(x->g->loop, &x->limit, x->config->limits.upstream.total_ms, on_total, x);
     meter_init(&x->meter, spoken(x));
     convert__plan(x);
-    if (x->is_events) {
+    if (x->has_events) {
         events_init(&x->events, sse ? EVENTS_SSE : EVENTS_NDJSON, x->config->limits.upstream.event);
-        x->has_events = true;
         x->itl = metrics_itl(x->g->metrics, x->sched.slug->name, x->sched.taken->endpoint->kind);
-    } else {
+    } else if (!x->started) {
         timer_stop(x->g->loop, &x->heartbeat);
     }
 }
@@ -292,6 +296,19 @@ void relay__head(struct exchange *x, const struct http_head *head) {
 
 /* --- pieces ------------------------------------------------------------------------------------------------------- */
 
+static void on_last_moment(void *arg) {
+    struct exchange *x = arg;
+    http_call_cancel(x->call);
+    x->call = NULL;
+    relay__end(x);
+}
+
+/* The last event has been told. Some runtimes leave their connection open behind it. */
+static void await_end(struct exchange *x) {
+    timer_stop(x->g->loop, &x->heartbeat);
+    timer_set(x->g->loop, &x->limit, LAST_MOMENT_MS, on_last_moment, x);
+}
+
 void relay__body(struct exchange *x, struct sv bytes) {
     struct err e;
     bool ok = true;
@@ -302,8 +319,12 @@ void relay__body(struct exchange *x, struct sv bytes) {
         if (x->state != EX_RELAY)
             return;
     }
+    if (x->is_over)
+        return;
     if (x->has_events) {
         ok = convert__events(x, bytes, false, &e);
+        if (ok && x->is_over)
+            await_end(x);
     } else if (x->way == WAY_HOLD) {
         meter_body(&x->meter, bytes, loop_now_us(x->g->loop));
         ok = convert__hold(x, bytes, &e);
@@ -345,7 +366,7 @@ static bool send_whole(struct exchange *x, struct err *e) {
     struct buf out = BUF_MAX(2 * x->config->limits.upstream.reply + (64 << 10));
     bool ok = convert__whole(x, &out, e);
     if (ok && !x->started)
-        start(x, 200, x->translate ? translate_type(x->translate) : SV_NULL, x->translate && x->is_stream ? -1 : (int64_t)out.n);
+        start(x, x->translate ? 200 : x->reply->status, x->translate ? translate_type(x->translate) : SV_NULL, x->translate && x->is_stream ? -1 : (int64_t)out.n);
     if (ok)
         relay__pass(x, buf_sv(&out));
     buf_deinit(&out);

@@ -56,8 +56,32 @@ static int text_add(struct h1 *h, const char *at, size_t n, bool lower) {
     return 0;
 }
 
+/* RFC 9112 section 3: single spaces part the words of a request line. llhttp reads over more of them. at: `within` bytes from
+ * where a word begins. */
+static bool is_next_word(const struct h1 *h, const char *at, unsigned within) {
+    return h->fed + (uint64_t)(at - h->feed) == h->word_end + 1 + within;
+}
+
+static int on_method(llhttp_t *ll, const char *at, size_t n) {
+    struct h1 *h = ll->data;
+    h->word_end = h->fed + (uint64_t)(at - h->feed) + n;
+    return 0;
+}
+
+static int on_version(llhttp_t *ll, const char *at, size_t n) {
+    struct h1 *h = ll->data;
+    if (!h->is_response && !h->has_version && !is_next_word(h, at, sizeof "HTTP/" - 1))
+        return fail(h, ERR_BAD_REQUEST, "more than one space between the words of the request line");
+    h->has_version = true;
+    (void)n;
+    return 0;
+}
+
 static int on_url(llhttp_t *ll, const char *at, size_t n) {
     struct h1 *h = ll->data;
+    if (h->url_n == 0 && !is_next_word(h, at, 0))
+        return fail(h, ERR_BAD_REQUEST, "more than one space between the words of the request line");
+    h->word_end = h->fed + (uint64_t)(at - h->feed) + n;
     h->url_n += (uint32_t)n;
     if (h->url_n > h->limits->line)
         return fail_limit(h, LIMIT_HEAD_REQUEST_LINE, "request target longer than limits.head.request_line");
@@ -206,8 +230,8 @@ static int read_request(struct h1 *h, unsigned n_host) {
         return fail(h, ERR_METHOD, "CONNECT is not served here");
     if (n_host > 1)
         return fail(h, ERR_BAD_REQUEST, "more than one Host field");
-    if (n_host == 0 && head->minor == 1)
-        return fail(h, ERR_BAD_REQUEST, "no Host field");
+    if (head->host.n == 0 && head->minor == 1)
+        return fail(h, ERR_BAD_REQUEST, n_host ? "empty Host field" : "no Host field");
     if (!host_is_clean(head->host))
         return fail(h, ERR_BAD_REQUEST, "bad Host field");
     return read_target(h);
@@ -295,7 +319,9 @@ static int on_headers_complete(llhttp_t *ll) {
 }
 
 static const llhttp_settings_t settings = {
+    .on_method = on_method,
     .on_url = on_url,
+    .on_version = on_version,
     .on_status = on_status,
     .on_header_field = on_field,
     .on_header_value = on_value,
@@ -325,7 +351,7 @@ void h1_begin(struct h1 *h, struct arena *arena, bool no_body) {
     h->text = NULL;
     h->cuts = NULL;
     h->text_n = h->text_cap = h->url_n = h->total_n = h->chunk_line_n = h->n_cuts = h->cap_cuts = 0;
-    h->in_value = h->head_done = h->message_done = h->started = false;
+    h->in_value = h->head_done = h->message_done = h->started = h->has_version = false;
     h->n_spans = h->at_span = 0;
     h->left = 0;
 }
@@ -333,7 +359,9 @@ void h1_begin(struct h1 *h, struct arena *arena, bool no_body) {
 static void from_llhttp(struct h1 *h, struct sv *in) {
     h->n_spans = h->at_span = 0;
     h->started = true;
+    h->feed = in->p;
     llhttp_errno_t rc = llhttp_execute(&h->ll, in->p, in->n);
+    h->fed += in->n; /* a head that pauses llhttp is complete: no word of its first line is still to come */
     if (rc == HPE_OK) {
         *in = sv_from(*in, in->n);
     } else if (rc == HPE_PAUSED || rc == HPE_PAUSED_UPGRADE || rc == HPE_PAUSED_H2_UPGRADE) {

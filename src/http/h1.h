@@ -68,8 +68,10 @@ struct h1 {
         uint32_t name, name_n, value, value_n;
     } *cuts;
     uint32_t n_cuts, cap_cuts;
-    bool in_value, head_done, message_done;
+    bool in_value, head_done, message_done, has_version;
     uint64_t left;         /* of a length body */
+    const char *feed;      /* what llhttp reads now, and the bytes it read before: where the words of the request line stand */
+    uint64_t fed, word_end;
     struct sv spans[H1_SPANS];
     unsigned n_spans, at_span;
 };

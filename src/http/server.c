@@ -41,7 +41,9 @@ struct conn {
     struct sv *rest;            /* while a handler meets its request: what came behind the head */
     struct timer timer;         /* head deadline, idle, body idle, stall or linger: the state tells which */
     struct loop_flush step;     /* a step to take at the end of the turn */
-    uint64_t opened_ms, body_began_ms, body_bytes, progress;
+    uint64_t opened_ms, body_began_ms, body_bytes;
+    uint64_t progress;          /* bytes at the last look (watch); UINT64_MAX before the first */
+    unsigned still;             /* looks in a row that saw the same */
     unsigned n_requests;
     size_t lingered;            /* bytes thrown away */
     uint32_t lingered_ms;
@@ -71,6 +73,29 @@ static void on_timer(void *arg);
 
 static void wait_for(struct conn *c, uint32_t ms) {
     timer_set(c->server->loop, &c->timer, ms, on_timer, c);
+}
+
+/* A count of bytes is watched by looking at it LOOKS times per limit: one that stood still for the whole limit is found an
+ * eighth of it later, and nothing has to be noted per byte. */
+enum { LOOKS = 8 };
+
+static void look_later(struct conn *c, uint32_t limit_ms) {
+    wait_for(c, limit_ms < LOOKS ? 1 : limit_ms / LOOKS);
+}
+
+static void watch(struct conn *c, uint32_t limit_ms) {
+    c->progress = UINT64_MAX;
+    look_later(c, limit_ms);
+}
+
+/* One look. False: it goes on, and so does the watch. */
+static bool stands_still(struct conn *c, uint64_t bytes, uint32_t limit_ms) {
+    c->still = c->progress == bytes ? c->still + 1 : 0;
+    c->progress = bytes;
+    if (c->still >= LOOKS)
+        return true;
+    look_later(c, limit_ms);
+    return false;
 }
 
 /* One place for whatever ends a request here; the handler counts what it refuses itself. */
@@ -103,28 +128,21 @@ static void on_timer(void *arg) {
         uint64_t now = loop_now_ms(c->server->loop);
         if (c->body_wanted && !c->body_done && c->reading) {
             uint64_t spent = now - c->body_began_ms;
-            bool idle = c->progress == c->body_bytes;
-            bool slow = spent > MIN_RATE_GRACE_MS &&
+            bool idle = stands_still(c, c->body_bytes, c->server->limits.body_idle_ms);
+            bool slow = spent > MIN_RATE_GRACE_MS && spent > c->server->limits.body_idle_ms && /* first of all it may be idle */
                         c->body_bytes < (spent - MIN_RATE_GRACE_MS) / 1000 * c->server->limits.body_min_rate;
             if (idle || slow) {
                 err_limit(&e, idle ? LIMIT_BODY_IDLE : LIMIT_BODY_MIN_RATE,
                           idle ? "the request body stopped for longer than limits.body.idle"
                                : "the request body came slower than limits.body.min_rate");
                 refuse(c, &e, 408);
-                return;
             }
-            c->progress = c->body_bytes;
-            wait_for(c, c->server->limits.body_idle_ms);
             return;
         }
-        if (c->started && stream_queued(c->stream) > 0) {
-            if (c->progress == c->in.sent - stream_queued(c->stream)) { /* not one byte left since the last look */
-                err_limit(&e, LIMIT_CLIENT_STALL, "the client took no data for longer than limits.stream.client_stall");
-                gone(c, &e);
-                return;
-            }
-            c->progress = c->in.sent - stream_queued(c->stream);
-            wait_for(c, c->server->limits.client_stall_ms);
+        if (c->started && stream_queued(c->stream) > 0 &&
+            stands_still(c, c->in.sent - stream_queued(c->stream), c->server->limits.client_stall_ms)) {
+            err_limit(&e, LIMIT_CLIENT_STALL, "the client took no data for longer than limits.stream.client_stall");
+            gone(c, &e);
         }
         return;
     }
@@ -297,10 +315,8 @@ void http_in_start(struct http_in *in, int status, const struct http_header *hea
         c->close_after = c->close_after || in->head->minor == 0;
     }
     write_head(c, status, headers, n, length);
-    if (c->body_done || !c->body_wanted) {
-        c->progress = UINT64_MAX;
-        wait_for(c, c->server->limits.client_stall_ms);
-    }
+    if (c->body_done || !c->body_wanted)
+        watch(c, c->server->limits.client_stall_ms);
 }
 
 void http_in_send(struct http_in *in, struct sv bytes) {
@@ -323,10 +339,8 @@ void http_in_send(struct http_in *in, struct sv bytes) {
         struct sv parts[] = { { at, (size_t)(line + sizeof line - at) }, bytes, SV("\r\n") };
         stream_write(c->stream, parts, 3);
     }
-    if (!timer_is_set(&c->timer)) {
-        c->progress = UINT64_MAX;
-        wait_for(c, c->server->limits.client_stall_ms);
-    }
+    if (!timer_is_set(&c->timer))
+        watch(c, c->server->limits.client_stall_ms);
 }
 
 void http_in_finish(struct http_in *in) {
@@ -381,7 +395,6 @@ void http_in_body(struct http_in *in) {
         stream_write1(c->stream, SV("HTTP/1.1 100 Continue\r\n\r\n"));
     c->body_began_ms = loop_now_ms(c->server->loop);
     c->body_bytes = 0;
-    c->progress = UINT64_MAX;
     loop_flush_later(c->server->loop, &c->step);
 }
 
@@ -551,7 +564,7 @@ static void conn_step(struct conn *c) {
     }
     if (c->state == CONN_EXCHANGE && c->body_wanted && !c->body_done && c->reading) {
         if (!timer_is_set(&c->timer))
-            wait_for(c, c->server->limits.body_idle_ms);
+            watch(c, c->server->limits.body_idle_ms);
         stream_read(c->stream, true);
     }
     if (c->eof)

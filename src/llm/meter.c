@@ -120,7 +120,7 @@ unsigned meter_event(struct meter *m, struct sv name, struct sv data, uint64_t n
         }
         if (sv_eq(data, SV("[DONE]"))) {
             m->saw_done = m->saw_final = true;
-            return METER_DONE | METER_FINAL;
+            return METER_DONE | METER_FINAL | METER_LAST;
         }
     }
     meter__event(m, name, data, &seen);

@@ -27,6 +27,7 @@ enum meter_flag {
     METER_FINAL = 1 << 3,      /* finish reason, done, or the dialect's last event */
     METER_ERROR = 1 << 4,
     METER_DONE = 1 << 5, /* [DONE] */
+    METER_LAST = 1 << 6, /* the stream's last event: what may come behind it is no part of the answer */
 };
 
 enum meter_anomaly {

@@ -154,7 +154,7 @@ static void responses(struct meter *m, struct meter_seen *seen, struct peek *c, 
             meter__output(m, seen, peek_get(item, SV("name")), METER_TOOL);
     } else if (sv_eq(type, SV("response.completed")) || sv_eq(type, SV("response.incomplete")) ||
                sv_eq(type, SV("response.failed")) || sv_eq(type, SV("response.cancelled"))) {
-        seen->flags |= METER_FINAL | (sv_ends(type, SV("failed")) ? METER_ERROR : 0);
+        seen->flags |= METER_FINAL | METER_LAST | (sv_ends(type, SV("failed")) ? METER_ERROR : 0);
         if (meter__usage(m, peek_get(response, SV("usage"))))
             seen->flags |= METER_USAGE;
     } else if (sv_eq(type, SV("error"))) {
@@ -202,7 +202,7 @@ static void anthropic(struct meter *m, struct meter_seen *seen, struct peek *c, 
         seen->flags |= usage ? METER_USAGE : 0;
     }
     if (sv_eq(type, SV("message_stop")))
-        seen->flags |= METER_FINAL;
+        seen->flags |= METER_FINAL | METER_LAST;
 }
 
 /* -- Ollama ------------------------------------------------------------------------------------------------------- */
@@ -232,9 +232,9 @@ static void ollama(struct meter *m, struct meter_seen *seen, struct peek *c) {
         else if (sv_eq(name, SV("thinking")))
             meter__output(m, seen, v, METER_REASONING);
         else if (sv_eq(name, SV("done")))
-            seen->flags |= sv_eq(v, SV("true")) ? METER_FINAL : 0;
+            seen->flags |= sv_eq(v, SV("true")) ? METER_FINAL | METER_LAST : 0;
         else if (sv_eq(name, SV("status"))) /* pull, push, create */
-            seen->flags |= sv_eq(v, SV("\"success\"")) ? METER_FINAL : 0;
+            seen->flags |= sv_eq(v, SV("\"success\"")) ? METER_FINAL | METER_LAST : 0;
         else if (sv_eq(name, SV("error")))
             failed(seen, v);
         else
@@ -266,7 +266,7 @@ static void lmstudio1(struct meter *m, struct meter_seen *seen, struct peek *c, 
     else if (sv_eq(type, SV("tool_call.start")))
         meter__output(m, seen, tool, METER_TOOL);
     else if (sv_eq(type, SV("chat.end")))
-        seen->flags |= METER_FINAL | METER_USAGE;
+        seen->flags |= METER_FINAL | METER_LAST | METER_USAGE;
 }
 
 void meter__event(struct meter *m, struct sv name, struct sv data, struct meter_seen *seen) {

@@ -83,7 +83,7 @@ static void m2_m3_anthropic_overwrites(void **state) {
         { "content_block_delta", "{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\".\"}}", 5, METER_OUTPUT },
         { "content_block_delta", "{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"signature_delta\",\"signature\":\"s\"}}", 6, 0 },
         { "message_delta", "{\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":9,\"input_tokens\":null}}", 7, METER_USAGE | METER_FINAL },
-        { "message_stop", "{\"type\":\"message_stop\"}", 8, METER_FINAL }, { 0 } });
+        { "message_stop", "{\"type\":\"message_stop\"}", 8, METER_FINAL | METER_LAST }, { 0 } });
     meter_end(&m, &plain, 9000);
     counts(&m, 21, 16, 0, 9, -1);
     feed(&m, LLM_MESSAGES, (const struct line[]){
@@ -112,7 +112,7 @@ static void m4_ollama_without_prompt_count(void **state) {
         { "", "{\"model\":\"q\",\"created_at\":\"2026-08-21T10:00:00.2Z\",\"message\":{\"role\":\"assistant\",\"content\":\"Four.\"},\"done\":false}", 2, METER_OUTPUT },
         { "", "{\"model\":\"q\",\"created_at\":\"2026-08-21T10:00:00.25Z\",\"message\":{\"role\":\"assistant\",\"content\":\"!\"},\"done\":false}", 3, METER_OUTPUT },
         { "", "{\"model\":\"q\",\"created_at\":\"2026-08-21T10:00:00.4Z\",\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\","
-              "\"load_duration\":31000000,\"prompt_eval_duration\":90000000,\"eval_count\":12,\"eval_duration\":640000000}", 4, METER_FINAL }, { 0 } });
+              "\"load_duration\":31000000,\"prompt_eval_duration\":90000000,\"eval_count\":12,\"eval_duration\":640000000}", 4, METER_FINAL | METER_LAST }, { 0 } });
     assert_true(m.t_first_us == 1000 && m.t_visible_us == 2000 && m.t_last_us == 3000);
     meter_end(&m, &plain, 9000);
     assert_true(m.input == 50 && m.input_source == METER_ESTIMATED && m.output == 12 && m.output_source == METER_REPORTED);
@@ -142,7 +142,7 @@ static void m5_m6_the_last_usage_counts_and_zeros_do_not(void **state) {
         { "", WITH("a", "\"prompt_tokens\":21,\"completion_tokens\":1"), 1, METER_OUTPUT | METER_USAGE },
         { "", WITH("b", "\"prompt_tokens\":21,\"completion_tokens\":2"), 2, METER_OUTPUT | METER_USAGE },
         { "", WITH("c", "\"prompt_tokens\":21,\"completion_tokens\":3"), 3, METER_OUTPUT | METER_USAGE },
-        { "", "[DONE]", 4, METER_DONE | METER_FINAL }, { 0 } });
+        { "", "[DONE]", 4, METER_DONE | METER_FINAL | METER_LAST }, { 0 } });
     meter_end(&m, &plain, 9000);
     counts(&m, 21, -1, -1, 3, -1);
     feed(&m, LLM_COMPLETIONS, (const struct line[]){
@@ -216,7 +216,7 @@ static void m11_m12_m13_other_places(void **state) {
         { "reasoning.delta", "{\"type\":\"reasoning.delta\",\"content\":\"hm\"}", 3, METER_OUTPUT },
         { "message.delta", "{\"type\":\"message.delta\",\"content\":\"Do\"}", 4, METER_OUTPUT },
         { "message.delta", "{\"type\":\"message.delta\",\"content\":\"ne\"}", 5, METER_OUTPUT },
-        { "chat.end", "{\"type\":\"chat.end\",\"result\":{\"stats\":{\"input_tokens\":646,\"total_output_tokens\":586,\"reasoning_output_tokens\":195}}}", 6, METER_FINAL | METER_USAGE },
+        { "chat.end", "{\"type\":\"chat.end\",\"result\":{\"stats\":{\"input_tokens\":646,\"total_output_tokens\":586,\"reasoning_output_tokens\":195}}}", 6, METER_FINAL | METER_LAST | METER_USAGE },
         { 0 } });
     assert_true(m.t_first_us == 3000 && m.t_visible_us == 4000 && m.text_bytes == 4 && m.reasoning_bytes == 2);
     meter_end(&m, &plain, 9000);
@@ -235,13 +235,13 @@ static void responses_end_with_their_usage(void **state) {
         { "response.output_text.done", "{\"type\":\"response.output_text.done\",\"text\":\"Four.\"}", 5, 0 },
         { "response.output_item.added", "{\"type\":\"response.output_item.added\",\"item\":{\"type\":\"function_call\",\"name\":\"f\",\"arguments\":\"\"}}", 6, METER_OUTPUT },
         { "response.completed", "{\"type\":\"response.completed\",\"response\":{\"status\":\"completed\",\"usage\":{\"input_tokens\":21,"
-          "\"input_tokens_details\":{\"cached_tokens\":3,\"cache_write_tokens\":2},\"output_tokens\":9,\"output_tokens_details\":{\"reasoning_tokens\":4}}}}", 7, METER_FINAL | METER_USAGE },
+          "\"input_tokens_details\":{\"cached_tokens\":3,\"cache_write_tokens\":2},\"output_tokens\":9,\"output_tokens_details\":{\"reasoning_tokens\":4}}}}", 7, METER_FINAL | METER_LAST | METER_USAGE },
         { 0 } });
     assert_true(m.reasoning_bytes == 5 && m.text_bytes == 5 && m.tool_bytes == 1 && m.t_visible_us == 4000);
     meter_end(&m, &plain, 9000);
     counts(&m, 21, 3, 2, 9, 4);
     meter_init(&m, LLM_RESPONSES);
-    assert_int_equal(event(&m, "response.failed", "{\"type\":\"response.failed\",\"response\":{\"error\":{\"code\":\"x\"}}}", 1), METER_FINAL | METER_ERROR);
+    assert_int_equal(event(&m, "response.failed", "{\"type\":\"response.failed\",\"response\":{\"error\":{\"code\":\"x\"}}}", 1), METER_FINAL | METER_LAST | METER_ERROR);
     assert_int_equal(event(&m, "error", "{\"type\":\"error\",\"code\":\"x\",\"message\":\"y\"}", 1), METER_ERROR);
 }
 

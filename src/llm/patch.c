@@ -141,19 +141,6 @@ static unsigned put_in_order(struct splice *s, unsigned n, struct splice one) {
     return n + 1;
 }
 
-unsigned patch_shown_model(struct sv object, struct sv shown, struct splice out[static PATCH_SPLICES], char *scratch) {
-    struct sv found[] = { peek_get(object, SV("model")), peek_get(peek_get(object, SV("message")), SV("model")),
-                          peek_get(peek_get(object, SV("response")), SV("model")), peek_get(object, SV("model_instance_id")),
-                          peek_get(peek_get(object, SV("result")), SV("model_instance_id")) }; /* the latter: LM Studio */
-    struct sv id = { scratch, 0 };
-    unsigned n = 0;
-    id.n = (size_t)(put_json(scratch, sv_first(shown, PATCH_MODEL_MAX)) - scratch);
-    for (size_t i = 0; i < sizeof found / sizeof found[0]; i++)
-        if (peek_is_string(found[i]))
-            n = put_in_order(out, n, (struct splice){ (uint64_t)(found[i].p - object.p), found[i].n, id });
-    return n;
-}
-
 unsigned patch_also_without(struct sv object, struct sv name, struct splice s[static PATCH_SPLICES], unsigned n) {
     struct peek c;
     struct sv member, value;

@@ -39,9 +39,6 @@ unsigned patch_iov(struct sv body, const struct splice *splices, unsigned n, str
 unsigned patch_part(struct sv body, uint64_t from, bool last, const struct splice *splices, unsigned n,
                     struct sv pieces[static PATCH_PIECES]);
 
-/* A reply or event: the model that it names, at the top level or in "message", "response" or "result", becomes `shown`. Returns how many
- * splices; scratch holds PATCH_SCRATCH bytes and is borrowed like the splices' inserts. */
-unsigned patch_shown_model(struct sv object, struct sv shown, struct splice out[static PATCH_SPLICES], char *scratch);
 /* Takes one member out of the top level of a small JSON object (an event's data), with its comma: one more splice, in its
  * place among the n that are there already and do not touch it. Returns how many there are then. */
 unsigned patch_also_without(struct sv object, struct sv name, struct splice s[static PATCH_SPLICES], unsigned n);

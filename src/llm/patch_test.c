@@ -105,38 +105,12 @@ static void a_member_can_be_taken_out(void **state) {
     }
 }
 
-static void the_shown_model_stands_wherever_a_reply_names_it(void **state) {
-    static const struct {
-        const char *text, *shown;
-    } rows[] = {
-        { "{\"id\":1,\"model\":\"real\",\"x\":[]}", "{\"id\":1,\"model\":\"sl\\\"ug\",\"x\":[]}" },
-        { "{\"type\":\"message_start\",\"message\":{\"model\":\"real\"},\"usage\":1}",
-          "{\"type\":\"message_start\",\"message\":{\"model\":\"sl\\\"ug\"}}" },
-        { "{\"usage\":1,\"response\":{\"a\":1,\"model\":\"real\"}}", "{\"response\":{\"a\":1,\"model\":\"sl\\\"ug\"}}" },
-        { "{\"usage\":null,\"model\":\"real\"}", "{\"model\":\"sl\\\"ug\"}" },
-        { "{\"model_instance_id\":\"real\",\"usage\":1,\"result\":{\"model_instance_id\":\"real\",\"output\":[]}}",
-          "{\"model_instance_id\":\"sl\\\"ug\",\"result\":{\"model_instance_id\":\"sl\\\"ug\",\"output\":[]}}" },
-        { "{\"model\":null,\"choices\":[{\"model\":\"real\"}]}", "{\"model\":null,\"choices\":[{\"model\":\"real\"}]}" },
-        { "[\"model\"]", "[\"model\"]" },
-    };
-    (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct splice s[PATCH_SPLICES];
-        struct sv pieces[PATCH_PIECES], text = sv_of(rows[i].text);
-        char got[256], scratch[PATCH_SCRATCH];
-        unsigned n = patch_also_without(text, SV("usage"), s, patch_shown_model(text, SV("sl\"ug"), s, scratch));
-        *join(got, pieces, patch_iov(text, s, n, pieces)) = '\0';
-        assert_string_equal(got, rows[i].shown);
-    }
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_model_is_replaced_and_nothing_else),
         cmocka_unit_test(a_missing_model_is_added),
         cmocka_unit_test(usage_is_asked_for_wherever_the_options_stand),
         cmocka_unit_test(a_member_can_be_taken_out),
-        cmocka_unit_test(the_shown_model_stands_wherever_a_reply_names_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

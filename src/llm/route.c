@@ -90,13 +90,15 @@ static const char *const refused[] = { "/v1/files", "/v1/batches", "/v1/messages
                                        "/v1/uploads", "/v1/fine_tuning", "/v1/assistants", "/v1/threads",
                                        "/v1/vector_stores" };
 
-/* Management calls of runtimes under /v1: never reached by passing unknown paths on. '/' at the end: anything below. */
-static const char *const managed[] = { "/v1/load", "/v1/unload", "/v1/pull", "/v1/delete", "/v1/install", "/v1/uninstall",
-                                       "/v1/model/", "/v1/models/", "/v1/load_lora_adapter", "/v1/unload_lora_adapter",
-                                       "/v1/download", "/v1/downloads", "/v1/lora/", "/v1/loras", "/v1/template/",
-                                       "/v1/templates", "/v1/sampling/", "/v1/system/", "/v1/internal/", "/v1/admin/",
-                                       "/v1/config", "/v1/params", "/v1/tokenize_and_load", "/v1/reload", "/v1/shutdown",
-                                       "/v1/sleep", "/v1/wake_up", "/v1/auth/" };
+/* What management calls of runtimes under /v1 are called: a word anywhere in such a path, in any case, keeps an unknown path
+ * from being passed on. */
+static const char *const managing[] = { "abort", "admin", "auth", "cache", "cancel", "cleanup", "config", "debug", "delete", "deploy", "doctor",
+                                        "download", "downloads", "eject", "flush", "halt", "install", "internal", "kill", "level", "load", "log",
+                                        "logs", "lora", "loras", "model", "models", "override", "params", "pause", "profile", "profiler",
+                                        "pull", "push", "quit", "register", "reload", "reset", "restart", "resume", "rpc", "sampling",
+                                        "save", "set", "settings", "shutdown", "sleep", "slots", "start", "stop", "switch", "system",
+                                        "template", "templates", "terminate", "tune", "undeploy", "uninstall", "unload", "unregister", "update", "upgrade",
+                                        "wake", "weights" };
 
 enum { N_ROUTES = sizeof routes / sizeof routes[0] };
 
@@ -191,9 +193,26 @@ static bool is_refused(struct sv path) {
     return is_below(path, refused, sizeof refused / sizeof refused[0]);
 }
 
-/* Escapes could spell a name that the table does not see: no unknown path has any. */
+static bool is_letter(char c) {
+    return (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
+}
+
+static bool is_capital(char c) {
+    return c >= 'A' && c <= 'Z';
+}
+
+/* Escapes could spell a word that is not seen here: no unknown path has any. */
 static bool is_managed(struct sv path) {
-    return is_below(path, managed, sizeof managed / sizeof managed[0]) || sv_find_char(path, '%') >= 0;
+    if (sv_find_char(path, '%') >= 0)
+        return true;
+    for (size_t i = 0, n; i < path.n; i += n ? n : 1) {
+        for (n = 0; i + n < path.n && is_letter(path.p[i + n]) && !(n && is_capital(path.p[i + n]) && !is_capital(path.p[i + n - 1])); n++)
+            continue;
+        for (size_t k = 0; k < sizeof managing / sizeof managing[0]; k++)
+            if (sv_eq_nocase(sv_first(sv_from(path, i), n), sv_of(managing[k])))
+                return true;
+    }
+    return false;
 }
 
 static const struct llm_route *not_found(struct sv path, struct err *e) {

@@ -128,7 +128,12 @@ static void names_of_bits_go_both_ways(void **state) {
 static void calls_that_manage_a_runtime_are_not_passed_on_as_unknown_ones(void **state) {
     (void)state;
     static const char *const paths[] = { "/v1/load", "/v1/unload", "/v1/model/load", "/v1/models/unload", "/v1/load_lora_adapter",
-                                         "/v1/pull", "/v1/delete", "/v1/system/info", "/v1/%6coad", "/v1/un%6coad" };
+                                         "/v1/pull", "/v1/delete", "/v1/system/info", "/v1/%6coad", "/v1/un%6coad",
+                                         "/v1/LOAD_LORA_ADAPTER", "/v1/Load", "/v1/loadModel", "/v1/flush_cache", "/v1/update_weights",
+                                         "/v1/abort_request", "/v1/collective_rpc", "/v1/restart", "/v1/halt", "/v1/log-level",
+                                         "/v1/logs/set_level", "/v1/stats/reset", "/v1/cleanup-cache", "/v1/params", "/v1/install",
+                                         "/v1/uninstall", "/v1/sampling/override/switch", "/v1/internal/stop-generation",
+                                         "/v1/models/tune", "/v1/wake_up", "/v1/audio/models/unload", "/v1/tokenize_and_load" };
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
         struct err e = { 0 };
         assert_null(llm_route(SV("POST"), sv_of(paths[i]), false, &e));
@@ -136,6 +141,10 @@ static void calls_that_manage_a_runtime_are_not_passed_on_as_unknown_ones(void *
     }
     assert_non_null(llm_route(SV("POST"), SV("/v1/loadable"), false, NULL));
     assert_non_null(llm_route(SV("POST"), SV("/v1/audio/podcast"), false, NULL));
+    static const char *const others[] = { "/v1/tokenize", "/v1/detokenize", "/v1/classify", "/v1/pooling", "/v1/token/encode", "/v1/ocr",
+                                          "/v1/systematic", "/v1/logprobs", "/v1/remodel" };
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        assert_non_null(llm_route(SV("POST"), sv_of(others[i]), false, NULL));
 }
 
 int main(void) {

@@ -65,7 +65,7 @@ struct scan {
     /* -1: absent, negative or no integer. */
     int64_t max_tokens, max_completion_tokens, max_output_tokens, num_predict, n;
     bool has_tools, has_image;
-    bool has_media;                         /* a content part that may be more than text: it may hold a link */
+    bool has_media;                         /* a content part that may be more than text, or a member that may hold a link */
     uint32_t n_images;
     uint32_t n_messages;                    /* elements of messages or of an input array */
     uint64_t input_bytes;                   /* raw bytes of messages, prompt, input, system, tools, instructions */
@@ -106,6 +106,8 @@ struct scan {
 };
 
 void scan_init(struct scan *s);
+/* Whether a member of that name may hold media, inline or as a link: "url", "image_url", "video", "input_audio", "images", ... */
+bool scan_is_link_name(struct sv name);
 /* Lower ceilings than the built-in ones; directly after scan_init. */
 void scan_limit(struct scan *s, unsigned depth, unsigned members);
 /* As scan_init, for a reply: copies the raw values of these top-level members. Borrows slots until scan_end. */

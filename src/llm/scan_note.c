@@ -79,6 +79,18 @@ static enum key key_of(struct sv v) {
     return KEY_NONE;
 }
 
+bool scan_is_link_name(struct sv name) {
+    static const char *const words[] = { "url", "uri", "image", "video", "audio", "data" };
+    if (name.n && name.p[name.n - 1] == 's')
+        name.n--;
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        struct sv w = sv_of(words[i]);
+        if (sv_ends(name, w) && (name.n == w.n || name.p[name.n - w.n - 1] == '_'))
+            return true;
+    }
+    return false;
+}
+
 /* An object that is an element of an array, or the body itself: where content parts stand. */
 static bool is_part(const struct scan *s) {
     return scan__in_object(s) && (s->depth == 1 || !(s->stack & 2));
@@ -380,6 +392,7 @@ const char *scan__key_end(struct scan *s, const char *p, struct sv name) {
         return p;
     const char *twice = NULL;
     s->key = (uint8_t)key_of(name);
+    s->has_media |= scan_is_link_name(name);
     if (s->depth == 1) {
         s->top = s->key;
         s->empty = false;

@@ -282,6 +282,28 @@ static void images_are_seen_only_where_content_stands(void **state) {
     }
 }
 
+static void a_body_that_may_hold_a_link_is_noticed(void **state) {
+    static const struct {
+        const char *text;
+        bool may;
+    } rows[] = {
+        { "{\"messages\":[{\"content\":\"http://x/\"}]}", false },
+        { "{\"messages\":[{\"content\":[{\"type\":\"text\",\"text\":\"x\"}]}],\"metadata\":{\"url\":\"x\"}}", false },
+        { "{\"messages\":[{\"content\":[{\"type\":\"tool_use\",\"input\":{\"url\":\"x\"}}]}]}", false },
+        { "{\"messages\":[{\"content\":[{\"type\":\"sound\"}]}]}", true },
+        { "{\"messages\":[{\"content\":[{\"video_url\":\"x\"}]}]}", true },
+        { "{\"messages\":[{\"content\":[{\"input_a\\u0075dio\":{\"x\":1}}]}]}", true },
+        { "{\"prompt\":\"x\",\"images\":[\"x\"]}", true },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(run(sv_of(rows[i].text)), SCAN_OK);
+        assert_int_equal(scan.has_media, rows[i].may);
+    }
+    assert_true(scan_is_link_name(SV("url")) && scan_is_link_name(SV("image_urls")) && scan_is_link_name(SV("file_data")));
+    assert_false(scan_is_link_name(SV("curl")) || scan_is_link_name(SV("metadata")) || scan_is_link_name(SV("data_1")) || scan_is_link_name(SV("s")));
+}
+
 static void input_is_measured_without_its_images(void **state) {
     char text[600];
     (void)state;
@@ -547,6 +569,7 @@ int main(void) {
         cmocka_unit_test(flags_and_limits_are_read),
         cmocka_unit_test(stream_options_are_found),
         cmocka_unit_test(images_are_seen_only_where_content_stands),
+        cmocka_unit_test(a_body_that_may_hold_a_link_is_noticed),
         cmocka_unit_test(input_is_measured_without_its_images),
         cmocka_unit_test(the_turns_of_a_conversation_share_a_key),
         cmocka_unit_test(a_reply_gives_up_the_members_asked_for),
