@@ -413,9 +413,14 @@ const harmless = [
   ['ollama', { max_tokens: 5 }, 'max_tokens', { messages: HI }],
   // limits that are none, and the least that can be asked for
   ['chat', { max_tokens: 0 }, null, { messages: HI }], ['chat', { max_tokens: -1 }, null, { messages: HI }], ['ollama', { options: { num_predict: -2 } }, null, { messages: HI }],
-  ['messages', { max_tokens: 0 }, null, { messages: HI, max_tokens: 1 }],
+  ['messages', { max_tokens: 0 }, 'max_tokens', { messages: HI, max_tokens: 1 }],
   // nothing to choose from
-  ['chat', { tools: [], tool_choice: 'required', parallel_tool_calls: false }, null, { messages: HI }],
+  ['chat', { tools: [], tool_choice: 'required', parallel_tool_calls: false }, 'tool_choice', { messages: HI }],
+  ['messages', { tool_choice: { type: 'any' } }, 'tool_choice', { messages: HI, max_tokens: 9 }],
+  // what a message or a part holds that Drover does not know, and stop sequences that stop nothing
+  ['messages', { messages: [{ role: 'user', content: [{ type: 'text', text: 'hi', citations: [{}] }], foo: 1 }] }, 'messages.foo, content.citations', { messages: HI, max_tokens: 9 }],
+  ['messages', { stop_sequences: ['a', ''] }, 'stop_sequences', { messages: HI, max_tokens: 9, stop: ['a'] }],
+  ['responses', { top_logprobs: 3, reasoning: { summary: 'detailed' } }, 'reasoning.summary, top_logprobs', { messages: HI }],
   // the runtime's own limits are its own to tell
   ['chat', { logprobs: true, top_logprobs: 500 }, null, { messages: HI, logprobs: true, top_logprobs: 500 }],
   ['chat', { temperature: 99, top_p: -3 }, null, { messages: HI, options: { temperature: 99, top_p: -3 } }],
@@ -463,6 +468,14 @@ const understood = {
   },
 };
 
+test('of members of one name the last counts, wherever they stand', async () => {
+  for (const body of ['"messages":[{"role":"user","content":"FIRST","content":"LAST"}]', '"temperature":7,"temperature":1,"messages":[{"role":"user","content":"LAST"}]']) {
+    assert.equal((await drover.post('/v1/messages', `{"model":${JSON.stringify(apis.messages.body.model)},"max_tokens":5,${body}}`)).status, 200);
+    const { messages, temperature } = JSON.parse(vllm.inferences.at(-1).body);
+    assert.deepEqual([messages, temperature ?? 1], [[{ role: 'user', content: 'LAST' }], 1]);
+  }
+});
+
 async function answered(api, stream, type, bytes) {
   vllm.options.answer = (request, response) => response.whole(200, type, bytes);
   const response = await drover.post(apis[api].path, { ...apis[api].body, stream }), body = await response.text();
@@ -480,6 +493,9 @@ const badReplies = [
   ['hello', `${NOT}hello`], ['<html>502</html>', `${NOT}<html>502</html>`], ['{"choices":[', `${NOT}{"choices":[`], ['{"id":"x"} behind', `${NOT}{"id":"x"} behind`],
   ['[]', "the runtime's reply has no choices"], ['{}', "the runtime's reply has no choices"], ['{"choices":[]}', "the runtime's reply has no choices"], ['{"choices":7}', "the runtime's reply has no choices"],
   ['{"choices":[7]}', WHY], [reply(OK, null), WHY], [reply(OK, ''), WHY], [reply(OK, 'error'), 'the runtime broke its answer off (error)'],
+  [reply({ role: 'assistant', content: 7 }), "the runtime's answer has a value of another kind where text belongs"],
+  [reply({ ...OK, tool_calls: [{ id: 'c', function: { arguments: '{}' } }] }, 'tool_calls'), 'the runtime made a tool call without a name'],
+  [reply({ role: 'assistant', content: null }, 'tool_calls'), 'the runtime ended its answer with tool calls, but made none'],
   ['{"error":{"message":"boom"}}', 'boom'], ['{"error":"boom"}', 'boom'], [`{"choices":${'['.repeat(3000)}${']'.repeat(3000)}}`, WHY],
 ];
 test('whole replies that are none are a 502 in each API', async () => {
@@ -492,7 +508,7 @@ test('whole replies that are none are a 502 in each API', async () => {
 
 /** [the reply, what it says, the tokens of the prompt (0: estimated) and the output] */
 const oddReplies = [
-  [reply({ role: 'assistant', content: null }), '', 0, 0], [reply({ role: 'assistant', content: 7 }), '', 0, 0], ['{"choices":[{"index":0,"finish_reason":"stop"}]}', '', 0, 0], [reply(OK, 'strange'), 'ok', 0, 1],
+  [reply({ role: 'assistant', content: null }), '', 0, 0], ['{"choices":[{"index":0,"finish_reason":"stop"}]}', '', 0, 0], [reply(OK, 'strange'), 'ok', 0, 1],
   ['{"choices":[{"index":0,"message":{"content":"a\\ud800b"},"finish_reason":"stop"}]}', 'a\ufffdb', 0, 2],
   [Buffer.from('{"choices":[{"index":0,"message":{"content":"a\xffb"},"finish_reason":"stop"}]}', 'latin1'), 'a\ufffdb', 0, 1],
   [reply(OK), 'ok', 0, 1], [usage(null), 'ok', 0, 1], [usage({}), 'ok', 0, 1], [usage({ prompt_tokens: -4, completion_tokens: -1, total_tokens: -5 }), 'ok', 0, 1],
@@ -521,9 +537,6 @@ test('arguments that are no object reach a client that needs one as what they ar
   vllm.options.answer = (request, response) => response.whole(200, 'application/json', call('{"a":', 'length')); // cut off
   const cut = await (await drover.post('/v1/messages', apis.messages.body)).json();
   assert.deepEqual([cut.content, cut.stop_reason], [[], 'max_tokens']);
-  vllm.options.answer = (request, response) => response.whole(200, 'application/json', reply({ role: 'assistant', content: 'ok', tool_calls: [{ id: 'c', function: { arguments: '{}' } }] }, 'tool_calls'));
-  const nameless = await (await drover.post('/v1/messages', apis.messages.body)).json();
-  assert.deepEqual([nameless.content, nameless.stop_reason], [[{ type: 'text', text: 'ok' }], 'end_turn']);
   delete vllm.options.answer;
 });
 
@@ -540,6 +553,7 @@ const goodStreams = [
   ['half an event after the end marker', `${BEGIN}${END}data: {"cho`, 'ok'], ['10 MB after the end marker', BEGIN + END + chunk({ content: FIVE_MB + FIVE_MB }), 'ok'], ['no blank line at the end', (BEGIN + END).slice(0, -1), 'ok'],
   ['CR LF', (BEGIN + END).replaceAll('\n', '\r\n'), 'ok'], ['a byte order mark', `\ufeff${BEGIN}${END}`, 'ok'], ['comments', `: a\n\n${BEGIN}: b\n\n${END}`, 'ok'], ['an event that is no object', BEGIN + data('[1]') + END, 'ok'],
   ['a delta of null', BEGIN + data({ choices: [{ index: 0, delta: null }] }) + END, 'ok'], ['an event without choices', BEGIN + data({ x: 1 }) + END, 'ok'],
+  ['a character in two pieces', `${BEGIN}data: {"choices":[{"index":0,"delta":{"content":"\\ud83d"}}]}\n\ndata: {"choices":[{"index":0,"delta":{"content":"\\ude00"}}]}\n\n${END}`, 'ok\u{1f600}'],
   ['half a surrogate pair', `${BEGIN}data: {"choices":[{"index":0,"delta":{"content":"\\ud800"}}]}\n\n${END}`, 'ok\ufffd'], ['a token of 5 MB', BEGIN + chunk({ content: FIVE_MB }) + END, `ok${FIVE_MB}`],
   ['usage below zero', BEGIN + chunk({}, 'stop') + data({ choices: [], usage: { prompt_tokens: -1, completion_tokens: -7 } }) + data('[DONE]'), 'ok'],
 ];
@@ -556,6 +570,7 @@ test('streams with oddities come through', async () => {
 /** [what, the stream, the fault] */
 const badStreams = [
   ['no JSON', BEGIN + data('{nope') + END, `${NOT}{nope`], ['no finish reason', BEGIN + data('[DONE]'), WHY], ['cut off', BEGIN, WHY], ['cut off in an event', `${BEGIN}data: {"cho`, WHY],
+  ['a call without a name', BEGIN + chunk({ tool_calls: [{ index: 0, function: { arguments: '{}' } }] }) + END, 'the runtime made a tool call without a name'],
   ['an error', BEGIN + data({ error: { message: 'boom', code: 500 } }), 'boom'], ['an error as text', BEGIN + data({ error: 'boom' }), 'boom'], ['an event called error', `${BEGIN}event: error\n${data({ message: 'boom' })}`, 'boom'],
   ['finish reason error', BEGIN + chunk({}, 'error') + data('[DONE]'), 'the runtime broke its answer off (error)'],
   ['an event of 10 MB', BEGIN + chunk({ content: FIVE_MB + FIVE_MB }) + END, 'an event of the stream is larger than limits.upstream.event (8388608 bytes)'],

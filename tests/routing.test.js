@@ -26,6 +26,8 @@ before(async () => {
       { slug: 'claude-*', targets: ['south/south-only'] },
       { slug: 'brave', targets: ['nobody/none'], fallback: ['coder'] },
       { slug: 'any', targets: ['shared'] },
+      { slug: 'cool', targets: ['north/shared'], strict: true, defaults: { temperature: 0.5, seed: 3 }, force: { max_tokens: 7 } },
+      { slug: 'cool-llama', targets: ['ollama/shared'], force: { max_tokens: 7, options: { num_ctx: 4096 } } },
       { slug: 'bold', targets: ['nobody/none'], fallback: ['lost', 'any'] },
       { slug: 'lost', targets: ['nobody/none'], fallback: ['bold', 'gone'] },
       { slug: 'gone', targets: ['nobody/none'] },
@@ -47,6 +49,36 @@ const reached = async (response) => {
   await response.text();
   return response.headers.get('drover-target');
 };
+
+test('what a slug sets is put into the body, and the rest goes as it came', async () => {
+  const sent = async (path, members, fake = fakes.north) => {
+    const response = await drover.post(path, `{${members}}`), text = await response.text();
+    assert.deepEqual([response.status, response.headers.get('drover-degraded')], [200, null], text);
+    return String(fake.inferences.at(-1).body);
+  };
+  const more = '"messages" : [{"role":"user","name":"bob","content":[{"type":"video_url","video_url":{"url":"https://example.com/a.mp4"}}]}], "n":2,"user":"u","big":1.50';
+  assert.equal(await sent(CHAT, `"model":"cool",${more}`), `{"model":"shared",${more},"temperature":0.5,"seed":3,"max_tokens":7}`);
+  assert.equal(await sent(CHAT, `"max_completion_tokens":99,${more},"temperature": 2,"model":"cool"`), `{"max_completion_tokens":7,${more},"temperature": 2,"model":"shared","seed":3}`);
+  assert.equal(await sent('/v1/responses', '"model":"cool","input":"x","max_output_tokens":9e3'), '{"model":"shared","input":"x","max_output_tokens":7,"temperature":0.5}');
+  assert.equal(await sent('/api/chat', '"model":"cool-llama","messages":[],"options":{"num_predict":99,"mirostat":1}', fakes.ollama),
+    '{"model":"shared","messages":[],"options":{"num_predict":7,"mirostat":1,"num_ctx":4096}}');
+  const { max_tokens, temperature, seed } = JSON.parse(await sent('/api/chat', '"model":"cool","messages":[{"role":"user","content":"hi"}],"options":{"num_predict":9999,"seed":8}'));
+  assert.deepEqual([max_tokens, temperature, seed], [7, 0.5, 8]);
+});
+
+test('an error in a stream of the Responses API goes on with its numbers', async () => {
+  fakes.north.options.answer = (request, response) => response.whole(200, 'text/event-stream',
+    ['created', 'in_progress', 'output_item.added'].map((type, i) => `event: response.${type}\ndata: {"type":"response.${type}","sequence_number":${i}}\n\n`).join(''));
+  const events = await allSse(await drover.post('/v1/responses', { model: 'coder', input: 'x', stream: true }));
+  const last = JSON.parse(events.at(-1).data);
+  assert.deepEqual([last.type, last.sequence_number], ['error', 3]);
+});
+
+test("Ollama's older member for the model's name is taken, too", async () => {
+  assert.equal((await drover.post('/api/show', { name: 'llama3:latest' })).status, 200);
+  assert.equal((await drover.post('/api/show', { name: 'nobody' })).status, 404);
+  assert.equal((await drover.post('/api/show', { x: 'llama3:latest' })).status, 400);
+});
 
 test('a name reaches its model', async () => {
   assert.equal(await reached(await chat('south-only')), 'south/south-only');

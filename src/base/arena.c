@@ -70,7 +70,7 @@ static bool block_add(struct arena *a, size_t bytes) {
     struct arena_block *b = NULL;
     size_t usual = block_usual(a), size = bytes > usual ? bytes : usual;
     if (size > a->max || a->used > a->max - size) {
-        a->overflow = true;
+        a->overflow = a->full = true;
         return false;
     }
     if (size == ARENA_FIRST && a->cache && a->cache->free) {

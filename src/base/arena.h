@@ -1,7 +1,7 @@
 /* base/arena.h - memory that lives exactly as long as one task and goes in one stroke.
  *
  * Life: arena_init -> arena_alloc, arena_defer -> arena_deinit (runs the deferred calls newest first, then frees).
- * An arena has a ceiling (one below the usual first block makes that block so much smaller); past it, or out of memory, an allocation returns NULL and .overflow stays set. Memory comes
+ * An arena has a ceiling (one below the usual first block makes that block so much smaller); past it, or out of memory, an allocation returns NULL and .overflow stays set; .full tells the two apart. Memory comes
  * zeroed. Not thread-safe: an arena belongs to its owner's loop. The first block can be recycled through an
  * arena_cache, which saves the allocator on the request path; under ASan nothing is recycled, so stale pointers show. */
 #ifndef DROVER_BASE_ARENA_H
@@ -37,7 +37,8 @@ struct arena {
     size_t used, max;           /* bytes of all blocks; their ceiling */
     struct arena_deferred *deferred;
     struct arena_cache *cache;  /* borrowed, may be NULL */
-    bool overflow;
+    bool overflow;              /* an allocation failed, */
+    bool full;                  /* because of the ceiling */
 };
 
 void arena_init(struct arena *a, size_t max, struct arena_cache *cache);

@@ -51,23 +51,50 @@ static bool escape(struct sv v, unsigned *ret_unit) {
     return true;
 }
 
-/* Half a pair becomes U+FFFD; both take six bytes. */
-static void mend(char *p, size_t n) {
+/* Three bytes where UTF-8 would have them, were a half a character: WTF-8. */
+static char *put_half(char *to, unsigned unit) {
+    *to++ = (char)(0xe0 | unit >> 12);
+    *to++ = (char)(0x80 | (unit >> 6 & 0x3f));
+    *to++ = (char)(0x80 | (unit & 0x3f));
+    return to;
+}
+
+/* Half a pair becomes U+FFFD, but, with `keep`, stays where its other half may stand in another text: a first one at the end of
+ * a string, a second one at the beginning. Returns how long the text is now. */
+static size_t mend(char *p, size_t n, bool keep) {
+    char *to = p;
+    bool begins = false; /* a string */
     for (size_t i = 0; i < n;) {
         struct sv rest = { p + i, n - i };
         unsigned unit, low;
-        if (p[i] != '\\') {
-            i++;
-        } else if (!escape(rest, &unit)) {
-            i += 2;
-        } else if (unit >= 0xd800 && unit < 0xdc00 && escape(sv_from(rest, 6), &low) && low >= 0xdc00 && low < 0xe000) {
-            i += 12;
-        } else {
-            if (unit >= 0xd800 && unit < 0xe000)
-                memcpy(p + i + 2, "fffd", 4);
-            i += 6;
+        size_t step = rest.p[0] != '\\' ? 1 : !escape(rest, &unit) ? 2 : 6;
+        bool half = step == 6 && unit >= 0xd800 && unit < 0xe000;
+        if (half && unit < 0xdc00 && escape(sv_from(rest, 6), &low) && low >= 0xdc00 && low < 0xe000) {
+            step = 12;
+            half = false;
         }
+        if (half) {
+            bool stays = keep && (unit < 0xdc00 ? rest.n > 6 && rest.p[6] == '"' : begins);
+            to = put_half(to, stays ? unit : 0xfffd);
+        } else {
+            step = step < rest.n ? step : rest.n;
+            memmove(to, rest.p, step);
+            to += step;
+        }
+        begins = !half && step == 1 && to[-1] == '"';
+        i += step;
     }
+    return (size_t)(to - p);
+}
+
+static yyjson_doc *parse_mended(struct sv text, bool keep) {
+    char *copy = text.n ? mem_copy(text.p, text.n) : NULL;
+    if (!copy)
+        return NULL;
+    size_t n = mend(copy, text.n, keep);
+    yyjson_doc *doc = parse((struct sv){ copy, n }, YYJSON_READ_ALLOW_INVALID_UNICODE | YYJSON_READ_BIGNUM_AS_RAW);
+    mem_free(copy);
+    return doc;
 }
 
 yyjson_doc *json_parse_foreign(struct sv text, bool *ret_mended) {
@@ -75,14 +102,13 @@ yyjson_doc *json_parse_foreign(struct sv text, bool *ret_mended) {
     *ret_mended = false;
     if (doc || text.n == 0)
         return doc;
-    char *copy = mem_copy(text.p, text.n);
-    if (!copy)
-        return NULL;
-    mend(copy, text.n);
-    doc = parse((struct sv){ copy, text.n }, YYJSON_READ_ALLOW_INVALID_UNICODE | YYJSON_READ_BIGNUM_AS_RAW);
-    mem_free(copy);
+    doc = parse_mended(text, false);
     *ret_mended = doc != NULL;
     return doc;
+}
+
+yyjson_doc *json_parse_halves(struct sv text) {
+    return parse_mended(text, true);
 }
 
 yyjson_doc *json_parse_raw(struct sv text) {
@@ -94,8 +120,18 @@ void json_doc_freep(yyjson_doc **doc) {
     *doc = NULL;
 }
 
+/* The last of that name, as JavaScript, Python and Go have it. */
+static yyjson_val *member(yyjson_val *obj, struct sv name) {
+    size_t i, n;
+    yyjson_val *key, *value, *found = NULL;
+    yyjson_obj_foreach(obj, i, n, key, value)
+        if (yyjson_equals_strn(key, name.p, name.n))
+            found = value;
+    return found;
+}
+
 yyjson_val *json_get(yyjson_val *obj, const char *key) {
-    return yyjson_is_obj(obj) ? yyjson_obj_get(obj, key) : NULL;
+    return member(obj, sv_of(key));
 }
 
 struct sv json_sv(yyjson_val *v) {
@@ -136,6 +172,6 @@ bool json_bool(yyjson_val *obj, const char *key, bool otherwise) {
 yyjson_val *json_at(yyjson_val *obj, const char *path) {
     struct sv rest = sv_of(path), name;
     while (obj && sv_next(&rest, '.', &name))
-        obj = yyjson_is_obj(obj) ? yyjson_obj_getn(obj, name.p, name.n) : NULL;
+        obj = member(obj, name);
     return obj;
 }

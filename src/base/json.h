@@ -24,9 +24,12 @@ yyjson_doc *json_parse_raw(struct sv text);
  * is read once more with unpaired surrogate escapes as U+FFFD, other bad bytes in strings left as they are, and numbers no
  * machine can hold as raw text. *ret_mended: that was needed, and helped. */
 yyjson_doc *json_parse_foreign(struct sv text, bool *ret_mended);
+/* The same for a piece of a stream: a half at the end of a string, or a second one at its beginning, stays for who can join it
+ * with the other: three bytes, ED A0..BF xx, which are no UTF-8. Slow: only after json_parse_exact refused the text. */
+yyjson_doc *json_parse_halves(struct sv text);
 void json_doc_freep(yyjson_doc **doc);
 
-/* obj may be NULL or no object. The view is borrowed from the document. */
+/* obj may be NULL or no object; of members of one name the last counts. The view is borrowed from the document. */
 struct sv json_str(yyjson_val *obj, const char *key);
 int64_t json_i64(yyjson_val *obj, const char *key, int64_t otherwise); /* accepts integral doubles such as 100.0 */
 double json_f64(yyjson_val *obj, const char *key, double otherwise);

@@ -318,9 +318,12 @@ static void node_json(struct buf *out, const struct node *n) {
 
 static void json(struct loader *l, const struct setting *s, const struct node *n, const char *key, struct sv *field) {
     struct buf out = BUF_MAX((size_t)s->max);
+    struct err e;
     node_json(&out, n);
     if (out.failed)
         COMPLAIN(l, n, key, "more than %d bytes as JSON; that is all there may be", (int)s->max);
+    else if (s->check && !s->check(buf_sv(&out), &e))
+        COMPLAIN(l, n, key, "%s", e.text);
     else if (!(*field = arena_sv(&l->c->arena__, buf_sv(&out))).p)
         no_memory(l);
     buf_deinit(&out);

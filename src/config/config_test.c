@@ -221,6 +221,8 @@ static void each_fault_is_named_with_its_place(void **state) {
         { "demo: {enabled: yes}\n", "1:17: demo.enabled: expected true or false, got \"yes\"" },
         { "log: {level: wrn}\n", "1:14: log.level: expected error, warn, info or debug, got \"wrn\"; did you mean \"warn\"?" },
         { "models: [{slug: a, targets: [b], defaults: 7}]\n", "1:44: models[0].defaults: expected a group of members, got \"7\"" },
+        { "models: [{slug: a, targets: [b], defaults: {temperature: hot}}]\n", "1:44: models[0].defaults: \"temperature\" must be a number" },
+        { "models: [{slug: a, targets: [b], force: {x: 1, model: b}}]\n", "1:41: models[0].force: \"model\" is each request's own and cannot be set here" },
         { "models: [{slug: a, targets: [b], reasoning: hide}]\n", "1:45: models[0].reasoning: expected as_is, split, show or strip" },
         { "takeover: ollama\n", "1:11: takeover: expected a list of ollama or lmstudio, got \"ollama\"" },
         { "takeover: [ollama, lmstduio]\n", "1:20: takeover[1]: expected ollama or lmstudio, got \"lmstduio\"; did you mean \"lmstudio\"?" },

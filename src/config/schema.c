@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 
 #include "base/log.h"
+#include "llm/amend.h"
 
 /* clang-format off */
 #define X(id, word, means) { word, means, CONFIG_##id },
@@ -275,10 +276,11 @@ const struct setting settings[] = {
     ROW("models[].reasoning", T_ENUM, LIVE, MOD(reasoning), "as_is", 0, 0, .choices = reasonings,
         .text = "where reasoning stands in answers"),
     ROW("models[].system", T_STRING, LIVE, MOD(system), NULL, 0, 65536, .text = "text put in front of each request's system prompt"),
-    ROW("models[].defaults", T_JSON, LIVE, MOD(defaults), NULL, 0, 65536,
-        .text = "request members, in the client's API, for requests that have none of their own"),
-    ROW("models[].force", T_JSON, LIVE, MOD(force), NULL, 0, 65536,
-        .text = "request members, in the client's API, that replace the request's own"),
+    ROW("models[].defaults", T_JSON, LIVE, MOD(defaults), NULL, 0, 65536, .check = amend_check,
+        .text = "request members for requests that have none of their own: output limit, temperature, `stop` and the like hold in "
+                "every API, under whichever name; others only where the client's API has that name"),
+    ROW("models[].force", T_JSON, LIVE, MOD(force), NULL, 0, 65536, .check = amend_check,
+        .text = "request members that replace the request's own, by the same rule; docs/dialects.md lists what holds in every API"),
     ROW("models[].context_guard", T_BOOL, LIVE, MOD(context_guard), "false", 0, 1,
         .text = "refuse a prompt that does not fit, rather than let the runtime cut it: its tokens against the model's context, counted "
                 "by the runtime where it can be close, else estimated; Ollama is told not to cut"),
@@ -392,8 +394,8 @@ const struct setting settings[] = {
 
     LIMIT("json.depth", T_INT, json.depth, "64", 4, 64, "400", "nesting of a JSON request"),
     LIMIT("json.members", T_INT, json.members, "10000", 64, 10000, "400", "members at the top of a JSON request"),
-    LIMIT("json.values", T_INT, json.values, "2000000", 1000, 50000000, "413",
-          "values of a JSON request that must be translated, or that may hold links to media: each takes some 40 bytes for a moment"),
+    LIMIT("json.values", T_INT, json.values, "500000", 1000, 50000000, "413",
+          "values of a JSON request that must be translated, or looked through for links: each takes some 120 bytes for a moment"),
 
     LIMIT("ledger.queue_rows", T_INT, ledger.queue_rows, "10000", 256, 1000000, "503 for requests of keys",
           "records of requests that wait to be written"),

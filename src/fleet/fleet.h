@@ -125,10 +125,11 @@ struct fleet_slug {
     size_t n_fallback;
     bool strict, is_alias;              /* aliases are not listed */
     bool hidden;
-    bool amends;                        /* one of the following is set: even a target of the client's API is translated to */
+    bool amends;                        /* one of the next three is set: even a target of the client's API is translated to */
     int reasoning;                      /* enum config_reasoning */
-    struct sv system, defaults, force;  /* models[] of the configuration: text, JSON objects */
     bool context_guard;
+    struct sv system;
+    struct sv defaults, force;          /* models[] of the configuration: JSON objects, put into the body as it is */
 };
 
 struct fleet_pattern {

@@ -253,7 +253,7 @@ static bool add_configured(struct building *b, const struct config_model *m) {
     g->slug.force = m->force;
     if (!copy_views(b->a, (struct sv *const[]){ &g->slug.system, &g->slug.defaults, &g->slug.force }, 3))
         return false;
-    g->slug.amends = m->reasoning != CONFIG_REASONING_ASIS || m->context_guard || m->system.n || m->defaults.n || m->force.n;
+    g->slug.amends = m->reasoning != CONFIG_REASONING_ASIS || m->context_guard || m->system.n;
     g->slug.n_fallback = m->fallback.n;
     if (!copy_list(b, &m->fallback, &g->slug.fallback))
         return false;

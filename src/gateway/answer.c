@@ -137,7 +137,7 @@ void answer__fail(struct exchange *x, const struct err *e, enum request_result r
     if (x->translate)
         translate_fail(x->translate, &copy, &out);
     else
-        llm_error_event(&out, x->route->api, &copy, SV_NULL);
+        llm_error_event(&out, x->route->api, &copy, x->meter.n_events);
     bool told = !out.failed;
     http_in_send(in, buf_sv(&out));
     buf_deinit(&out);

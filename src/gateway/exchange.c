@@ -155,6 +155,12 @@ static void on_body_end(void *arg) {
     resolve__start(x);
 }
 
+bool exchange__may_parse(const struct exchange *x, struct err *e) {
+    return x->scan.n_values <= (unsigned)x->config->limits.json.values ||
+           err_limit(e, LIMIT_JSON_VALUES, "the body has %u values; one that must be translated, or looked through for links, may have "
+                     "limits.json.values (%d)", x->scan.n_values, x->config->limits.json.values);
+}
+
 static void on_gone(void *arg, const struct err *e) {
     struct exchange *x = arg;
     (void)e;

@@ -125,6 +125,9 @@ void exchange__goto(struct exchange *x, enum exchange_state to);
 /* Every path leads here; may be called again without harm. The answer must be finished or the client gone. */
 void exchange__end(struct exchange *x, enum request_result result);
 
+/* Whether a tree of the body would be small enough to be built. False: limits.json.values says no. */
+bool exchange__may_parse(const struct exchange *x, struct err *e);
+
 /* admit.c: is this request welcome at all? Answers itself and returns false when not. */
 struct admission {
     const struct llm_route *route;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "llm/amend.h"
 
 enum {
     SMALL_BODY = 16 << 10,  /* copied behind the head and sent with it in one call */
@@ -147,9 +148,8 @@ static bool takes_usage_switch(const struct exchange *x) {
 bool forward__translation(const struct exchange *x, struct translate_spec *ret_spec, struct err *e) {
     const struct fleet_target *t = x->sched.taken;
     const struct fleet_slug *slug = x->sched.slug;
-    if (x->scan.n_values > (unsigned)x->config->limits.json.values)
-        return err_limit(e, LIMIT_JSON_VALUES, "the body has %u values; one that must be translated may have limits.json.values (%d)",
-                         x->scan.n_values, x->config->limits.json.values);
+    if (!exchange__may_parse(x, e))
+        return false;
     bool cannot_think = (t->endpoint->ways & TRANSLATE_Q_TELLS_THINKING) && t->model->can_known && !(t->model->can & LLM_CAN_THINKING);
     *ret_spec = (struct translate_spec){
         .client = x->route->api,
@@ -197,13 +197,32 @@ int64_t forward__pieces(struct exchange *x, const struct translate *t) {
     return length;
 }
 
+/* Puts what the slug sets for its requests among the n splices. They and the pieces move to the arena. False: memory is out. */
+static bool amend_own(struct exchange *x, struct splice **splices, unsigned *n) {
+    const struct fleet_slug *slug = x->sched.slug;
+    struct arena *a = &x->in->arena;
+    unsigned more = 0;
+    if (!x->want.through || x->scan.empty || (!slug->defaults.n && !slug->force.n))
+        return true;
+    struct splice *own = amend_body(a, x->route->api, (struct sv){ x->body, x->body_n }, slug->defaults, slug->force, &more);
+    struct splice *all = own ? ARENA_ARRAY(a, struct splice, *n + more) : NULL;
+    x->pieces = ARENA_ARRAY(a, struct sv, 2 * (*n + more) + 1);
+    if (!all || !x->pieces)
+        return false;
+    memcpy(all, *splices, *n * sizeof *all);
+    *n = patch_merge(all, *n, own, more);
+    *splices = all;
+    return true;
+}
+
 /* The pieces of the patched body. False when memory is out. */
 static bool make_body(struct exchange *x, int64_t *ret_length) {
     struct sv body = { x->body, x->body_n };
     const struct fleet_target *t = x->sched.taken;
-    struct splice splices[PATCH_SPLICES];
+    struct splice few[PATCH_SPLICES], *splices = few;
     unsigned n = 0;
     x->at_piece = 0;
+    x->pieces = x->own_pieces;
     if (x->translate) {
         *ret_length = forward__pieces(x, x->translate);
         return true;
@@ -221,12 +240,13 @@ static bool make_body(struct exchange *x, int64_t *ret_length) {
             n = patch_body(&x->scan, &want, splices, scratch);
         }
         x->asked_usage = wants_usage;
+        if (!amend_own(x, &splices, &n))
+            return false;
     } else if (x->is_form && !sv_eq(t->model->id, x->asked)) {
         splices[0] = (struct splice){ (uint64_t)(x->asked.p - x->body), x->asked.n, t->model->id };
         n = 1;
     }
     *ret_length = (int64_t)patch_length(body.n, splices, n);
-    x->pieces = x->own_pieces;
     x->n_pieces = body.n ? patch_iov(body, splices, n, x->pieces) : 0;
     return true;
 }

@@ -195,9 +195,8 @@ bool media__check(struct exchange *x, struct err *e) {
     int policy = x->sched.taken->endpoint->media;
     if (!x->is_json || policy == CONFIG_MEDIA_PASS || !may_hold_links(x))
         return true;
-    if (x->scan.n_values > (unsigned)x->config->limits.json.values)
-        return err_limit(e, LIMIT_JSON_VALUES, "the body has %u values; one that may hold links to media may have limits.json.values (%d)",
-                         x->scan.n_values, x->config->limits.json.values);
+    if (!exchange__may_parse(x, e))
+        return false;
     CLEANUP(json_doc_freep) yyjson_doc *doc = json_parse((struct sv){ x->body, x->body_n });
     if (!doc)
         return err_no_memory(e); /* the scan has accepted it as JSON */

@@ -6,7 +6,20 @@
  * something ended here or a snapshot came, and every PARK_LOOK_MS for what ended on other workers. */
 #include "gateway/exchange.h"
 
+#include "base/json.h"
+
 enum { PARK_LOOK_MS = 50 };
+
+/* Ollama's first versions called it "name", and Ollama still takes that. */
+static struct sv older_name(struct exchange *x) {
+    static const enum llm_api apis[] = { LLM_OLLAMA_SHOW, LLM_OLLAMA_PULL, LLM_OLLAMA_PUSH, LLM_OLLAMA_CREATE, LLM_OLLAMA_DELETE };
+    for (size_t i = 0; i < sizeof apis / sizeof apis[0]; i++)
+        if (x->route->api == apis[i] && exchange__may_parse(x, NULL)) {
+            CLEANUP(json_doc_freep) yyjson_doc *doc = json_parse((struct sv){ x->body, x->body_n });
+            return arena_sv(&x->in->arena, sv_first(json_str(yyjson_doc_get_root(doc), "name"), SCAN_MODEL_MAX + 1));
+        }
+    return SV_NULL;
+}
 
 /* The model a request asks for: from its body, its path, or a multipart field. */
 static bool read_model(struct exchange *x, struct err *e) {
@@ -20,6 +33,11 @@ static bool read_model(struct exchange *x, struct err *e) {
         case SCAN_MODEL_NOT_STRING:
             return err_set(e, ERR_BAD_REQUEST, "\"model\" must be a string");
         case SCAN_MODEL_NONE:
+            x->asked = older_name(x);
+            if (x->asked.n > SCAN_MODEL_MAX)
+                return err_set(e, ERR_BAD_REQUEST, "\"name\" is longer than %d bytes", SCAN_MODEL_MAX);
+            if (x->asked.n)
+                return true;
             if (x->route->flags & LLM_R_MODEL_OPTIONAL)
                 return true;
             return err_set(e, ERR_BAD_REQUEST, "\"model\" is missing");

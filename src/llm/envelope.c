@@ -143,10 +143,10 @@ static void frame(struct print *p, const char *event) {
     print_open(p, NULL, '{');
 }
 
-bool llm_error_event(struct buf *out, enum llm_api api, const struct err *e, struct sv hint) {
+bool llm_error_event(struct buf *out, enum llm_api api, const struct err *e, uint64_t n_before) {
     struct print p = print_begin(out);
     struct message m;
-    struct sv text = message(&m, e, hint);
+    struct sv text = message(&m, e, SV_NULL);
     const char *end = "}\n\n";
     if (llm_dialect(api) == LLM_OLLAMA) {
         print_open(&p, NULL, '{');
@@ -162,7 +162,7 @@ bool llm_error_event(struct buf *out, enum llm_api api, const struct err *e, str
         print_str(&p, "code", openai_code(e));
         print_str(&p, "message", text);
         print_str_or_null(&p, "param", param_of(e));
-        print_int(&p, "sequence_number", 0);
+        print_int(&p, "sequence_number", (int64_t)n_before);
     } else if (api == LLM_LMSTUDIO1_CHAT) {
         frame(&p, "error");
         print_str(&p, "type", SV("error"));

@@ -77,19 +77,19 @@ static void every_code_has_words(void **state) {
 static void errors_in_a_stream_are_whole_events(void **state) {
     struct err e = { ERR_IO, "upstream closed" };
     (void)state;
-    said(llm_error_event(&out, LLM_CHAT, &e, SV_NULL),
+    said(llm_error_event(&out, LLM_CHAT, &e, 0),
          "data: {\"error\":{\"message\":\"upstream closed\",\"type\":\"api_error\",\"param\":null,"
          "\"code\":\"upstream_unreachable\"}}\n\ndata: [DONE]\n\n");
-    said(llm_error_event(&out, LLM_MESSAGES, &e, SV_NULL),
+    said(llm_error_event(&out, LLM_MESSAGES, &e, 0),
          "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"upstream closed\"}}\n\n");
-    said(llm_error_event(&out, LLM_RESPONSES, &e, SV_NULL),
+    said(llm_error_event(&out, LLM_RESPONSES, &e, 7),
          "event: error\ndata: {\"type\":\"error\",\"code\":\"upstream_unreachable\",\"message\":\"upstream closed\","
-         "\"param\":null,\"sequence_number\":0}\n\n");
-    said(llm_error_event(&out, LLM_OLLAMA_CHAT, &e, SV_NULL), "{\"error\":\"upstream closed\"}\n");
-    said(llm_error_event(&out, LLM_LMSTUDIO1_CHAT, &e, SV_NULL),
+         "\"param\":null,\"sequence_number\":7}\n\n");
+    said(llm_error_event(&out, LLM_OLLAMA_CHAT, &e, 0), "{\"error\":\"upstream closed\"}\n");
+    said(llm_error_event(&out, LLM_LMSTUDIO1_CHAT, &e, 0),
          "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"internal_error\",\"message\":\"upstream closed\","
          "\"code\":\"upstream_unreachable\"}}\n\n");
-    said(llm_error_event(&out, LLM_SPEECH, &e, SV_NULL),
+    said(llm_error_event(&out, LLM_SPEECH, &e, 0),
          "data: {\"error\":{\"message\":\"upstream closed\",\"type\":\"api_error\",\"param\":null,\"code\":\"upstream_unreachable\"}}\n\n");
     assert_true(sv_eq(llm_keepalive(LLM_CHAT), SV(": keep-alive\n")));
     assert_true(sv_starts(llm_keepalive(LLM_MESSAGES), SV("event: ping\n")));

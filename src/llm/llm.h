@@ -165,8 +165,9 @@ const struct llm_route *llm_route_at(unsigned i);
 
 /* The body of an error reply. hint and request_id may be empty. False when out is full. */
 bool llm_error_body(struct buf *out, enum llm_dialect d, const struct err *e, struct sv hint, struct sv request_id);
-/* The same after the first byte of a stream: whole events, terminators included. */
-bool llm_error_event(struct buf *out, enum llm_api api, const struct err *e, struct sv hint);
+/* The same after the first byte of a stream: whole events, terminators included. n_before: events of the stream so far, which the
+ * Responses API numbers. */
+bool llm_error_event(struct buf *out, enum llm_api api, const struct err *e, uint64_t n_before);
 /* What to send while a stream has nothing to say; empty where the dialect has no such thing (NDJSON). */
 struct sv llm_keepalive(enum llm_api api);
 

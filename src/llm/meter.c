@@ -110,6 +110,7 @@ unsigned meter_event(struct meter *m, struct sv name, struct sv data, uint64_t n
     struct sv text;
     if (data.n == 0)
         return 0;
+    m->n_events++;
     if (name.n == 0 || !sv_eq(name, SV("error"))) {
         if (same_shape(m, data, &text)) {
             if (text.n == 0)

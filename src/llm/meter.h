@@ -70,7 +70,7 @@ struct meter {
     bool saw_final, saw_error, saw_done, has_first, has_visible, whole;
     uint64_t t_first_us, t_visible_us, t_last_us; /* output events */
     uint64_t gap_us;                  /* between the last two of them; 0 before there are two */
-    uint64_t n_output_events;
+    uint64_t n_events, n_output_events;
     uint64_t text_bytes, reasoning_bytes, tool_bytes; /* of output */
     double prompt_ms, predicted_ms, load_ms; /* reported; -1 = not */
     unsigned anomalies;

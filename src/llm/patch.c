@@ -114,7 +114,7 @@ static unsigned piece(struct sv *pieces, unsigned n, const char *p, uint64_t len
 }
 
 unsigned patch_part(struct sv body, uint64_t from, bool last, const struct splice *splices, unsigned n,
-                    struct sv pieces[static PATCH_PIECES]) {
+                    struct sv *pieces) {
     uint64_t pos = from, end = from + body.n;
     unsigned n_pieces = 0;
     for (unsigned i = 0; i < n && (splices[i].at < end || (last && splices[i].at == end)); i++) {
@@ -129,7 +129,7 @@ unsigned patch_part(struct sv body, uint64_t from, bool last, const struct splic
     return piece(pieces, n_pieces, body.p + (pos - from), end - pos);
 }
 
-unsigned patch_iov(struct sv body, const struct splice *splices, unsigned n, struct sv pieces[static PATCH_PIECES]) {
+unsigned patch_iov(struct sv body, const struct splice *splices, unsigned n, struct sv *pieces) {
     return patch_part(body, 0, true, splices, n, pieces);
 }
 
@@ -139,6 +139,12 @@ static unsigned put_in_order(struct splice *s, unsigned n, struct splice one) {
         s[i] = s[i - 1];
     s[i] = one;
     return n + 1;
+}
+
+unsigned patch_merge(struct splice *out, unsigned n, const struct splice *more, unsigned n_more) {
+    for (unsigned i = 0; i < n_more; i++)
+        n = put_in_order(out, n, more[i]);
+    return n;
 }
 
 unsigned patch_also_without(struct sv object, struct sv name, struct splice s[static PATCH_SPLICES], unsigned n) {

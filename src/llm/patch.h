@@ -32,12 +32,16 @@ unsigned patch_body(const struct scan *s, const struct patch *want, struct splic
                     char *scratch);
 /* Bytes of the patched body. */
 uint64_t patch_length(uint64_t total, const struct splice *splices, unsigned n);
-/* The patched body in order: views on body and on the inserts, none empty. Returns how many. */
-unsigned patch_iov(struct sv body, const struct splice *splices, unsigned n, struct sv pieces[static PATCH_PIECES]);
+/* The patched body in order: views on body and on the inserts, none empty. Returns how many: 2 n + 1 at most. */
+unsigned patch_iov(struct sv body, const struct splice *splices, unsigned n, struct sv *pieces);
 /* The same for a part of a body that starts at offset `from` of the whole and is `body` (a buffer of a chain): splices
  * that begin inside it, or at its end when it is the last, are applied; a removal may run on into the next part. */
 unsigned patch_part(struct sv body, uint64_t from, bool last, const struct splice *splices, unsigned n,
-                    struct sv pieces[static PATCH_PIECES]);
+                    struct sv *pieces);
+
+/* Puts another list of splices, none of which touches the n of out, in their places among them; out has room for all. Returns how
+ * many there are then. */
+unsigned patch_merge(struct splice *out, unsigned n, const struct splice *more, unsigned n_more);
 
 /* Takes one member out of the top level of a small JSON object (an event's data), with its comma: one more splice, in its
  * place among the n that are there already and do not touch it. Returns how many there are then. */

@@ -104,7 +104,7 @@ enum canon_kind { CANON_CHAT, CANON_PROMPT, CANON_EMBED };
 
 struct canon_request {
     struct arena *arena;
-    yyjson_doc *doc;
+    yyjson_doc *doc, *defaults, *forced; /* the latter two: what the slug sets; NULL: nothing */
     const struct translate_spec *spec;
     enum canon_kind kind;
     const char *list;             /* how the client calls its messages: "messages", "input" */
@@ -202,6 +202,10 @@ bool canon_row_loss(struct canon_request *rq, const struct canon_row *row, yyjso
 bool canon_row_skip(struct canon_request *rq, const struct canon_row *row, yyjson_val *v);    /* read elsewhere, or no news */
 bool canon_row_stop(struct canon_request *rq, const struct canon_row *row, yyjson_val *v);    /* string or array -> rq->stop */
 
+/* What a message or a part of one holds beside the names a reader knows (NULL ends them) is lost, as "what.name". */
+bool canon_known(struct canon_request *rq, yyjson_val *object, const char *what, const char *const names[]);
+#define CANON_NAMES(...) ((const char *const[]){ __VA_ARGS__, NULL })
+
 /* Appends; NULL and rq->fault when memory is out. */
 struct canon_message *canon_message(struct canon_request *rq, enum canon_role role, uint32_t index);
 struct canon_part *canon_part(struct canon_request *rq, struct canon_parts *to, enum canon_part_kind kind, uint32_t index);
@@ -212,7 +216,7 @@ struct canon_tool *canon_tool(struct canon_request *rq);
 bool canon_keep_tools(struct canon_request *rq, yyjson_val *allowed);
 /* The tool of that name, within a namespace also of the last part of its name; NULL: none. */
 struct canon_tool *canon_tool_of(const struct canon_request *rq, struct sv name);
-bool canon_stop(struct canon_request *rq, struct sv text); /* empty ones are dropped */
+bool canon_stop(struct canon_request *rq, struct sv text); /* nothing when it is empty */
 /* data:<mime>;base64,<data> -> mime and data; any other URL -> url. A missing type is found by its first bytes. `where` is for
  * complaints. */
 bool canon_link(struct canon_request *rq, struct canon_part *p, struct sv url, const char *where);
@@ -330,6 +334,12 @@ struct canon_reply {
     bool started, ended, has_calls, has_output, has_refusal;
     unsigned n_slots;
     struct canon_id *ids; /* of the calls so far */
+    struct {             /* half of a character at the end of a piece of text */
+        enum canon_event_kind kind;
+        unsigned slot;
+        bool waits;
+        char bytes[3];
+    } half;
     uint64_t text_bytes; /* of all output, for an estimate */
 
     /* kept of the request by translate.c */
@@ -356,7 +366,9 @@ struct canon_reply {
 
 /* -- for decoders (canon_reply.c) */
 void canon_emit_text(struct canon_reply *r, enum canon_event_kind kind, struct sv text); /* nothing when it is empty */
-/* Returns its slot. An id that is empty or was there already is made anew. */
+/* The same of a member that must be a string; NULL and null: nothing; another kind: r->fault. */
+void canon_emit_said(struct canon_reply *r, enum canon_event_kind kind, yyjson_val *text);
+/* Returns its slot. An id that is empty or was there already is made anew; without a name: r->fault. */
 unsigned canon_emit_call(struct canon_reply *r, struct sv id, struct sv name);
 void canon_emit_args(struct canon_reply *r, unsigned slot, struct sv text);
 void canon_emit_end(struct canon_reply *r); /* the runtime finished; without a finish reason this is a fault */
@@ -364,7 +376,8 @@ void canon_finish_word(struct canon_reply *r, struct sv word); /* any runtime's 
 bool canon_reply_fault(struct canon_reply *r, enum err_code code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* An error in the middle of a stream or in a 2xx body: any dialect's "error" member. */
 bool canon_reply_error(struct canon_reply *r, yyjson_val *error);
-/* The JSON of an event or a reply; a lone half of a surrogate pair is mended. NULL: r->fault. Free with yyjson_doc_free before
+/* The JSON of an event or a reply. Half of a surrogate pair becomes U+FFFD, unless it may find the other half in the next piece
+ * of the same text: canon_emit_text and canon_emit_args join them. NULL: r->fault. Free with yyjson_doc_free before
  * the next one is parsed. */
 yyjson_doc *canon_parse(struct canon_reply *r, struct sv data);
 /* The same for vectors: numbers stay as they were written. */

@@ -41,6 +41,11 @@ static bool no_memory(struct canon_request *rq) {
     return false;
 }
 
+static void complain_large(struct canon_request *rq) {
+    if (rq->fault->code == ERR_NONE)
+        err_limit(rq->fault, LIMIT_BODY_MAX, "the request is too large once it is translated (limit %zu bytes)", rq->spec->body_max);
+}
+
 /* A name may come from the client: what could end a header field is replaced. */
 static void add_name(struct buf *to, struct sv name) {
     struct sv rest = buf_sv(to), one;
@@ -106,9 +111,11 @@ struct sv canon_json(struct canon_request *rq, yyjson_val *v) {
     struct print p = print_begin(&text);
     canon_print_value(&p, NULL, v);
     struct sv copy = text.failed ? SV_NULL : arena_sv(rq->arena, buf_sv(&text));
-    buf_deinit(&text);
-    if (!copy.p)
+    if (text.failed)
+        complain_large(rq);
+    else if (!copy.p)
         no_memory(rq);
+    buf_deinit(&text);
     return copy;
 }
 
@@ -266,17 +273,47 @@ bool canon_row_skip(struct canon_request *rq, const struct canon_row *row, yyjso
     return true;
 }
 
+/* Empty ones stop nothing: they are left out. */
+static bool read_stop(struct canon_request *rq, const struct canon_row *row, yyjson_val *one) {
+    return yyjson_get_len(one) ? canon_stop(rq, json_sv(one)) : canon_lose(rq, CANON_HINT, "%.*s%s", SV_FMT(rq->within), row->name);
+}
+
 bool canon_row_stop(struct canon_request *rq, const struct canon_row *row, yyjson_val *v) {
     size_t i, n;
     yyjson_val *one;
+    rq->stop = rq->last_stop = NULL; /* of a default */
+    rq->n_stop = 0;
     if (yyjson_is_str(v))
-        return canon_stop(rq, json_sv(v));
+        return read_stop(rq, row, v);
     if (!yyjson_is_arr(v))
         return not_a(rq, row, "a string or an array of strings", v);
     yyjson_arr_foreach(v, i, n, one) {
         if (!yyjson_is_str(one))
             return canon_bad(rq, "\"%.*s%s[%zu]\" must be a string, not %s", SV_FMT(rq->within), row->name, i, kind_of(one));
-        if (!canon_stop(rq, json_sv(one)))
+        if (!read_stop(rq, row, one))
+            return false;
+    }
+    return true;
+}
+
+/* Nothing said: null, and an empty string, list or group. */
+static bool is_nothing(yyjson_val *v) {
+    return yyjson_is_null(v) || ((yyjson_is_str(v) || yyjson_is_ctn(v)) && yyjson_get_len(v) == 0);
+}
+
+bool canon_known(struct canon_request *rq, yyjson_val *object, const char *what, const char *const names[]) {
+    static const char *const marks[] = { "cache_control", "prompt_cache_breakpoint" };
+    yyjson_val *key, *value;
+    size_t i, n, k;
+    yyjson_obj_foreach(object, i, n, key, value) {
+        struct sv name = json_sv(key);
+        for (k = 0; names[k] && !sv_eq(name, sv_of(names[k]));)
+            k++;
+        if (names[k] || is_nothing(value))
+            continue;
+        bool mark = sv_eq(name, sv_of(marks[0])) || sv_eq(name, sv_of(marks[1]));
+        if (mark ? !canon_lose(rq, CANON_HINT, "%.*s", SV_FMT(name))
+                 : !canon_lose(rq, CANON_LOSS, "%s.%.*s", what, SV_FMT(sv_first(name, 64))))
             return false;
     }
     return true;

@@ -12,9 +12,57 @@ static void emit(struct canon_reply *r, const struct canon_event *ev) {
         r->emit(r, ev);
 }
 
-void canon_emit_text(struct canon_reply *r, enum canon_event_kind kind, struct sv text) {
+/* Half of a surrogate pair, as json_parse_halves leaves it: 0xa0 for a first one, 0xb0 for a second one. */
+static bool is_half(struct sv text, unsigned char which) {
+    return text.n >= 3 && (unsigned char)text.p[0] == 0xed && ((unsigned char)text.p[1] & 0xf0) == which;
+}
+
+static void emit_joined(struct canon_reply *r, struct sv low) {
+    const unsigned char *h = (const unsigned char *)r->half.bytes, *l = (const unsigned char *)low.p;
+    unsigned c = 0x10000 + ((h[1] & 0x0fu) << 16 | (h[2] & 0x3fu) << 10 | (l[1] & 0x0fu) << 6 | (l[2] & 0x3fu));
+    char whole[4] = { (char)(0xf0 | c >> 18), (char)(0x80 | (c >> 12 & 0x3f)), (char)(0x80 | (c >> 6 & 0x3f)), (char)(0x80 | (c & 0x3f)) };
+    emit(r, &(struct canon_event){ .kind = r->half.kind, .slot = r->half.slot, .text = { whole, sizeof whole } });
+}
+
+/* What waited for its other half waits no more. */
+static void emit_half(struct canon_reply *r) {
+    if (r->half.waits)
+        emit(r, &(struct canon_event){ .kind = r->half.kind, .slot = r->half.slot, .text = SV("\xef\xbf\xbd") });
+    r->half.waits = false;
+}
+
+/* A character that a runtime cut in two goes on as one. */
+static void emit_piece(struct canon_reply *r, enum canon_event_kind kind, unsigned slot, struct sv text) {
+    if (text.n && r->half.waits && r->half.kind == kind && r->half.slot == slot && is_half(text, 0xb0)) {
+        emit_joined(r, text);
+        r->half.waits = false;
+        text = sv_from(text, 3);
+    } else if (text.n) {
+        emit_half(r);
+    }
+    if (is_half(text, 0xb0)) {
+        emit(r, &(struct canon_event){ .kind = kind, .slot = slot, .text = SV("\xef\xbf\xbd") });
+        text = sv_from(text, 3);
+    }
+    if (text.n >= 3 && is_half(sv_from(text, text.n - 3), 0xa0)) {
+        text.n -= 3;
+        r->half.kind = kind;
+        r->half.slot = slot;
+        r->half.waits = true;
+        memcpy(r->half.bytes, text.p + text.n, 3);
+    }
     if (text.n)
-        emit(r, &(struct canon_event){ .kind = kind, .text = text });
+        emit(r, &(struct canon_event){ .kind = kind, .slot = slot, .text = text });
+}
+
+void canon_emit_text(struct canon_reply *r, enum canon_event_kind kind, struct sv text) {
+    emit_piece(r, kind, 0, text);
+}
+
+void canon_emit_said(struct canon_reply *r, enum canon_event_kind kind, yyjson_val *text) {
+    if (text && !yyjson_is_null(text) && !yyjson_is_str(text))
+        canon_reply_fault(r, ERR_BAD_REPLY, "the runtime's answer has a value of another kind where text belongs");
+    emit_piece(r, kind, 0, json_sv(text));
 }
 
 struct canon_id {
@@ -32,24 +80,27 @@ static bool is_taken(const struct canon_reply *r, struct sv id) {
 unsigned canon_emit_call(struct canon_reply *r, struct sv id, struct sv name) {
     struct canon_id *one = ARENA_NEW(r->arena, struct canon_id);
     unsigned slot = r->n_slots;
+    emit_half(r);
     if (slot == CANON_CALLS_MAX)
         canon_reply_fault(r, ERR_BAD_REPLY, "the runtime made more than %d tool calls", CANON_CALLS_MAX);
+    if (!name.n)
+        canon_reply_fault(r, ERR_BAD_REPLY, "the runtime made a tool call without a name");
     if (!one || r->fault.code != ERR_NONE)
         return slot;
     one->id = id.n && !is_taken(r, id) ? arena_sv(r->arena, id) : canon_new_id(r, "call_");
     one->next = r->ids;
     r->ids = one;
     r->n_slots++;
-    emit(r, &(struct canon_event){ .kind = CANON_E_CALL, .slot = slot, .id = one->id, .name = name.p ? name : SV("") });
+    emit(r, &(struct canon_event){ .kind = CANON_E_CALL, .slot = slot, .id = one->id, .name = name });
     return slot;
 }
 
 void canon_emit_args(struct canon_reply *r, unsigned slot, struct sv text) {
-    if (text.n)
-        emit(r, &(struct canon_event){ .kind = CANON_E_ARGS, .slot = slot, .text = text });
+    emit_piece(r, CANON_E_ARGS, slot, text);
 }
 
 void canon_emit_end(struct canon_reply *r) {
+    emit_half(r);
     if (r->finish == CANON_FINISH_NONE)
         canon_reply_fault(r, ERR_BAD_REPLY, "the runtime ended its answer without saying why");
     else
@@ -113,13 +164,12 @@ yyjson_doc *canon_parse(struct canon_reply *r, struct sv data) {
     static _Thread_local _Alignas(16) char pool[POOL];
     yyjson_alc alc;
     yyjson_doc *doc = NULL;
-    bool mended;
     if (data.n <= POOL_MAX && yyjson_alc_pool_init(&alc, pool, sizeof pool))
         doc = yyjson_read_opts((char *)(uintptr_t)data.p, data.n, YYJSON_READ_BIGNUM_AS_RAW, &alc, NULL);
     if (!doc)
         doc = json_parse_exact(data);
     if (!doc)
-        doc = json_parse_foreign(data, &mended);
+        doc = json_parse_halves(data);
     if (!doc)
         canon_reply_fault(r, ERR_BAD_REPLY, "the runtime sent what is not JSON: %.*s", SV_FMT(sv_first(data, 60)));
     return doc;

@@ -49,8 +49,20 @@ static bool pair_calls(struct canon_request *rq, struct pairing *p, struct canon
     return true;
 }
 
+/* A result nobody asked for becomes what the user says: it is not lost, nor that it tells of an error. */
+static bool orphan(struct canon_request *rq, struct canon_message *m) {
+    struct canon_part *p = m->parts.first;
+    m->role = CANON_USER;
+    if (!m->is_error)
+        return true;
+    m->is_error = false;
+    while (p && p->kind != CANON_TEXT)
+        p = p->next;
+    return p ? canon_mark_error(rq, &p->text) : canon_lose(rq, CANON_HINT, "is_error");
+}
+
 /* By id; without one (old Ollama, deprecated functions) the next of that name, without a name the next of the turn before. */
-static bool pair_result(struct pairing *p, struct canon_message *m) {
+static bool pair_result(struct canon_request *rq, struct pairing *p, struct canon_message *m) {
     struct canon_call *c = m->call_id.n ? map_get(&p->by_id, m->call_id) : m->tool_name.n ? map_get(&p->by_name, m->tool_name) : NULL;
     if (!m->call_id.n && c && c->same && !map_put(&p->by_name, c->name, c->same))
         return false;
@@ -58,10 +70,8 @@ static bool pair_result(struct pairing *p, struct canon_message *m) {
         p->open = p->open->next;
     if (!m->call_id.n && !m->tool_name.n)
         c = p->open;
-    if (!c) { /* a result nobody asked for: what it says is not lost */
-        m->role = CANON_USER;
-        return true;
-    }
+    if (!c)
+        return orphan(rq, m);
     c->is_answered = true;
     m->call = c;
     m->call_id = c->id;
@@ -75,7 +85,7 @@ static bool pair_results(struct canon_request *rq) {
     map_init(&p.by_id);
     map_init(&p.by_name);
     for (struct canon_message *m = rq->messages; m && ok; m = m->next)
-        ok = pair_calls(rq, &p, m) && (m->role != CANON_TOOL || pair_result(&p, m));
+        ok = pair_calls(rq, &p, m) && (m->role != CANON_TOOL || pair_result(rq, &p, m));
     map_deinit(&p.by_id);
     map_deinit(&p.by_name);
     return ok || err_no_memory(rq->fault);
@@ -112,6 +122,10 @@ bool canon_settle(struct canon_request *rq) {
         return true;
     if (!rq->messages && !rq->system.first)
         return canon_bad(rq, "\"%s\" holds nothing to answer", rq->list);
+    if (!rq->tools && (rq->choice == CANON_CHOICE_REQUIRED || rq->choice == CANON_CHOICE_NAMED) && !canon_lose(rq, CANON_LOSS, "tool_choice"))
+        return false;
+    if (rq->top_logprobs > 0 && !rq->logprobs && !canon_lose(rq, CANON_HINT, "top_logprobs"))
+        return false;
     if (!rq->tools) {
         rq->choice = CANON_CHOICE_UNSET;
         rq->parallel = CANON_UNSET;

@@ -36,6 +36,8 @@ static bool read_texts(struct canon_request *rq, struct canon_parts *to, yyjson_
         if (!p)
             return false;
         p->text = text;
+        if (!canon_known(rq, one, "content", CANON_NAMES("type", "text", "refusal")))
+            return false;
     }
     return true;
 }
@@ -97,7 +99,7 @@ static bool read_part(struct canon_request *rq, struct canon_message *m, yyjson_
         if (p && !kinds[k].read(rq, p, part, canon_where(rq, m, p)))
             return false;
     }
-    return p && (!json_get(part, "prompt_cache_breakpoint") || canon_lose(rq, CANON_HINT, "prompt_cache_breakpoint"));
+    return p && canon_known(rq, part, "content", CANON_NAMES("type", "text", "refusal", "image_url", "input_audio", "file"));
 }
 
 static bool read_user(struct canon_request *rq, struct canon_message *m, yyjson_val *content) {
@@ -172,6 +174,9 @@ static bool read_message(struct canon_request *rq, yyjson_val *v, uint32_t i, bo
     if (!yyjson_is_obj(v))
         return canon_bad(rq, "messages[%u] must be an object", i);
     if (json_get(v, "name") && !sv_eq(role, SV("function")) && !sv_eq(role, SV("tool")) && !canon_lose(rq, CANON_HINT, "messages.name"))
+        return false;
+    if (!canon_known(rq, v, "messages", CANON_NAMES("role", "content", "name", "refusal", "reasoning_content", "reasoning", "audio", "tool_calls",
+                                                    "function_call", "tool_call_id")))
         return false;
     if (sv_eq(role, SV("system")) || sv_eq(role, SV("developer"))) {
         if (*leading)

@@ -76,6 +76,10 @@ static void read_args(struct canon_reply *r, unsigned slot, yyjson_val *args) {
     }
 }
 
+static bool has_args(yyjson_val *args) {
+    return yyjson_obj_size(args) || json_sv(args).n;
+}
+
 static void read_call(struct canon_reply *r, yyjson_val *fragment, size_t place, bool is_whole) {
     struct chat_decoder *d = r->decoder;
     yyjson_val *what = json_get(fragment, "function");
@@ -85,13 +89,13 @@ static void read_call(struct canon_reply *r, yyjson_val *fragment, size_t place,
     int i = is_whole ? add_call(r, -1, json_str(fragment, "id")) : find_call(r, fragment, json_str(fragment, "id"), name.n, place);
     if (i < 0)
         return;
+    yyjson_val *args = json_get(what, "arguments");
     if (!d->calls[i].begun) {
-        if (!name.n)
-            return; /* arguments before the name: no runtime does it, and no client could use it */
+        if (!name.n && !is_whole && !has_args(args))
+            return; /* the name may follow; arguments before it are of no use to any client */
         d->calls[i].begun = true;
         d->calls[i].slot = canon_emit_call(r, d->calls[i].name_id, name);
     }
-    yyjson_val *args = json_get(what, "arguments");
     read_args(r, d->calls[i].slot, args ? args : json_get(what, "input"));
 }
 
@@ -101,22 +105,25 @@ static void read_message(struct canon_reply *r, yyjson_val *m, bool is_whole) {
     struct sv thought = json_str(m, "reasoning_content");
     size_t i, n;
     canon_emit_text(r, CANON_E_REASONING, thought.n ? thought : json_str(m, "reasoning"));
-    canon_emit_text(r, CANON_E_TEXT, json_sv(content));
+    if (!yyjson_is_arr(content))
+        canon_emit_said(r, CANON_E_TEXT, content);
     yyjson_arr_foreach(content, i, n, one)
-        canon_emit_text(r, CANON_E_TEXT, json_str(one, "text"));
-    canon_emit_text(r, CANON_E_REFUSAL, json_str(m, "refusal"));
+        canon_emit_said(r, CANON_E_TEXT, json_get(one, "text"));
+    canon_emit_said(r, CANON_E_REFUSAL, json_get(m, "refusal"));
     yyjson_arr_foreach(calls, i, n, one)
         read_call(r, one, i, is_whole);
     yyjson_val *function = json_get(m, "function_call");
     if (yyjson_is_obj(function)) {
         struct chat_decoder *d = r->decoder;
-        if (!d->n && json_str(function, "name").n) {
+        struct sv name = json_str(function, "name");
+        yyjson_val *args = json_get(function, "arguments");
+        if (!d->n && (name.n || has_args(args))) {
             d->n = 1;
             d->calls[0].begun = true;
-            d->calls[0].slot = canon_emit_call(r, SV_NULL, json_str(function, "name"));
+            d->calls[0].slot = canon_emit_call(r, SV_NULL, name);
         }
         if (d->n && d->calls[0].begun)
-            read_args(r, d->calls[0].slot, json_get(function, "arguments"));
+            read_args(r, d->calls[0].slot, args);
     }
 }
 

@@ -96,7 +96,7 @@ bool completions_print(struct canon_request *rq, struct buf *out) {
 static void read_choice(struct canon_reply *r, yyjson_val *root) {
     yyjson_val *choice = yyjson_arr_get_first(json_get(root, "choices"));
     canon_usage_openai(r, json_get(root, "usage"));
-    canon_emit_text(r, CANON_E_TEXT, json_str(choice, "text"));
+    canon_emit_said(r, CANON_E_TEXT, json_get(choice, "text"));
     canon_finish_word(r, json_str(choice, "finish_reason"));
 }
 

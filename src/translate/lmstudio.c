@@ -90,7 +90,7 @@ static bool read_item(struct canon_request *rq, struct canon_message *m, yyjson_
     if (!image && !sv_eq(type, SV("message")) && !sv_eq(type, SV("text")))
         return canon_cannot(rq, "input[%u].type \"%.*s\" is not known", i, SV_FMT(sv_first(type, 40)));
     struct canon_part *p = canon_part(rq, &m->parts, image ? CANON_IMAGE : CANON_TEXT, i);
-    if (!p)
+    if (!p || !canon_known(rq, v, "input", CANON_NAMES("type", "content", "text", "data_url")))
         return false;
     if (image)
         return json_str(v, "data_url").p ? canon_link(rq, p, json_str(v, "data_url"), canon_text(rq, "input[%u].data_url", i))

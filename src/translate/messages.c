@@ -69,7 +69,7 @@ static bool read_content_block(struct canon_request *rq, struct canon_parts *to,
     struct sv type = json_str(block, "type");
     if (!yyjson_is_obj(block))
         return canon_bad(rq, "%s must be an object", where);
-    if (!cache_marks(rq, block))
+    if (!canon_known(rq, block, "content", CANON_NAMES("type", "text", "source", "title", "content")))
         return false;
     if (sv_eq(type, SV("text"))) {
         struct sv text = json_str(block, "text");
@@ -101,7 +101,7 @@ static bool read_result(struct canon_request *rq, yyjson_val *block, const char 
     yyjson_arr_foreach(content, i, n, one)
         if (!read_content_block(rq, &m->parts, one, canon_text(rq, "%s.content[%zu]", where, i), (uint32_t)i))
             return false;
-    return cache_marks(rq, block);
+    return canon_known(rq, block, "tool_result", CANON_NAMES("type", "tool_use_id", "is_error", "content"));
 }
 
 static bool read_call(struct canon_request *rq, struct canon_message *m, yyjson_val *block, const char *where) {
@@ -116,7 +116,7 @@ static bool read_call(struct canon_request *rq, struct canon_message *m, yyjson_
     if (input && !yyjson_is_obj(input))
         return canon_bad(rq, "%s.input must be an object", where);
     c->args = input ? canon_json(rq, input) : SV("{}");
-    return cache_marks(rq, block);
+    return canon_known(rq, block, "tool_use", CANON_NAMES("type", "id", "name", "input"));
 }
 
 static bool read_thinking(struct canon_request *rq, struct canon_message *m, yyjson_val *block) {
@@ -126,7 +126,7 @@ static bool read_thinking(struct canon_request *rq, struct canon_message *m, yyj
     r->text = json_str(block, "thinking");
     r->signature = json_str(block, "signature");
     r->opaque = json_str(block, "data");
-    return true;
+    return canon_known(rq, block, "thinking", CANON_NAMES("type", "thinking", "signature", "data"));
 }
 
 /* Results come first and become messages of their own; what else the user says follows them. */
@@ -177,7 +177,7 @@ static bool read_texts(struct canon_request *rq, struct canon_parts *to, yyjson_
     yyjson_arr_foreach(v, i, n, one) {
         if (!sv_eq(json_str(one, "type"), SV("text")) || !json_str(one, "text").p)
             return canon_bad(rq, "%s[%zu] must be a text block", where, i);
-        if (!read_text(rq, to, json_str(one, "text"), (uint32_t)i) || !cache_marks(rq, one))
+        if (!read_text(rq, to, json_str(one, "text"), (uint32_t)i) || !canon_known(rq, one, "content", CANON_NAMES("type", "text")))
             return false;
     }
     return true;
@@ -194,6 +194,8 @@ static bool read_message(struct canon_request *rq, yyjson_val *v, uint32_t i) {
         return canon_bad(rq, "messages[%u].role is \"%.*s\"; it must be user or assistant", i, SV_FMT(sv_first(role, 40)));
     if (!yyjson_is_str(content) && !yyjson_is_arr(content))
         return canon_bad(rq, "messages[%u].content must be a string or an array of blocks", i);
+    if (!canon_known(rq, v, "messages", CANON_NAMES("role", "content")))
+        return false;
     if (sv_eq(role, SV("system"))) {
         m = canon_message(rq, CANON_SYSTEM, i);
         return m && read_texts(rq, &m->parts, content, canon_text(rq, "messages[%u].content", i));
@@ -373,9 +375,10 @@ bool messages_read(struct canon_request *rq, yyjson_val *body) {
         return canon_bad(rq, "\"max_tokens\" is missing");
     if (!canon_members(rq, body, rows, true))
         return false;
-    if (rq->max_output == 0) /* warm the cache: the least a runtime can generate is one token */
-        rq->max_output = 1;
-    return true;
+    if (rq->max_output != 0)
+        return true;
+    rq->max_output = 1; /* warm the cache: the least a runtime can generate is one token */
+    return canon_lose(rq, CANON_LOSS, "max_tokens");
 }
 
 /* --- printing ----------------------------------------------------------------------------------------------------- */

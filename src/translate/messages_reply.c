@@ -71,8 +71,8 @@ static void begin_block(struct canon_reply *r, yyjson_val *block) {
     struct messages_decoder *d = r->decoder;
     struct sv type = json_str(block, "type");
     end_block(r); /* in case the one before was left open */
-    canon_emit_text(r, CANON_E_TEXT, json_str(block, "text"));
-    canon_emit_text(r, CANON_E_REASONING, json_str(block, "thinking"));
+    canon_emit_said(r, CANON_E_TEXT, json_get(block, "text"));
+    canon_emit_said(r, CANON_E_REASONING, json_get(block, "thinking"));
     if (!sv_eq(type, SV("tool_use")))
         return;
     d->input = args_text(r, json_get(block, "input"));
@@ -83,8 +83,8 @@ static void begin_block(struct canon_reply *r, yyjson_val *block) {
 static void add_delta(struct canon_reply *r, yyjson_val *delta) {
     struct messages_decoder *d = r->decoder;
     struct sv fragment = json_str(delta, "partial_json");
-    canon_emit_text(r, CANON_E_TEXT, json_str(delta, "text"));
-    canon_emit_text(r, CANON_E_REASONING, json_str(delta, "thinking"));
+    canon_emit_said(r, CANON_E_TEXT, json_get(delta, "text"));
+    canon_emit_said(r, CANON_E_REASONING, json_get(delta, "thinking"));
     canon_emit_text(r, CANON_E_SIGNATURE, json_str(delta, "signature"));
     if (d->call >= 0 && fragment.n) {
         d->has_fragments = true;

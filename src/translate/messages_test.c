@@ -163,10 +163,10 @@ static void whole_replies(void **state) {
            "{\"id\":\"msg_id24\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"shown-model\",\"content\":[{\"type\":\"text\",\"text\":\"ok\"}],"
            "\"stop_reason\":\"max_tokens\",\"stop_sequence\":null,\"usage\":{\"input_tokens\":5,\"cache_creation_input_tokens\":0,"
            "\"cache_read_input_tokens\":0,\"output_tokens\":6}}");
-    try_holds(try_reply(LLM_MESSAGES, LLM_SPEAKS_CHAT, ASK(""), /* a call without a name is none */
+    try_holds(try_reply(LLM_MESSAGES, LLM_SPEAKS_CHAT, ASK(""), /* no client could make anything of a call without a name */
                         "{\"choices\":[{\"message\":{\"content\":\"ok\",\"tool_calls\":[{\"id\":\"c\",\"function\":{\"arguments\":\"{}\"}}]},"
                         "\"finish_reason\":\"tool_calls\"}]}"),
-              "\"content\":[{\"type\":\"text\",\"text\":\"ok\"}],\"stop_reason\":\"end_turn\"");
+              "! upstream_bad_reply: the runtime made a tool call without a name");
     try_holds(try_reply(LLM_CHAT, LLM_SPEAKS_ANTHROPIC, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}",
                         "{\"content\":[{\"type\":\"thinking\",\"thinking\":\"t\",\"signature\":\"s\"},{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\","
                         "\"text\":\"b\"},{\"type\":\"tool_use\",\"id\":\"i\",\"name\":\"f\",\"input\":{\"q\":\"\\u00fc\"}}],\"stop_reason\":\"tool_use\","

@@ -48,8 +48,9 @@ static void calls_are_told_apart(void **state) {
         /* the same id twice: the second gets one of its own */
         { CALLS("{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\"}}") CALLS("{\"index\":1,\"id\":\"a\",\"function\":{\"name\":\"g\"}}"),
           { "\"index\":0,\"id\":\"a\"", "\"index\":1,\"id\":\"call_id24\"" } },
-        /* arguments of a call that nobody began, in the old form, too */
-        { CALLS("{\"index\":0,\"function\":{\"arguments\":\"{}\"}}") DELTA("{\"function_call\":{\"arguments\":\"{}\"}}"), { "\"finish_reason\":\"stop\"" } },
+        /* the name behind the id */
+        { CALLS("{\"index\":0,\"id\":\"a\",\"function\":{\"arguments\":\"\"}}") CALLS("{\"index\":0,\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}"),
+          { "\"index\":0,\"id\":\"a\"", "\"name\":\"f\"", "\"finish_reason\":\"tool_calls\"" } },
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -61,6 +62,29 @@ static void calls_are_told_apart(void **state) {
                        WHOLE("{\"tool_calls\":[{\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}},{\"id\":\"a\",\"function\":{\"name\":\"g\",\"arguments\":"
                              "{\"x\":1.0}}},{\"function\":{\"name\":\"h\"}}]}")),
              "\"name\":\"f\",\"arguments\":\"{}\"", "\"name\":\"g\",\"arguments\":\"{\\\"x\\\":1.0}\"", "\"name\":\"h\",\"arguments\":\"{}\"");
+}
+
+static void a_broken_call_or_text_is_an_error(void **state) {
+    static const char *const streams[] = {
+        CALLS("{\"index\":0,\"function\":{\"arguments\":\"{}\"}}"),
+        DELTA("{\"function_call\":{\"arguments\":\"{}\"}}"),
+        DELTA("{\"content\":5}"),
+        FINISH("tool_calls"), /* and none was made */
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof streams / sizeof streams[0]; i++) {
+        char text[1024];
+        snprintf(text, sizeof text, "%s%s", streams[i], FINISH("stop"));
+        try_holds(try_stream(LLM_MESSAGES, LLM_SPEAKS_CHAT, MSGS, text), i == 3 ? "\"type\":\"error\"" : "runtime");
+    }
+    try_holds(try_reply(LLM_MESSAGES, LLM_SPEAKS_CHAT, MSGS, WHOLE("{\"tool_calls\":[{\"id\":\"a\",\"function\":{\"arguments\":\"{}\"}}]}")),
+              "! upstream_bad_reply: the runtime made a tool call without a name");
+    try_holds(try_reply(LLM_MESSAGES, LLM_SPEAKS_CHAT, MSGS, WHOLE("{\"content\":5}")), "! upstream_bad_reply: the runtime's answer has a value of another kind");
+    try_holds(try_reply(LLM_CHAT, LLM_SPEAKS_OLLAMA, CHAT, "{\"message\":{\"tool_calls\":[{\"function\":{\"arguments\":{}}}]},\"done\":true}"),
+              "! upstream_bad_reply: the runtime made a tool call without a name");
+    try_holds(try_reply(LLM_CHAT, LLM_SPEAKS_ANTHROPIC, CHAT, "{\"content\":[{\"type\":\"text\",\"text\":5}],\"stop_reason\":\"end_turn\"}"), "! upstream_bad_reply");
+    try_holds(try_reply(LLM_MESSAGES, LLM_SPEAKS_CHAT, MSGS, "{\"choices\":[{\"message\":{\"content\":\"ok\"},\"finish_reason\":\"tool_calls\"}]}"),
+              "\"stop_reason\":\"end_turn\""); /* something was said, though */
 }
 
 static void a_name_is_the_clients(void **state) {
@@ -198,7 +222,9 @@ static void what_does_not_fit_is_told_in_short(void **state) {
     assert_true(translate_event(t, SV_NULL, SV("{\"choices\":[{\"delta\":{\"content\":\"a\"}}]}"), 1, &out, &e));
     translate_fail(t, &(struct err){ .code = ERR_TIMEOUT, .text = "too slow" }, &last); /* response.failed would repeat everything */
     assert_false(last.failed);
-    assert_true(sv_find(buf_sv(&last), SV("\"type\":\"error\"")) >= 0);
+    assert_true(sv_find(buf_sv(&last), SV("{\"type\":\"response.failed\",\"sequence_number\":5,")) >= 0); /* goes on from what was sent */
+    assert_true(sv_find(buf_sv(&last), SV("\"message\":\"too slow\"}")) >= 0);
+    assert_true(sv_find(buf_sv(&last), SV("\"output\":[]")) >= 0);
     translate_free(t);
     buf_deinit(&body);
     buf_deinit(&last);
@@ -214,6 +240,90 @@ static void what_does_not_fit_is_told_in_short(void **state) {
     buf_deinit(&out);
 }
 
+static void nothing_is_left_out_in_silence(void **state) {
+    static const struct {
+        enum llm_api api;
+        const char *body, *strict, *degraded; /* what a strict slug says, or NULL; what is named else */
+    } rows[] = {
+        { LLM_RESPONSES, "{\"input\":\"x\",\"top_logprobs\":3}", NULL, "top_logprobs" },
+        { LLM_RESPONSES, "{\"input\":\"x\",\"reasoning\":{\"summary\":\"detailed\"}}", NULL, "reasoning.summary" },
+        { LLM_RESPONSES, "{\"input\":\"x\",\"reasoning\":{\"summary\":\"auto\"}}", NULL, NULL },
+        { LLM_RESPONSES, "{\"input\":[{\"role\":\"user\",\"content\":[{\"type\":\"input_text\",\"text\":\"x\",\"foo\":1}]}]}", "content.foo cannot", "content.foo" },
+        { LLM_RESPONSES, "{\"input\":[{\"role\":\"user\",\"content\":\"x\",\"foo\":1}]}", "input.foo cannot", "input.foo" },
+        { LLM_MESSAGES, "{\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"stop_sequences\":[\"a\",\"\"]}", NULL, "stop_sequences" },
+        { LLM_MESSAGES, "{\"max_tokens\":0,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}", "max_tokens cannot", "max_tokens" },
+        { LLM_MESSAGES, "{\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"x\",\"citations\":[{}]}]}]}", "content.citations cannot", "content.citations" },
+        { LLM_MESSAGES, "{\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"x\",\"citations\":null}]}]}", NULL, NULL },
+        { LLM_MESSAGES, "{\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"x\",\"foo\":1}]}", "messages.foo cannot", "messages.foo" },
+        { LLM_MESSAGES, "{\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"no\",\"content\":\"r\",\"is_error\":true}]}]}", NULL, "is_error" },
+        { LLM_MESSAGES, "{\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"tool_choice\":{\"type\":\"any\"}}", "tool_choice cannot", "tool_choice" },
+        { LLM_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"x\",\"foo\":1}],\"bar\":[]}]}", "content.foo cannot", "content.foo" },
+        { LLM_OLLAMA_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\",\"foo\":1}]}", "messages.foo cannot", "messages.foo" },
+        { LLM_LMSTUDIO1_CHAT, "{\"input\":[{\"type\":\"text\",\"content\":\"x\",\"foo\":1}]}", "input.foo cannot", "input.foo" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char degraded[64];
+        struct translate_spec spec = try_spec(rows[i].api, LLM_SPEAKS_CHAT, rows[i].body);
+        char *got = try_request_spec(&spec), *named = strstr(got, "\ndegraded: ");
+        snprintf(degraded, sizeof degraded, "\ndegraded: %s", rows[i].degraded ? rows[i].degraded : "");
+        assert_string_equal(named ? named : "\ndegraded: ", degraded);
+        free(got);
+        spec.strict = true;
+        try_holds(try_request_spec(&spec), rows[i].strict ? rows[i].strict : "native-model");
+    }
+    try_holds(try_request(LLM_MESSAGES, LLM_SPEAKS_CHAT, rows[10].body), "\"content\":\"Error: r\"");
+}
+
+static void of_members_of_one_name_the_last_counts(void **state) {
+    (void)state;
+    try_holds(try_request(LLM_MESSAGES, LLM_SPEAKS_CHAT, "{\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"FIRST\",\"content\":\"LAST\"}]}"),
+              "\"content\":\"LAST\"");
+    try_holds(try_request(LLM_MESSAGES, LLM_SPEAKS_CHAT, "{\"max_tokens\":5,\"messages\":[],\"messages\":[{\"role\":\"user\",\"content\":\"LAST\"}]}"),
+              "\"content\":\"LAST\"");
+}
+
+static void what_a_slug_sets_holds_in_every_api(void **state) {
+    static const struct {
+        enum llm_api api;
+        const char *body;
+    } rows[] = {
+        { LLM_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"max_completion_tokens\":9999,\"temperature\":2,\"stop\":\"y\"}" },
+        { LLM_RESPONSES, "{\"input\":\"x\",\"max_output_tokens\":9999,\"temperature\":2}" },
+        { LLM_MESSAGES, "{\"max_tokens\":9999,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"stop_sequences\":[\"y\"]}" },
+        { LLM_OLLAMA_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"options\":{\"num_predict\":9999,\"temperature\":2,\"seed\":8}}" },
+        { LLM_LMSTUDIO1_CHAT, "{\"input\":\"x\",\"max_output_tokens\":9999}" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct translate_spec spec = try_spec(rows[i].api, LLM_SPEAKS_CHAT, rows[i].body);
+        spec.forced = SV("{\"max_tokens\":7,\"temperature\":0.5,\"seed\":3,\"stop\":[\"X\"]}");
+        spec.strict = true;
+        IN_ORDER(try_request_spec(&spec), "\"temperature\":0.5,\"seed\":3,\"stop\":[\"X\"]", "\"max_tokens\":7");
+        spec.defaults = spec.forced;
+        spec.forced = SV_NULL;
+        IN_ORDER(try_request_spec(&spec), i == 3 ? "\"seed\":8" : "\"seed\":3", i == 4 ? "\"max_tokens\":9999" : "9999");
+    }
+}
+
+static void too_much_to_translate_names_the_limit(void **state) {
+    (void)state;
+    struct buf body = BUF_MAX(1 << 20), out = BUF_MAX(1 << 20);
+    struct err e = { 0 };
+    buf_add(&body, SV("{\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}"));
+    for (int i = 0; i < 4000; i++)
+        buf_add(&body, SV(",{\"role\":\"user\",\"content\":\"x\"}"));
+    buf_add(&body, SV("]}"));
+    buf_add_char(&body, '\0');
+    struct translate_spec spec = try_spec(LLM_MESSAGES, LLM_SPEAKS_CHAT, body.p);
+    spec.body_max = 300000;
+    assert_null(translate_new(&spec, &out, &e));
+    assert_int_equal(e.code, ERR_TOO_LARGE);
+    assert_int_equal(e.limit, LIMIT_BODY_MAX);
+    buf_deinit(&body);
+    buf_deinit(&out);
+}
+
 static void an_empty_answer_is_a_message_without_text(void **state) {
     (void)state;
     IN_ORDER(try_stream(LLM_RESPONSES, LLM_SPEAKS_CHAT, RESP, FINISH("stop")), "response.output_item.added", "response.output_item.done", "response.completed",
@@ -223,10 +333,26 @@ static void an_empty_answer_is_a_message_without_text(void **state) {
 
 /* --- values ------------------------------------------------------------------------------------------------------- */
 
+static void a_character_cut_in_two_is_joined(void **state) {
+    (void)state;
+    IN_ORDER(try_stream(LLM_CHAT, LLM_SPEAKS_CHAT, CHAT, DELTA("{\"content\":\"x\\ud83d\"}") DELTA("{\"content\":\"\\ude00y\"}") FINISH("stop")),
+             "{\"content\":\"x\"}", "{\"content\":\"\xf0\x9f\x98\x80\"}", "{\"content\":\"y\"}");
+    /* not with another kind of text, and no half by itself */
+    IN_ORDER(try_stream(LLM_CHAT, LLM_SPEAKS_CHAT, CHAT, DELTA("{\"reasoning_content\":\"x\\ud83d\"}") DELTA("{\"content\":\"\\ude00y\"}") FINISH("stop")),
+             "\"reasoning_content\":\"x\"", "\"reasoning_content\":\"\xef\xbf\xbd\"", "\"content\":\"\xef\xbf\xbd\"", "\"content\":\"y\"");
+    IN_ORDER(try_stream(LLM_CHAT, LLM_SPEAKS_CHAT, CHAT,
+                        CALLS("{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"\\ud83d\"}}")
+                        CALLS("{\"index\":0,\"function\":{\"arguments\":\"\\ude00\"}}") FINISH("tool_calls")),
+             "\"arguments\":\"\xf0\x9f\x98\x80\"");
+    try_holds(try_reply(LLM_CHAT, LLM_SPEAKS_CHAT, CHAT, WHOLE("{\"content\":\"\\ude00a\\ud83db\\ud83d\"}")),
+              "\"content\":\"\xef\xbf\xbd" "a\xef\xbf\xbd" "b\xef\xbf\xbd\"");
+}
+
 static void odd_values_do_no_harm(void **state) {
     (void)state;
     /* half an emoji, numbers no machine holds, counters beyond reason */
-    try_holds(try_stream(LLM_CHAT, LLM_SPEAKS_CHAT, CHAT, DELTA("{\"content\":\"a\\ud83d\"}") FINISH("stop")), "{\"content\":\"a\xef\xbf\xbd\"}");
+    IN_ORDER(try_stream(LLM_CHAT, LLM_SPEAKS_CHAT, CHAT, DELTA("{\"content\":\"a\\ud83d\"}") FINISH("stop")), "{\"content\":\"a\"}",
+             "{\"content\":\"\xef\xbf\xbd\"}");
     try_holds(try_reply(LLM_CHAT, LLM_SPEAKS_CHAT, CHAT_WITH("\"stream_options\":{\"include_usage\":true}"),
                         "{\"choices\":[{\"message\":{\"content\":\"abcd\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":9223372036854775807,"
                         "\"completion_tokens\":9223372036854775807}}"),
@@ -379,6 +505,7 @@ static void lists_have_a_bound(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(calls_are_told_apart),
+        cmocka_unit_test(a_broken_call_or_text_is_an_error),
         cmocka_unit_test(a_name_is_the_clients),
         cmocka_unit_test(the_old_form_has_room_for_one_call),
         cmocka_unit_test(custom_tools_of_chat_come_back_as_such),
@@ -389,6 +516,11 @@ int main(void) {
         cmocka_unit_test(nothing_follows_the_end),
         cmocka_unit_test(what_does_not_fit_is_told_in_short),
         cmocka_unit_test(an_empty_answer_is_a_message_without_text),
+        cmocka_unit_test(a_character_cut_in_two_is_joined),
+        cmocka_unit_test(nothing_is_left_out_in_silence),
+        cmocka_unit_test(of_members_of_one_name_the_last_counts),
+        cmocka_unit_test(what_a_slug_sets_holds_in_every_api),
+        cmocka_unit_test(too_much_to_translate_names_the_limit),
         cmocka_unit_test(odd_values_do_no_harm),
         cmocka_unit_test(log_probabilities_stay_with_their_text),
         cmocka_unit_test(the_tokens_of_hidden_reasoning_stay_hidden),

@@ -72,6 +72,8 @@ static bool read_message(struct canon_request *rq, yyjson_val *v, uint32_t i, bo
         return canon_bad(rq, "messages[%u].role is \"%.*s\"; it must be system, user, assistant or tool", i, SV_FMT(sv_first(role, 40)));
     if (content && !yyjson_is_null(content) && !yyjson_is_str(content))
         return canon_bad(rq, "messages[%u].content must be a string", i);
+    if (!canon_known(rq, v, "messages", CANON_NAMES("role", "content", "thinking", "images", "tool_calls", "tool_call_id", "tool_name")))
+        return false;
     if (roles[k].role == CANON_SYSTEM && *leading)
         return read_text(rq, &rq->system, json_sv(content));
     *leading = false;

@@ -23,8 +23,6 @@ static void read_calls(struct canon_reply *r, yyjson_val *calls) {
         yyjson_val *what = json_get(one, "function"), *args = json_get(what, "arguments");
         struct buf text = BUF_MAX(r->spec->reply_max);
         struct print p = print_begin(&text);
-        if (!json_str(what, "name").n)
-            continue;
         if (args)
             canon_print_value(&p, NULL, args);
         if (text.failed)
@@ -41,8 +39,8 @@ static void read_line(struct canon_reply *r, yyjson_val *line) {
     yyjson_val *m = json_get(line, "message"), *logprobs = json_get(line, "logprobs");
     if (!r->started)
         r->emit(r, &(struct canon_event){ .kind = CANON_E_START });
-    canon_emit_text(r, CANON_E_REASONING, json_str(m ? m : line, "thinking"));
-    canon_emit_text(r, CANON_E_TEXT, m ? json_str(m, "content") : json_str(line, "response"));
+    canon_emit_said(r, CANON_E_REASONING, json_get(m ? m : line, "thinking"));
+    canon_emit_said(r, CANON_E_TEXT, m ? json_get(m, "content") : json_get(line, "response"));
     if (yyjson_arr_size(logprobs))
         r->emit(r, &(struct canon_event){ .kind = CANON_E_LOGPROBS, .value = logprobs });
     read_calls(r, json_get(m, "tool_calls"));

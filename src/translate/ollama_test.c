@@ -13,7 +13,7 @@ static void chat_goes_over_to_openai(void **state) {
            "\"reasoning_content\":\"t\",\"tool_calls\":[{\"id\":\"call_id24\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":"
            "\"{\\\"q\\\":\\\"\xc3\xbc\\\"}\"}}]},{\"role\":\"tool\",\"tool_call_id\":\"call_id24\",\"content\":\"r\"}],\"temperature\":0.2,"
            "\"repeat_penalty\":1.1,\"stop\":[\"a\"],\"response_format\":{\"type\":\"json_object\"},\"reasoning_effort\":\"none\",\"stream\":false}"
-           "\ndegraded: keep_alive, options.num_ctx, options.num_gpu, options.mystery");
+           "\ndegraded: options.stop, keep_alive, options.num_ctx, options.num_gpu, options.mystery");
 }
 
 static void chat_comes_from_openai(void **state) {

@@ -47,11 +47,11 @@ bool openai_print_extra(struct canon_request *rq, struct print *p, unsigned fami
             return false;
         }
     }
-    /* What only Ollama's own API can say. */
-    if (same && family == FAMILY_OLLAMA)
+    if (family == FAMILY_OLLAMA)
         return true;
+    /* What only Ollama's own API can say. */
     return (!rq->keep_alive || canon_lose(rq, CANON_HINT, "keep_alive")) &&
-           (rq->num_ctx < 0 || canon_lose(rq, CANON_LOSS, "options.num_ctx")) && ollama_lose_options(rq);
+           (rq->num_ctx < 0 || canon_lose(rq, CANON_LOSS, "%s", rq->options ? "options.num_ctx" : "context_length")) && ollama_lose_options(rq);
 }
 
 void openai_print_usage(const struct canon_reply *r, struct print *p) {

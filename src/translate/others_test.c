@@ -12,7 +12,9 @@ static void lmstudio_v1_is_served(void **state) {
                        "\"system_prompt\":\"S\",\"reasoning\":\"off\",\"max_output_tokens\":4,\"store\":true,\"context_length\":100}"),
            "{\"model\":\"native-model\",\"messages\":[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"see\"},"
            "{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:image/png;base64,iVBORw0KGgo=\"}}]}],\"max_tokens\":4,\"reasoning_effort\":\"none\","
-           "\"stream\":false}\ndegraded: options.num_ctx");
+           "\"stream\":false}\ndegraded: context_length");
+    try_is(try_request(LLM_LMSTUDIO1_CHAT, LLM_SPEAKS_OLLAMA, "{\"input\":\"x\",\"context_length\":100}"), /* Ollama can be told */
+           "{\"model\":\"native-model\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"options\":{\"num_ctx\":100},\"stream\":false}");
     try_is(try_request(LLM_LMSTUDIO1_CHAT, LLM_SPEAKS_CHAT, "{\"input\":\"x\",\"previous_response_id\":\"r\"}"),
            "! unsupported_parameter: \"previous_response_id\" needs LM Studio itself, which does not serve this model");
     try_is(try_stream(LLM_LMSTUDIO1_CHAT, LLM_SPEAKS_CHAT, "{\"input\":\"x\"}",

@@ -60,6 +60,9 @@ static bool read_part(struct canon_request *rq, struct canon_parts *to, yyjson_v
     struct canon_part *p;
     if (!yyjson_is_obj(v))
         return canon_bad(rq, "%s must be an object", where);
+    if (!canon_known(rq, v, "content", CANON_NAMES("type", "text", "refusal", "image_url", "detail", "file_id", "file_data", "file_url", "filename",
+                                                   "input_audio", "annotations", "logprobs"))) /* the latter two: of an answer */
+        return false;
     if (sv_eq(type, SV("input_text")) || sv_eq(type, SV("output_text")) || sv_eq(type, SV("text"))) {
         struct sv text = json_str(v, "text");
         return text.p ? read_text(rq, to, CANON_TEXT, text, i) : canon_bad(rq, "%s.text must be a string", where);
@@ -191,6 +194,9 @@ static bool read_item(struct items *s, yyjson_val *v, uint32_t i) {
     struct sv type = json_str(v, "type");
     if (!yyjson_is_obj(v))
         return canon_bad(s->rq, "input[%u] must be an object", i);
+    if (!canon_known(s->rq, v, "input", CANON_NAMES("type", "id", "status", "role", "content", "summary", "encrypted_content", "call_id", "name",
+                                                    "namespace", "arguments", "input", "output")))
+        return false;
     if (!type.n || sv_eq(type, SV("message")))
         return read_message(s, v, i);
     if (sv_eq(type, SV("reasoning")))
@@ -327,6 +333,8 @@ static bool read_reasoning_member(struct canon_request *rq, const struct canon_r
     if (!summary.n)
         summary = json_str(v, "generate_summary");
     rq->wants_summary = summary.n && !sv_eq(summary, SV("none"));
+    if (rq->wants_summary && !sv_eq(summary, SV("auto")) && !canon_lose(rq, CANON_HINT, "reasoning.summary")) /* all is shown */
+        return false;
     if (sv_eq(effort, SV("none"))) {
         rq->think = CANON_NO;
         return true;

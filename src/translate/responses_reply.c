@@ -120,7 +120,7 @@ static bool decode(struct canon_reply *r, struct sv name, struct sv data) {
         if (i >= 0 && !d->calls[i].has_args)
             add_args(r, i, json_str(root, "arguments"));
     } else if (sv_eq(type, SV("response.output_text.delta"))) {
-        canon_emit_text(r, CANON_E_TEXT, delta);
+        canon_emit_said(r, CANON_E_TEXT, json_get(root, "delta"));
         if (yyjson_arr_size(json_get(root, "logprobs")))
             r->emit(r, &(struct canon_event){ .kind = CANON_E_LOGPROBS, .value = json_get(root, "logprobs") });
     } else if (sv_eq(type, SV("response.reasoning_text.delta"))) {
@@ -148,8 +148,8 @@ static void read_texts(struct canon_reply *r, enum canon_event_kind kind, yyjson
     size_t i, n;
     yyjson_val *one;
     yyjson_arr_foreach(parts, i, n, one) {
-        canon_emit_text(r, kind, json_str(one, "text"));
-        canon_emit_text(r, CANON_E_REFUSAL, json_str(one, "refusal"));
+        canon_emit_said(r, kind, json_get(one, "text"));
+        canon_emit_said(r, CANON_E_REFUSAL, json_get(one, "refusal"));
         if (yyjson_arr_size(json_get(one, "logprobs")))
             r->emit(r, &(struct canon_event){ .kind = CANON_E_LOGPROBS, .value = json_get(one, "logprobs") });
     }
@@ -179,6 +179,7 @@ struct responses_encoder {
     uint64_t seq;
     unsigned n_items;
     struct canon_block *text; /* the item that is open and no call: there is one at most */
+    bool is_brief;            /* the response is told without what it repeats */
 };
 
 static bool begin(struct canon_reply *r) {
@@ -309,6 +310,7 @@ static const char *final_status(const struct canon_reply *r) {
 }
 
 static void print_response(struct canon_reply *r, struct print *p, const char *name, const char *status, const struct err *fault) {
+    const struct responses_encoder *n = r->encoder;
     bool over = !sv_eq(sv_of(status), SV("in_progress"));
     uint64_t us = r->now_us - r->begun_us;
     print_open(p, name, '{');
@@ -335,11 +337,11 @@ static void print_response(struct canon_reply *r, struct print *p, const char *n
     }
     print_str(p, "model", r->model);
     print_open(p, "output", '[');
-    for (const struct canon_block *b = r->blocks; b && b->item.n && over; b = b->next) /* the last may not have begun */
+    for (const struct canon_block *b = r->blocks; b && b->item.n && over && !n->is_brief; b = b->next) /* the last may not have begun */
         print_item(r, p, NULL, b, fault || (b == r->last_block && !sv_eq(sv_of(status), SV("completed"))) ? "incomplete" : "completed");
     print_close(p, ']');
     print_comma(p);
-    buf_add(p->to, r->echo);
+    buf_add(p->to, n->is_brief ? SV("\"store\":false") : r->echo);
     if (over && !fault)
         print_usage(r, p);
     else
@@ -539,7 +541,18 @@ static void encode(struct canon_reply *r, const struct canon_event *ev) {
     }
 }
 
+/* What there is so far may be too much to be repeated; that it failed is always told. */
 static void encode_fault(struct canon_reply *r, const struct err *e) {
+    struct responses_encoder *n = r->encoder;
+    uint64_t seq = n->seq;
+    size_t was = r->out->n;
+    encode_response(r, "response.failed", "failed", e);
+    if (!r->out->failed)
+        return;
+    r->out->n = was;
+    r->out->failed = false;
+    n->seq = seq;
+    n->is_brief = true;
     encode_response(r, "response.failed", "failed", e);
 }
 

@@ -4,8 +4,10 @@
  * nothing behind it), takes reasoning out of tags or puts it between them, and drops what the client does not want. */
 #include "translate/translate.h"
 
+#include <stddef.h>
 #include <stdio.h>
 
+#include "llm/amend.h"
 #include "llm/print.h"
 #include "translate/canon.h"
 #include "translate/lift.h"
@@ -88,29 +90,57 @@ static const struct dialect *choose(const struct translate_spec *spec, enum cano
 
 /* --- the request -------------------------------------------------------------------------------------------------- */
 
-/* The client's body with the slug's members: defaults where it has none, forced ones in any case. NULL: memory is out. */
-static yyjson_doc *amend(yyjson_doc *doc, struct sv defaults, struct sv forced) {
-    yyjson_doc *was[2] = { json_parse_exact(defaults), json_parse_exact(forced) }, *out = NULL;
-    yyjson_mut_doc *mut = yyjson_doc_mut_copy(doc, &json_heap);
-    yyjson_mut_val *root = yyjson_mut_doc_get_root(mut);
-    bool ok = (was[0] || !defaults.n) && (was[1] || !forced.n) && root;
-    size_t i, n;
-    yyjson_val *key, *value;
-    for (int force = 0; force < 2 && ok; force++) {
-        yyjson_obj_foreach(yyjson_doc_get_root(was[force]), i, n, key, value) {
-            if (yyjson_mut_obj_getn(root, yyjson_get_str(key), yyjson_get_len(key)) && !force)
-                continue;
-            yyjson_mut_val *name = yyjson_val_mut_copy(mut, key), *copy = yyjson_val_mut_copy(mut, value);
-            ok = ok && name && copy && (yyjson_mut_obj_put(root, name, copy) || !yyjson_mut_is_obj(root));
-        }
-    }
-    if (ok)
-        out = yyjson_mut_doc_imut_copy(mut, &json_heap);
-    yyjson_mut_doc_free(mut);
-    yyjson_doc_free(was[0]);
-    yyjson_doc_free(was[1]);
-    yyjson_doc_free(doc);
-    return out;
+/* The body with what the slug sets, in the names of the client's API. */
+static yyjson_doc *parse_amended(const struct translate_spec *spec, struct arena *a, struct sv body) {
+    unsigned n = 0, n_pieces;
+    struct splice *splices = amend_body(a, spec->client, body, spec->defaults, spec->forced, &n);
+    if (!splices || !n)
+        return splices ? json_parse_exact(body) : NULL;
+    struct sv *pieces = ARENA_ARRAY(a, struct sv, 2 * n + 1);
+    struct buf out = BUF_MAX(patch_length(body.n, splices, n));
+    n_pieces = pieces ? patch_iov(body, splices, n, pieces) : 0;
+    for (unsigned i = 0; i < n_pieces; i++)
+        buf_add(&out, pieces[i]);
+    yyjson_doc *doc = json_parse_exact(buf_sv(&out));
+    buf_deinit(&out);
+    return doc;
+}
+
+/* What the slug sets beyond what the client's API has a name for: it holds, whatever API the client asked in. */
+static bool settle_in(struct canon_request *rq, const struct canon_row *row, yyjson_val *v);
+
+#define AT(field) offsetof(struct canon_request, field)
+
+static const struct canon_row setting_rows[] = {
+    { "max_tokens", canon_row_limit, AT(max_output) },
+    { "max_completion_tokens", canon_row_limit, AT(max_output) },
+    { "max_output_tokens", canon_row_limit, AT(max_output) },
+    { "num_predict", canon_row_limit, AT(max_output) },
+    { "temperature", canon_row_number, AT(temperature) },
+    { "top_p", canon_row_number, AT(top_p) },
+    { "top_k", canon_row_number, AT(top_k) },
+    { "min_p", canon_row_number, AT(min_p) },
+    { "typical_p", canon_row_number, AT(typical_p) },
+    { "repeat_penalty", canon_row_number, AT(repeat_penalty) },
+    { "repetition_penalty", canon_row_number, AT(repeat_penalty) },
+    { "presence_penalty", canon_row_number, AT(presence_penalty) },
+    { "frequency_penalty", canon_row_number, AT(frequency_penalty) },
+    { "seed", canon_row_number, AT(seed) },
+    { "stop", canon_row_stop, 0 },
+    { "stop_sequences", canon_row_stop, 0 },
+    { "options", settle_in, 0 },
+    { 0 },
+};
+
+static bool settle_in(struct canon_request *rq, const struct canon_row *row, yyjson_val *v) {
+    (void)row;
+    return canon_members(rq, v, setting_rows, false);
+}
+
+/* Defaults in front of what the client says, forced ones behind it. */
+static bool read_with_settings(struct translate *t, struct canon_request *rq, yyjson_val *body) {
+    return canon_members(rq, yyjson_doc_get_root(rq->defaults), setting_rows, false) && t->client->read(rq, body) &&
+           canon_members(rq, yyjson_doc_get_root(rq->forced), setting_rows, false);
 }
 
 static bool keep_tools(struct translate *t, const struct canon_request *rq) {
@@ -162,7 +192,7 @@ static bool read_and_print(struct translate *t, struct canon_request *rq, struct
     yyjson_val *body = yyjson_doc_get_root(rq->doc);
     if (!yyjson_is_obj(body))
         return canon_bad(rq, "the body must be a JSON object");
-    if (!t->client->read(rq, body) || !canon_settle(rq))
+    if (!read_with_settings(t, rq, body) || !canon_settle(rq))
         return false;
     rq->stream = t->spec.stream;
     t->runtime = choose(&t->spec, rq->kind);
@@ -195,7 +225,7 @@ static bool cut(struct translate *t, struct buf *out) {
 }
 
 /* Long texts go around the translation where there are any; those a response repeats do not. */
-static yyjson_doc *parse(struct translate *t, bool lifts) {
+static yyjson_doc *parse(struct translate *t, struct arena *a, bool lifts) {
     enum { WORTH_IT = 2 * LIFT_MIN };
     const struct translate_spec *spec = &t->spec;
     struct sv only = spec->client == LLM_RESPONSES ? SV("input") : SV_NULL;
@@ -203,9 +233,9 @@ static yyjson_doc *parse(struct translate *t, bool lifts) {
     t->lift = lifts && spec->body.n >= WORTH_IT ? ARENA_NEW(&t->arena, struct lift) : NULL;
     if (t->lift && !lift_body(t->lift, spec->body, only, spec->seed, &small))
         t->lift = NULL;
-    yyjson_doc *doc = json_parse_exact(t->lift ? buf_sv(&small) : spec->body);
+    yyjson_doc *doc = parse_amended(spec, a, t->lift ? buf_sv(&small) : spec->body);
     buf_deinit(&small);
-    return doc && (spec->defaults.n || spec->forced.n) ? amend(doc, spec->defaults, spec->forced) : doc;
+    return doc;
 }
 
 static bool translate_body(struct translate *t, bool lifts, struct buf *out, struct err *fault) {
@@ -213,8 +243,11 @@ static bool translate_body(struct translate *t, bool lifts, struct buf *out, str
     arena_init(&arena, t->spec.body_max, NULL);
     struct canon_request rq = { .arena = &arena, .spec = &t->spec, .max_output = -1, .think_budget = -1, .top_logprobs = -1,
                                 .num_ctx = -1, .dimensions = -1, .degraded = &t->degraded, .fault = fault };
-    rq.doc = parse(t, lifts);
-    bool ok = rq.doc ? t->client && read_and_print(t, &rq, out) : err_no_memory(fault);
+    rq.doc = parse(t, &arena, lifts);
+    rq.defaults = json_parse_exact(t->spec.defaults);
+    rq.forced = json_parse_exact(t->spec.forced);
+    bool parsed = rq.doc && (rq.defaults || !t->spec.defaults.n) && (rq.forced || !t->spec.forced.n);
+    bool ok = parsed ? t->client && read_and_print(t, &rq, out) : err_no_memory(fault);
     if (ok && !cut(t, out) && t->lift) { /* a printer cut a text short: the plain way */
         buf_reset(out);
         buf_reset(&t->degraded);
@@ -222,7 +255,12 @@ static bool translate_body(struct translate *t, bool lifts, struct buf *out, str
     } else if (ok && (!t->n_pieces || !keep(t, &rq))) {
         ok = err_no_memory(fault);
     }
+    if (!ok && (arena.full || t->arena.full)) /* no want of memory: a later try would end the same way */
+        err_limit(fault, LIMIT_BODY_MAX, "the request is too large to be translated: that may take %zu bytes, which gateway.body_max decides",
+                  arena.full ? t->spec.body_max : t->spec.reply_max);
     yyjson_doc_free(rq.doc);
+    yyjson_doc_free(rq.defaults);
+    yyjson_doc_free(rq.forced);
     arena_deinit(&arena);
     return ok;
 }
@@ -457,8 +495,12 @@ static void refine(struct canon_reply *r, const struct canon_event *ev) {
             deliver_text(t, CANON_E_TEXT, SV_NULL);
         if (r->has_calls && r->finish == CANON_STOP)
             r->finish = CANON_TOOL_CALLS;
-        else if (!r->has_calls && r->finish == CANON_TOOL_CALLS) /* of calls that none could read */
+        else if (!r->has_calls && r->finish == CANON_TOOL_CALLS && !r->has_output)
+            canon_reply_fault(r, ERR_BAD_REPLY, "the runtime ended its answer with tool calls, but made none");
+        else if (!r->has_calls && r->finish == CANON_TOOL_CALLS) /* some say so of any answer to a request with tools */
             r->finish = CANON_STOP;
+        if (r->fault.code != ERR_NONE)
+            break;
         deliver(t, ev);
         r->ended = true;
         break;
@@ -537,5 +579,5 @@ void translate_fail(struct translate *t, const struct err *e, struct buf *out) {
         out->failed = false;
     }
     if (out->n == was)
-        llm_error_event(out, t->spec.client, e, SV_NULL);
+        llm_error_event(out, t->spec.client, e, 0);
 }

@@ -48,7 +48,7 @@ struct translate_spec {
     bool strict;                 /* harmless losses are refused, too */
     enum translate_reasoning reasoning;
     struct sv system;            /* put in front of all system text; often empty */
-    struct sv defaults, forced;  /* JSON objects of members in the client's own dialect; often empty */
+    struct sv defaults, forced;  /* JSON objects that amend_check let pass (llm/amend.h); often empty */
     int64_t input_estimate;      /* tokens, for counts that are due before the runtime has counted; -1 */
     int64_t context;             /* tokens the model has room for; 0: unknown */
     bool guard;                  /* a prompt that does not fit is refused before the runtime cuts it */
