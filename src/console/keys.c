@@ -4,7 +4,6 @@
 #include <stdio.h>
 
 #include "console/request.h"
-#include "store/store.h"
 
 /* --- a key as JSON ------------------------------------------------------------------------------------------------ */
 
@@ -324,90 +323,51 @@ void keys_delete(struct request *r) {
 
 /* --- the audit log ------------------------------------------------------------------------------------------------ */
 
-struct look {
-    struct store_job job;
-    struct waiting *waits;
-    bool verify;
-    uint64_t before, limit;  /* list: rows with smaller numbers, at most so many */
-    struct buf out;
+struct page {
+    struct question q;
+    uint64_t before, limit;  /* rows with smaller numbers, at most so many */
 };
 
-static bool run_list(struct store_tx *tx, struct look *l, struct err *e) {
+static bool run_list(struct store_tx *tx, struct question *q, struct err *e) {
+    const struct page *l = CONTAINER(q, struct page, q);
     struct store_rows *rows = STORE_QUERY(tx, e,
                                           "SELECT seq, at_ms, actor, peer, action, object, detail FROM audit WHERE seq < $1 ORDER BY seq DESC "
                                           "LIMIT $2",
                                           STORE_I64((int64_t)l->before), STORE_I64((int64_t)l->limit));
     enum store_step step = rows ? STORE_ROW : STORE_FAULT;
     static const char *const names[] = { "actor", "peer", "action", "object", "detail" };
-    buf_add(&l->out, SV("{\"acts\":["));
+    buf_add(&q->out, SV("{\"acts\":["));
     for (size_t n = 0; rows && (step = store_next(rows, e)) == STORE_ROW; n++) {
-        buf_add(&l->out, n ? SV(",{") : SV("{"));
-        put_number(&l->out, "seq", (uint64_t)store_i64(rows, 0));
-        put_number(&l->out, "at_ms", (uint64_t)store_i64(rows, 1));
+        buf_add(&q->out, n ? SV(",{") : SV("{"));
+        put_number(&q->out, "seq", (uint64_t)store_i64(rows, 0));
+        put_number(&q->out, "at_ms", (uint64_t)store_i64(rows, 1));
         for (int i = 0; i < 5; i++)
-            put_text(&l->out, names[i], store_text(rows, 2 + i));
-        buf_add_char(&l->out, '}');
+            put_text(&q->out, names[i], store_text(rows, 2 + i));
+        buf_add_char(&q->out, '}');
     }
-    buf_add(&l->out, SV("]}"));
+    buf_add(&q->out, SV("]}"));
     return step == STORE_END;
 }
 
-static bool run_verify(struct store_tx *tx, struct look *l, struct err *e) {
+static bool run_verify(struct store_tx *tx, struct question *q, struct err *e) {
     struct access_verdict v;
     char head[2 * ACCESS_HASH + 1];
     if (!access_audit_verify(tx, &v, e))
         return false;
     sodium_bin2hex(head, sizeof head, v.head, sizeof v.head);
-    buf_add_char(&l->out, '{');
-    put_truth(&l->out, "intact", v.broken_at == 0);
-    put_number(&l->out, "rows", v.n);
-    put_known(&l->out, "broken_at", v.broken_at);
-    put_text(&l->out, "head", sv_of(head));
-    buf_add_char(&l->out, '}');
+    buf_add_char(&q->out, '{');
+    put_truth(&q->out, "intact", v.broken_at == 0);
+    put_number(&q->out, "rows", v.n);
+    put_known(&q->out, "broken_at", v.broken_at);
+    put_text(&q->out, "head", sv_of(head));
+    buf_add_char(&q->out, '}');
     return true;
-}
-
-static bool run_look(struct store_tx *tx, struct store_job *job, struct err *e) {
-    struct look *l = CONTAINER(job, struct look, job);
-    return l->verify ? run_verify(tx, l, e) : run_list(tx, l, e);
-}
-
-static void on_looked(struct store_job *job, const struct err *e) {
-    struct look *l = CONTAINER(job, struct look, job);
-    struct request *r = request_resume(l->waits);
-    if (r && e)
-        request_fail(r, e, NULL);
-    else if (r)
-        request_reply(r, 200, &l->out);
-    buf_deinit(&l->out);
-    mem_free(l);
-}
-
-static void look(struct request *r, const struct look *what) {
-    struct err e;
-    struct waiting *w = request_wait(r);
-    struct look *l = w ? mem_new(sizeof *l) : NULL;
-    if (!w)
-        return;
-    if (!l) {
-        err_no_memory(&e);
-        begun(r, w, false, &e);
-        return;
-    }
-    *l = *what;
-    l->job = (struct store_job){ .home = r->admin->loop, .reads = true, .run = run_look, .done = on_looked };
-    l->waits = w;
-    buf_init(&l->out, REQUEST_ANSWER_MAX);
-    if (!store_submit(r->admin->house->store, &l->job, &e)) {
-        mem_free(l);
-        begun(r, w, false, &e);
-    }
 }
 
 void audit_list(struct request *r) {
     enum { ROWS_USUAL = 100, ROWS_MAX = 500 };
     struct sv before = request_query(r, SV("before")), limit = request_query(r, SV("limit"));
-    struct look l = { .before = INT64_MAX, .limit = ROWS_USUAL };
+    struct page l = { .q.run = run_list, .before = INT64_MAX, .limit = ROWS_USUAL };
     struct err e;
     if ((before.p && (!sv_to_u64(before, &l.before) || l.before > INT64_MAX)) ||
         (limit.p && (!sv_to_u64(limit, &l.limit) || l.limit < 1 || l.limit > ROWS_MAX))) {
@@ -415,9 +375,9 @@ void audit_list(struct request *r) {
         request_fail(r, &e, NULL);
         return;
     }
-    look(r, &l);
+    request_ask(r, &l.q, sizeof l);
 }
 
 void audit_verify(struct request *r) {
-    look(r, &(struct look){ .verify = true });
+    request_ask(r, &(struct question){ .run = run_verify }, sizeof(struct question));
 }

@@ -64,6 +64,42 @@ struct request *request_resume(struct waiting *w) {
     return r;
 }
 
+static bool run_question(struct store_tx *tx, struct store_job *job, struct err *e) {
+    struct question *q = CONTAINER(job, struct question, job);
+    return q->run(tx, q, e);
+}
+
+static void on_answered(struct store_job *job, const struct err *e) {
+    struct question *q = CONTAINER(job, struct question, job);
+    struct request *r = request_resume(q->waits);
+    if (r && e)
+        request_fail(r, e, NULL);
+    else if (r)
+        request_reply(r, 200, &q->out);
+    buf_deinit(&q->out);
+    mem_free(q);
+}
+
+void request_ask(struct request *r, const struct question *what, size_t size) {
+    struct err e;
+    struct waiting *w = request_wait(r);
+    if (!w)
+        return;
+    struct question *q = mem_copy(what, size);
+    bool ok = q || err_no_memory(&e);
+    if (ok) {
+        q->job = (struct store_job){ .home = r->admin->loop, .reads = true, .run = run_question, .done = on_answered };
+        q->waits = w;
+        buf_init(&q->out, REQUEST_ANSWER_MAX);
+        ok = store_submit(r->admin->house->store, &q->job, &e);
+    }
+    if (ok)
+        return;
+    mem_free(q);
+    (void)request_resume(w);
+    request_fail(r, &e, NULL);
+}
+
 void put_name(struct buf *out, const char *key) {
     buf_printf(out, "%s\"%s\":", out->n && out->p[out->n - 1] != '{' ? "," : "", key);
 }

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "console/admin.h"
 #include "http/server.h"
+#include "store/store.h"
 
 enum { REQUEST_BODY_MAX = 1 << 20, REQUEST_ANSWER_MAX = 64 << 20 };
 
@@ -46,6 +47,16 @@ struct waiting {
 /* NULL, and answered, when memory is out. */
 struct waiting *request_wait(struct request *r);
 struct request *request_resume(struct waiting *w); /* frees w; NULL: there is nobody to tell */
+
+/* A question to the store, answered with what run printed. Stands first in a struct of the asker's. */
+struct question {
+    struct store_job job;
+    bool (*run)(struct store_tx *tx, struct question *q, struct err *e); /* on the store's thread; prints to out */
+    struct buf out;
+    struct waiting *waits;
+};
+/* Copies q, of `size` bytes, with its run and what is behind it. Always ends in an answer. */
+void request_ask(struct request *r, const struct question *q, size_t size);
 
 /* Printing a member: a comma in front unless an object has just begun. */
 void put_name(struct buf *out, const char *key);

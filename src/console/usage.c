@@ -3,7 +3,6 @@
 
 #include "base/clock.h"
 #include "console/request.h"
-#include "store/store.h"
 #include "telemetry/record.h"
 
 #define SUMS "sum(u.requests), sum(u.failed), sum(u.tokens_in), sum(u.tokens_cached), sum(u.tokens_out), sum(u.tokens_reasoning), sum(u.total_us)"
@@ -23,11 +22,9 @@ static const struct way {
 enum { WAYS = sizeof ways / sizeof ways[0], DAYS_USUAL = 30, DAYS_MAX = 3660, ROWS_MAX = 10000, PAGE_USUAL = 100, PAGE_MAX = 500 };
 
 struct look {
-    struct store_job job;
-    struct waiting *waits;
+    struct question q;
     const struct way *way; /* NULL: single requests */
     int64_t from_day, before_ms, limit;
-    struct buf out;
 };
 
 static void put_day(struct buf *out, int64_t day) {
@@ -35,27 +32,28 @@ static void put_day(struct buf *out, int64_t day) {
     put_text(out, "day", sv_first(sv_of(clock_iso8601((uint64_t)day * 86400000u, text)), 10));
 }
 
-static bool run_sums(struct store_tx *tx, struct look *l, struct err *e) {
+static bool run_sums(struct store_tx *tx, struct question *q, struct err *e) {
+    struct look *l = CONTAINER(q, struct look, q);
     static const char *const sums[] = { "requests", "failed", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "total_us" };
     struct store_rows *r = STORE_QUERY(tx, e, l->way->sql, STORE_I64(l->from_day), STORE_I64(l->limit));
     enum store_step step = STORE_FAULT;
-    buf_add_char(&l->out, '{');
-    put_text(&l->out, "by", sv_of(l->way->by));
-    put_name(&l->out, "rows");
-    buf_add_char(&l->out, '[');
+    buf_add_char(&l->q.out, '{');
+    put_text(&l->q.out, "by", sv_of(l->way->by));
+    put_name(&l->q.out, "rows");
+    buf_add_char(&l->q.out, '[');
     for (size_t n = 0; r && (step = store_next(r, e)) == STORE_ROW; n++) {
-        buf_add(&l->out, n ? SV(",{") : SV("{"));
+        buf_add(&l->q.out, n ? SV(",{") : SV("{"));
         if (sv_eq(sv_of(l->way->by), SV("day")))
-            put_day(&l->out, store_i64(r, 0));
+            put_day(&l->q.out, store_i64(r, 0));
         else
-            put_text(&l->out, l->way->by, store_text(r, 0));
+            put_text(&l->q.out, l->way->by, store_text(r, 0));
         if (sv_eq(sv_of(l->way->by), SV("key")))
-            put_text(&l->out, "name", store_text(r, 1));
+            put_text(&l->q.out, "name", store_text(r, 1));
         for (int i = 0; i < 7; i++)
-            put_number(&l->out, sums[i], (uint64_t)store_i64(r, 2 + i));
-        buf_add_char(&l->out, '}');
+            put_number(&l->q.out, sums[i], (uint64_t)store_i64(r, 2 + i));
+        buf_add_char(&l->q.out, '}');
     }
-    buf_add(&l->out, SV("]}"));
+    buf_add(&l->q.out, SV("]}"));
     return step == STORE_END;
 }
 
@@ -68,7 +66,8 @@ static void put_count(struct buf *out, const char *key, int64_t v) {
         buf_add_u64(out, (uint64_t)v);
 }
 
-static bool run_rows(struct store_tx *tx, struct look *l, struct err *e) {
+static bool run_rows(struct store_tx *tx, struct question *q, struct err *e) {
+    struct look *l = CONTAINER(q, struct look, q);
     static const char *const texts[] = { "id", "key", "slug", "model", "endpoint", "runtime", "dialect", "api" };
     static const char *const counts[] = { "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens" };
     struct store_rows *r = STORE_QUERY(tx, e,
@@ -77,66 +76,29 @@ static bool run_rows(struct store_tx *tx, struct look *l, struct err *e) {
                                        "bytes_in, bytes_out FROM request WHERE ended_ms < $1 ORDER BY ended_ms DESC LIMIT $2",
                                        STORE_I64(l->before_ms), STORE_I64(l->limit));
     enum store_step step = STORE_FAULT;
-    buf_add(&l->out, SV("{\"requests\":["));
+    buf_add(&l->q.out, SV("{\"requests\":["));
     for (size_t n = 0; r && (step = store_next(r, e)) == STORE_ROW; n++) {
-        buf_add(&l->out, n ? SV(",{") : SV("{"));
+        buf_add(&l->q.out, n ? SV(",{") : SV("{"));
         for (int i = 0; i < 8; i++)
-            put_text(&l->out, texts[i], store_text(r, i));
-        put_number(&l->out, "ended_ms", (uint64_t)store_i64(r, 8));
-        put_truth(&l->out, "stream", store_i64(r, 9) != 0);
-        put_number(&l->out, "status", (uint64_t)store_i64(r, 10));
-        put_text(&l->out, "result", sv_of(request_result_name((enum request_result)store_i64(r, 11))));
-        put_number(&l->out, "attempts", (uint64_t)store_i64(r, 12));
+            put_text(&l->q.out, texts[i], store_text(r, i));
+        put_number(&l->q.out, "ended_ms", (uint64_t)store_i64(r, 8));
+        put_truth(&l->q.out, "stream", store_i64(r, 9) != 0);
+        put_number(&l->q.out, "status", (uint64_t)store_i64(r, 10));
+        put_text(&l->q.out, "result", sv_of(request_result_name((enum request_result)store_i64(r, 11))));
+        put_number(&l->q.out, "attempts", (uint64_t)store_i64(r, 12));
         for (int i = 0; i < 4; i++)
-            put_count(&l->out, counts[i], store_i64(r, 13 + i));
-        put_text(&l->out, "input_source", sv_of(token_source_name((enum token_source)store_i64(r, 17))));
-        put_text(&l->out, "output_source", sv_of(token_source_name((enum token_source)store_i64(r, 18))));
-        put_number(&l->out, "queue_us", (uint64_t)store_i64(r, 19));
-        put_count(&l->out, "first_us", store_i64(r, 20));
-        put_number(&l->out, "total_us", (uint64_t)store_i64(r, 21));
-        put_number(&l->out, "bytes_in", (uint64_t)store_i64(r, 22));
-        put_number(&l->out, "bytes_out", (uint64_t)store_i64(r, 23));
-        buf_add_char(&l->out, '}');
+            put_count(&l->q.out, counts[i], store_i64(r, 13 + i));
+        put_text(&l->q.out, "input_source", sv_of(token_source_name((enum token_source)store_i64(r, 17))));
+        put_text(&l->q.out, "output_source", sv_of(token_source_name((enum token_source)store_i64(r, 18))));
+        put_number(&l->q.out, "queue_us", (uint64_t)store_i64(r, 19));
+        put_count(&l->q.out, "first_us", store_i64(r, 20));
+        put_number(&l->q.out, "total_us", (uint64_t)store_i64(r, 21));
+        put_number(&l->q.out, "bytes_in", (uint64_t)store_i64(r, 22));
+        put_number(&l->q.out, "bytes_out", (uint64_t)store_i64(r, 23));
+        buf_add_char(&l->q.out, '}');
     }
-    buf_add(&l->out, SV("]}"));
+    buf_add(&l->q.out, SV("]}"));
     return step == STORE_END;
-}
-
-static bool run_look(struct store_tx *tx, struct store_job *job, struct err *e) {
-    struct look *l = CONTAINER(job, struct look, job);
-    return l->way ? run_sums(tx, l, e) : run_rows(tx, l, e);
-}
-
-static void on_looked(struct store_job *job, const struct err *e) {
-    struct look *l = CONTAINER(job, struct look, job);
-    struct request *r = request_resume(l->waits);
-    if (r && e)
-        request_fail(r, e, NULL);
-    else if (r)
-        request_reply(r, 200, &l->out);
-    buf_deinit(&l->out);
-    mem_free(l);
-}
-
-static void look(struct request *r, const struct look *what) {
-    struct err e;
-    struct waiting *w = request_wait(r);
-    struct look *l = w ? mem_new(sizeof *l) : NULL;
-    if (!w)
-        return;
-    bool ok = l != NULL || err_no_memory(&e);
-    if (ok) {
-        *l = *what;
-        l->job = (struct store_job){ .home = r->admin->loop, .reads = true, .run = run_look, .done = on_looked };
-        l->waits = w;
-        buf_init(&l->out, REQUEST_ANSWER_MAX);
-        ok = store_submit(r->admin->house->store, &l->job, &e);
-    }
-    if (ok)
-        return;
-    mem_free(l);
-    (void)request_resume(w);
-    request_fail(r, &e, NULL);
 }
 
 /* A whole number of the query; what is absent is `usual`. */
@@ -151,7 +113,7 @@ static bool count(struct request *r, struct sv name, uint64_t usual, uint64_t mo
 
 void usage_get(struct request *r) {
     struct sv by = request_query(r, SV("by"));
-    struct look l = { 0 };
+    struct look l = { .q.run = run_sums };
     int64_t days = DAYS_USUAL;
     struct err e = { 0 };
     for (size_t i = 0; i < WAYS; i++)
@@ -164,15 +126,15 @@ void usage_get(struct request *r) {
         return;
     }
     l.from_day = (int64_t)(clock_wall_ms() / 86400000u) - days + 1;
-    look(r, &l);
+    request_ask(r, &l.q, sizeof l);
 }
 
 void requests_list(struct request *r) {
-    struct look l = { 0 };
+    struct look l = { .q.run = run_rows };
     struct err e;
     if (!count(r, SV("before_ms"), INT64_MAX, INT64_MAX, &l.before_ms, &e) || !count(r, SV("limit"), PAGE_USUAL, PAGE_MAX, &l.limit, &e)) {
         request_fail(r, &e, NULL);
         return;
     }
-    look(r, &l);
+    request_ask(r, &l.q, sizeof l);
 }
