@@ -84,6 +84,8 @@ test('rights, places and times', async () => {
   assert.equal((await post('/v1/rerank-me', ask(), bearer(plain))).status, 403);
   assert.notEqual((await post('/v1/rerank-me', ask(), bearer(may))).status, 403);
   assert.equal((await post('/api/pull', { model: 'x' }, bearer(may))).status, 403);
+  assert.equal((await fetch(`${locked}/v1/responses/resp_1`, { headers: bearer(plain) })).status, 403, "another's stored answer");
+  assert.equal((await post('/v1/moderations', { input: 'x' }, bearer(plain))).status, 403, 'no model, no list of models');
   assert.equal((await fetch(`${locked}/metrics`, { headers: bearer(plain) })).status, 403);
   assert.equal((await fetch(`${locked}/metrics`, { headers: bearer(may) })).status, 200);
   assert.equal((await chat(await key('elsewhere', '--from', '10.0.0.0/8'))).status, 403);

@@ -307,7 +307,7 @@ void gateway_revoke(struct gateway *g, const struct access_cell *cell) {
     LIST_FOR_SAFE(it, &g->all) {
         struct exchange *x = CONTAINER(it, struct exchange, all);
         if (x->hold.cell == cell)
-            answer__fail(x, &e, RESULT_REJECTED);
+            answer__fail(x, &e, x->sent_us ? RESULT_CLIENT_ERROR : RESULT_REJECTED);
     }
 }
 

@@ -45,6 +45,9 @@ bool place__is_meant(const struct exchange *x) {
 }
 
 bool place__find(struct exchange *x, struct err *e) {
+    /* What names no model escapes a key's list of them; a stored answer may be somebody else's. */
+    if (!(x->route->flags & LLM_R_MANAGE) && !access_may(x->key, ACCESS_MAY_PASS))
+        return err_set(e, ERR_DENIED, "this key may not send requests that name no model (it lacks the right \"pass\")");
     struct sv name = http_get(x->in->head, SV("drover-endpoint")), model = x->asked;
     ptrdiff_t at = sv_rfind_char(model, '@');
     if (!name.n && at > 0 && x->config->slugs != CONFIG_SLUGS_OPAQUE && named(x, sv_from(model, (size_t)at + 1))) {
