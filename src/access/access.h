@@ -199,6 +199,8 @@ bool access_make_key(struct access *a, const struct access_key *draft, const str
 bool access_change_key(struct access *a, struct sv id, int64_t version, const struct access_key *draft, const struct access_actor *by,
                        access_done *done, void *arg, struct err *e);
 bool access_revoke_key(struct access *a, struct sv id, const struct access_actor *by, access_done *done, void *arg, struct err *e);
+/* The key behind k, the oldest for NULL; NULL: there is none. As below. */
+const struct access_key *access_next_key(const struct access *a, const struct access_key *k);
 /* By id or by name; its limits are those it was given, not the defaults. NULL: there is none. Borrowed until the next change. */
 const struct access_key *access_find_key(const struct access *a, struct sv id_or_name);
 

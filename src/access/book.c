@@ -18,6 +18,7 @@ enum {
     KEY_ARENA_MAX = 1 << 20,
     READ_MAX = 512 << 20,
     LEASE_LOOK_MS = 20,      /* how soon a request that waits for a share of a budget gets it asked for */
+    QUIET_LOOK_MS = 1000,    /* while no key has a budget: only the day may turn */
     LEASE_PARTS = 64,        /* a budget is leased in so many parts: what a crash may cost of it */
     LEASE_LEAST = 8192,      /* tokens, or millionths, in a part at least */
 };
@@ -25,6 +26,7 @@ enum {
 /* One key. Its arena holds all its views. */
 struct held {
     struct list all;
+    struct list limited;     /* on the book's list of those with a budget */
     struct arena arena;
     struct access_key key;
     unsigned leasing;        /* bits of the purses that are being asked for */
@@ -37,6 +39,7 @@ struct access {
     void *owner;
     struct access_limits defaults;
     struct list keys;        /* of struct held, oldest first */
+    struct list limited;     /* of these, by limited: keys with a budget */
     size_t n_keys;
     struct access_snapshot *snapshot;
     uint64_t version;
@@ -63,6 +66,7 @@ static bool begin_job(struct access *a, struct store_job *job, struct err *e) {
 
 static void held_free(struct held *h) {
     list_drop(&h->all);
+    list_drop(&h->limited);
     access_cell_unref(h->key.cell);
     arena_deinit(&h->arena);
     mem_free(h);
@@ -75,6 +79,7 @@ static struct held *held_new(const struct access_key *k, struct access_cell *cel
         return NULL;
     struct access_key from = *k;
     list_init(&h->all);
+    list_init(&h->limited);
     arena_init(&h->arena, access__key_bytes(k), NULL);
     from.cell = cell ? access_cell_ref(cell) : access_cell_new();
     bool ok = from.cell && access__copy_key(&h->arena, &h->key, &from);
@@ -95,6 +100,11 @@ static struct held *find(const struct access *a, struct sv id_or_name) {
             named = h;
     }
     return named;
+}
+
+const struct access_key *access_next_key(const struct access *a, const struct access_key *k) {
+    const struct list *next = k ? CONTAINER(k, struct held, key)->all.next : a->keys.next;
+    return next == &a->keys ? NULL : &CONTAINER(next, struct held, all)->key;
 }
 
 const struct access_key *access_find_key(const struct access *a, struct sv id_or_name) {
@@ -184,6 +194,15 @@ static bool run_change(struct store_tx *tx, struct store_job *job, struct err *e
     return ok && access_audit(tx, &act, e);
 }
 
+static void on_look(void *arg);
+
+static void watch_budget(struct access *a, struct held *h) {
+    if (!access_has_budget(&h->key))
+        return;
+    list_push_back(&a->limited, &h->limited);
+    timer_set(a->loop, &a->look, 0, on_look, a);
+}
+
 /* In force here. False: memory is out; it will be at the next start. */
 static bool take(struct access *a, struct change *c) {
     struct held *was = find(a, c->key.id), *now = NULL;
@@ -205,6 +224,7 @@ static bool take(struct access *a, struct change *c) {
         return false;
     if (was) {
         list_push_back(&was->all, &now->all); /* in its place */
+        now->leasing = was->leasing;
         held_free(was);
         for (unsigned i = 0; i < ACCESS_UNITS * ACCESS_SPANS; i++) /* a raised budget may have more to lease */
             atomic_store_explicit(&now->key.cell->purse[i / ACCESS_SPANS][i % ACCESS_SPANS].spent, false, memory_order_relaxed);
@@ -212,6 +232,7 @@ static bool take(struct access *a, struct change *c) {
         list_push_back(&a->keys, &now->all);
         a->n_keys++;
     }
+    watch_budget(a, now);
     bool published = publish(a);
     if (!now->key.enabled && a->on)
         a->on->on_revoked(a->owner, now->key.cell);
@@ -432,9 +453,9 @@ static void turn_spans(struct access *a, uint64_t wall_ms) {
 static void on_look(void *arg) {
     struct access *a = arg;
     turn_spans(a, clock_wall_ms());
-    LIST_FOR(it, &a->keys)
-        look_at(a, CONTAINER(it, struct held, all));
-    timer_set(a->loop, &a->look, LEASE_LOOK_MS, on_look, a);
+    LIST_FOR(it, &a->limited)
+        look_at(a, CONTAINER(it, struct held, limited));
+    timer_set(a->loop, &a->look, list_empty(&a->limited) ? QUIET_LOOK_MS : LEASE_LOOK_MS, on_look, a);
 }
 
 /* --- life --------------------------------------------------------------------------------------------------------- */
@@ -454,6 +475,8 @@ static bool on_row(void *arg, const struct access_key *k) {
         return false;
     list_push_back(&a->keys, &h->all);
     a->n_keys++;
+    if (access_has_budget(k))
+        list_push_back(&a->limited, &h->limited);
     return true;
 }
 
@@ -502,6 +525,7 @@ struct access *access_new(struct loop *l, struct store *s, const struct access_l
     a->owner = owner;
     a->defaults = *defaults;
     list_init(&a->keys);
+    list_init(&a->limited);
     if (!read_all(a, e) || (!publish(a) && !err_no_memory(e))) {
         access_free(a);
         return NULL;
@@ -514,8 +538,8 @@ struct access *access_new(struct loop *l, struct store *s, const struct access_l
 
 /* What was leased and not spent goes back, so that a restart costs nothing of a budget. */
 static void give_back(struct access *a) {
-    LIST_FOR(it, &a->keys) {
-        struct held *h = CONTAINER(it, struct held, all);
+    LIST_FOR(it, &a->limited) {
+        struct held *h = CONTAINER(it, struct held, limited);
         for (unsigned i = 0; i < ACCESS_UNITS * ACCESS_SPANS; i++) {
             struct access_purse *p = &h->key.cell->purse[i / ACCESS_SPANS][i % ACCESS_SPANS];
             int64_t left = h->key.limits.budget[i / ACCESS_SPANS][i % ACCESS_SPANS] ? atomic_exchange(&p->left, 0) : 0;

@@ -202,13 +202,13 @@ static bool read_key(struct request *r, yyjson_val *root, struct access_key *k, 
 /* --- routes ------------------------------------------------------------------------------------------------------- */
 
 void keys_list(struct request *r) {
-    const struct access_snapshot *s = access_now(r->admin->house->access);
+    const struct access *a = r->admin->house->access;
     struct buf out = BUF_MAX(REQUEST_ANSWER_MAX);
+    bool first = true;
     buf_add(&out, SV("{\"keys\":["));
-    for (size_t i = 0; i < s->n_keys; i++) {
-        const struct access_key *own = access_find_key(r->admin->house->access, s->keys[i].id);
-        buf_add(&out, i ? SV(",{") : SV("{"));
-        put_key(&out, own ? own : &s->keys[i]);
+    for (const struct access_key *k = NULL; (k = access_next_key(a, k)); first = false) {
+        buf_add(&out, first ? SV("{") : SV(",{"));
+        put_key(&out, k);
         buf_add_char(&out, '}');
     }
     buf_add(&out, SV("]}"));
