@@ -206,6 +206,18 @@ bool canon_row_stop(struct canon_request *rq, const struct canon_row *row, yyjso
 bool canon_known(struct canon_request *rq, yyjson_val *object, const char *what, const char *const names[]);
 #define CANON_NAMES(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
+/* Sampling, as chat, completions and Ollama's options call it; #define AT(field) offsetof(struct canon_request, field). */
+#define CANON_SAMPLING_ROWS                                          \
+    { "temperature", canon_row_number, AT(temperature) },            \
+    { "top_p", canon_row_number, AT(top_p) },                        \
+    { "top_k", canon_row_number, AT(top_k) },                        \
+    { "min_p", canon_row_number, AT(min_p) },                        \
+    { "typical_p", canon_row_number, AT(typical_p) },                \
+    { "repeat_penalty", canon_row_number, AT(repeat_penalty) },      \
+    { "presence_penalty", canon_row_number, AT(presence_penalty) },  \
+    { "frequency_penalty", canon_row_number, AT(frequency_penalty) }, \
+    { "seed", canon_row_number, AT(seed) }
+
 /* Appends; NULL and rq->fault when memory is out. */
 struct canon_message *canon_message(struct canon_request *rq, enum canon_role role, uint32_t index);
 struct canon_part *canon_part(struct canon_request *rq, struct canon_parts *to, enum canon_part_kind kind, uint32_t index);
@@ -250,6 +262,9 @@ bool canon_mark_error(struct canon_request *rq, struct sv *text);
 
 /* -- printing helpers (canon_print.c), beside llm/print.h */
 struct print;
+/* What CANON_SAMPLING_ROWS reads; repeat: what the runtime calls repeat_penalty. */
+void canon_print_sampling(const struct canon_request *rq, struct print *p, const char *repeat);
+void canon_print_stop(const struct canon_request *rq, struct print *p);        /* "stop"; nothing when there is none */
 void canon_print_value(struct print *p, const char *name, yyjson_val *v);      /* nothing when v is NULL */
 void canon_print_raw(struct print *p, const char *name, struct sv json);      /* JSON text as it is */
 void canon_print_link(struct print *p, const char *name, const struct canon_part *part); /* a data URL, or the URL */

@@ -192,3 +192,24 @@ void canon_print_time(struct print *p, const char *name, uint64_t unix_s, uint64
     print_name(p, name);
     buf_add(p->to, (struct sv){ last.text, last.n + 8 });
 }
+
+void canon_print_sampling(const struct canon_request *rq, struct print *p, const char *repeat) {
+    canon_print_value(p, "temperature", rq->temperature);
+    canon_print_value(p, "top_p", rq->top_p);
+    canon_print_value(p, "top_k", rq->top_k);
+    canon_print_value(p, "min_p", rq->min_p);
+    canon_print_value(p, "typical_p", rq->typical_p);
+    canon_print_value(p, repeat, rq->repeat_penalty);
+    canon_print_value(p, "presence_penalty", rq->presence_penalty);
+    canon_print_value(p, "frequency_penalty", rq->frequency_penalty);
+    canon_print_value(p, "seed", rq->seed);
+}
+
+void canon_print_stop(const struct canon_request *rq, struct print *p) {
+    if (!rq->stop)
+        return;
+    print_open(p, "stop", '[');
+    for (const struct canon_string *s = rq->stop; s; s = s->next)
+        print_str(p, NULL, s->text);
+    print_close(p, ']');
+}

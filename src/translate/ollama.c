@@ -154,15 +154,7 @@ static bool read_keep_alive(struct canon_request *rq, const struct canon_row *ro
 }
 
 static const struct canon_row option_rows[] = {
-    { "temperature", canon_row_number, AT(temperature) },
-    { "top_p", canon_row_number, AT(top_p) },
-    { "top_k", canon_row_number, AT(top_k) },
-    { "min_p", canon_row_number, AT(min_p) },
-    { "typical_p", canon_row_number, AT(typical_p) },
-    { "repeat_penalty", canon_row_number, AT(repeat_penalty) },
-    { "presence_penalty", canon_row_number, AT(presence_penalty) },
-    { "frequency_penalty", canon_row_number, AT(frequency_penalty) },
-    { "seed", canon_row_number, AT(seed) },
+    CANON_SAMPLING_ROWS,
     { "num_predict", canon_row_limit, AT(max_output) },
     { "num_ctx", canon_row_limit, AT(num_ctx) },
     { "stop", canon_row_stop, 0 },
@@ -284,25 +276,12 @@ static void print_options(struct canon_request *rq, struct print *p) {
     size_t was = p->to->n;
     print_open(p, "options", '{');
     size_t empty = p->to->n;
-    canon_print_value(p, "temperature", rq->temperature);
-    canon_print_value(p, "top_p", rq->top_p);
-    canon_print_value(p, "top_k", rq->top_k);
-    canon_print_value(p, "min_p", rq->min_p);
-    canon_print_value(p, "typical_p", rq->typical_p);
-    canon_print_value(p, "repeat_penalty", rq->repeat_penalty);
-    canon_print_value(p, "presence_penalty", rq->presence_penalty);
-    canon_print_value(p, "frequency_penalty", rq->frequency_penalty);
-    canon_print_value(p, "seed", rq->seed);
+    canon_print_sampling(rq, p, "repeat_penalty");
     if (rq->max_output >= 0)
         print_int(p, "num_predict", rq->max_output);
     if (rq->num_ctx >= 0)
         print_int(p, "num_ctx", rq->num_ctx);
-    if (rq->stop) {
-        print_open(p, "stop", '[');
-        for (const struct canon_string *s = rq->stop; s; s = s->next)
-            print_str(p, NULL, s->text);
-        print_close(p, ']');
-    }
+    canon_print_stop(rq, p);
     print_other_options(rq, p);
     if (p->to->n == empty)
         p->to->n = was;

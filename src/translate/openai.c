@@ -5,21 +5,8 @@
 #include "llm/print.h"
 
 void openai_print_sampling(struct canon_request *rq, struct print *p) {
-    canon_print_value(p, "temperature", rq->temperature);
-    canon_print_value(p, "top_p", rq->top_p);
-    canon_print_value(p, "top_k", rq->top_k);
-    canon_print_value(p, "min_p", rq->min_p);
-    canon_print_value(p, "typical_p", rq->typical_p);
-    canon_print_value(p, rq->spec->quirks & TRANSLATE_Q_REPETITION ? "repetition_penalty" : "repeat_penalty", rq->repeat_penalty);
-    canon_print_value(p, "presence_penalty", rq->presence_penalty);
-    canon_print_value(p, "frequency_penalty", rq->frequency_penalty);
-    canon_print_value(p, "seed", rq->seed);
-    if (!rq->stop)
-        return;
-    print_open(p, "stop", '[');
-    for (const struct canon_string *s = rq->stop; s; s = s->next)
-        print_str(p, NULL, s->text);
-    print_close(p, ']');
+    canon_print_sampling(rq, p, rq->spec->quirks & TRANSLATE_Q_REPETITION ? "repetition_penalty" : "repeat_penalty");
+    canon_print_stop(rq, p);
 }
 
 void openai_print_stream(struct canon_request *rq, struct print *p) {
