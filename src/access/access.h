@@ -65,7 +65,7 @@ struct access_network {
 
 /* What a key may beyond asking models; a new key may none of it. */
 enum access_right {
-    ACCESS_MAY_PASS = 1 << 0,    /* use /v1 paths that Drover does not know */
+    ACCESS_MAY_PASS = 1 << 0,    /* use /v1 paths that Drover does not know; name no model where one may be left out */
     ACCESS_MAY_MANAGE = 1 << 1,  /* pull, push, load, delete and the like at an endpoint */
     ACCESS_MAY_MEASURE = 1 << 2, /* read /metrics */
 };

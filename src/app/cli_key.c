@@ -16,7 +16,7 @@ static const struct {
     { "--models", "PATTERN,...", "models", "models it may use; all when not given at its making", O_LIST },
     { "--endpoints", "PATTERN,...", "endpoints", "endpoints that may serve it", O_LIST },
     { "--from", "NETWORK,...", "networks", "where it may come from: 10.0.0.0/8,2001:db8::/32; '' for anywhere", O_LIST },
-    { "--rights", "RIGHT,...", "rights", "pass (unknown /v1 paths), manage (pull, load, delete), measure (/metrics)", O_LIST },
+    { "--rights", "RIGHT,...", "rights", "pass (unknown /v1 paths, requests without a model), manage (pull, load, delete), measure (/metrics)", O_LIST },
     { "--expires", "TIME", "expires_ms", "from now on: 90d, 12h, 30m; or never", O_EXPIRES },
     { "--priority", "N", "priority", "-100 to 100; higher goes first", O_COUNT },
     { "--requests", "N", "requests_per_min", "requests per minute; 0 for the default", O_LIMIT },
