@@ -82,3 +82,24 @@ test('a client that speaks no TLS gets nothing, and TLS 1.1 is refused', async (
     socket.on('error', fail);
   }));
 });
+
+test('an address that other machines reach wants TLS and a key, and answers to its addresses and listed names', async () => {
+  const open = await freePort(), mine = await startDrover({ listen: [{ address: `0.0.0.0:${open}`, auth: 'key', names: ['gpu.example.net'], tls: { cert, key } }] });
+  try {
+    const made = await mine.cli('key', 'add', 'far');
+    const get = (host, headers) => new Promise((go, fail) => https.get({ host: '127.0.0.1', port: open, path: '/v1/models', rejectUnauthorized: false,
+      agent: false, headers: { host, ...headers } }, (response) => { response.resume(); go(response.statusCode); }).on('error', fail));
+    const mayCome = { authorization: `Bearer ${made.stdout.trim()}` };
+    for (const host of ['gpu.example.net', `192.0.2.7:${open}`, `[2001:db8::7]:${open}`, 'localhost']) {
+      assert.equal(await get(host, mayCome), 200, host);
+      assert.equal(await get(host), 401, host);
+    }
+    for (const host of ['evil.example', '192.0.2', '192.0.2.7.evil.example']) assert.equal(await get(host, mayCome), 421, host);
+    for (const listen of [{ address: `0.0.0.0:${open}` }, { address: `0.0.0.0:${open}`, auth: 'key' }, { address: `0.0.0.0:${open}`, tls: { cert, key } }]) {
+      mine.configure({ listen: [listen] });
+      assert.match((await mine.cli('config', 'check')).stderr, /that needs auth: key and tls/);
+    }
+  } finally {
+    await mine.stop();
+  }
+});

@@ -209,6 +209,7 @@ static void describe(struct place *p) {
         p->listener.is_unix = true;
     }
     p->listener.address = sv_of(p->host);
+    p->listener.is_any = sv_eq(p->listener.address, SV("0.0.0.0")) || sv_eq(p->listener.address, SV("[::]"));
 }
 
 /* Binds once without sharing: a port that another program holds must not be shared with it by accident. A port of 0

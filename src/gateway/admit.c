@@ -5,6 +5,7 @@
  * a rebinding name got here), and a request that a browser sends from another origin is refused (threat model C-40, C-122). */
 #include "gateway/exchange.h"
 
+#include <arpa/inet.h>
 #include <sodium.h>
 
 #include "base/clock.h"
@@ -45,8 +46,16 @@ static bool is_loopback_name(struct sv name) {
     return parts == 4;
 }
 
+/* No name can be rebound that was never looked up. */
+static bool is_address(struct sv name) {
+    char text[64], bytes[16];
+    bool v6 = name.n > 2 && name.p[0] == '[' && name.p[name.n - 1] == ']';
+    return sv_to_cstr(v6 ? sv_from(sv_first(name, name.n - 1), 1) : name, text, sizeof text) &&
+           inet_pton(v6 ? AF_INET6 : AF_INET, text, bytes) == 1;
+}
+
 static bool host_is_ours(const struct gateway_listener *l, struct sv name) {
-    if (is_loopback_name(name) || sv_eq_nocase(name, l->address))
+    if (is_loopback_name(name) || (l->is_any && is_address(name)) || sv_eq_nocase(name, l->address))
         return true;
     for (size_t i = 0; i < l->names.n; i++)
         if (sv_eq_nocase(name, l->names.v[i]))

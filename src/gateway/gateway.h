@@ -30,6 +30,7 @@ struct gateway_listener {
     struct config_list names;   /* accepted in Host besides loopback names and the address itself */
     struct sv address;          /* host part of the bound address, "127.0.0.1" or "[::1]" */
     bool is_unix;
+    bool is_any;                /* bound to all addresses of the machine */
     bool needs_key;             /* else whoever reaches it may use the models */
 };
 
