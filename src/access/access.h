@@ -93,7 +93,6 @@ struct access_snapshot {
     const struct access_key *keys;
     size_t n_keys;
     struct map by_id;            /* of const struct access_key */
-    bool failing;                /* records cannot be kept: whoever is metered must wait */
     struct arena arena;
     _Atomic unsigned refs;
 };
@@ -149,9 +148,9 @@ enum access_reserved access_reserve(struct access_hold *h, int64_t tokens, int64
 /* Takes more from the budgets for a request under way: tokens in all, those reserved before included. */
 enum access_reserved access_extend(struct access_hold *h, int64_t tokens, struct err *e);
 /* What it came to instead. Once per reservation. */
-void access_settle(struct access_hold *h, int64_t tokens, int64_t money, uint64_t now_us);
+void access_settle(struct access_hold *h, int64_t tokens, int64_t money);
 /* Ends what access_begin began; what is still reserved is given back. Harmless when nothing is held. */
-void access_end(struct access_hold *h, uint64_t now_us);
+void access_end(struct access_hold *h);
 
 /* Room that is left, for the vendors' rate-limit headers. Unset limits are 0 and 0. */
 struct access_room {

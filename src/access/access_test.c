@@ -199,7 +199,7 @@ static int take_down(void **state) {
 static bool once(const struct access_key *k, uint64_t now_us, struct err *e) {
     struct access_hold h;
     bool ok = access_begin(&h, k, now_us, 1, e);
-    access_end(&h, now_us);
+    access_end(&h);
     return ok;
 }
 
@@ -229,12 +229,12 @@ static void as_many_at_one_time_as_allowed(void **state) {
     assert_true(access_begin(&a, &k, 1, 1, &e));
     assert_true(access_begin(&b, &k, 1, 1, &e));
     assert_false(access_begin(&c, &k, 1, 1, &e));
-    access_end(&c, 1);
-    access_end(&a, 1);
-    access_end(&a, 1);
+    access_end(&c);
+    access_end(&a);
+    access_end(&a);
     assert_true(access_begin(&c, &k, 1, 1, &e));
-    access_end(&c, 1);
-    access_end(&b, 1);
+    access_end(&c);
+    access_end(&b);
     atomic_store(&cell->revoked, 1);
     assert_false(access_begin(&c, &k, 1, 1, &e));
     assert_int_equal(e.code, ERR_AUTH);
@@ -251,21 +251,21 @@ static void tokens_are_taken_before_and_settled_after(void **state) {
     assert_int_equal(access_reserve(&a, 50000, 0, 0, &e), ACCESS_RESERVED);
     assert_int_equal(access_reserve(&b, 20000, 0, 0, &e), ACCESS_REFUSED);
     assert_int_equal(e.retry_after_s, 10);
-    access_settle(&a, 1000, 0, 0);
+    access_settle(&a, 1000, 0);
     access_room(&a, 0, &room);
     assert_int_equal(room.tokens_limit, 60000);
     assert_int_equal(room.tokens_left, 59000);
     assert_int_equal(room.tokens_reset_ms, 1000);
     assert_int_equal(access_reserve(&b, 20000, 0, 0, &e), ACCESS_RESERVED);
-    access_settle(&b, 80000, 0, 0); /* it took more than it said: who comes next waits for it */
-    access_end(&a, 0);
+    access_settle(&b, 80000, 0); /* it took more than it said: who comes next waits for it */
+    access_end(&a);
     assert_true(access_begin(&a, &k, 0, 1, &e));
     assert_int_equal(access_reserve(&a, 1, 0, 0, &e), ACCESS_REFUSED);
     assert_int_equal(access_reserve(&a, 1000000, 0, 81000000, &e), ACCESS_RESERVED); /* more than a minute's worth: the whole minute */
-    access_end(&a, 81000000); /* never settled: given back */
+    access_end(&a); /* never settled: given back */
     access_room(&b, 81000000, &room);
     assert_int_equal(room.tokens_left, 60000);
-    access_end(&b, 0);
+    access_end(&b);
 }
 
 static void a_budget_is_never_overspent(void **state) {
@@ -287,15 +287,15 @@ static void a_budget_is_never_overspent(void **state) {
     assert_int_equal(e.code, ERR_BUDGET);
     assert_non_null(strstr(e.text, "400 tokens left today (of 1000)"));
     assert_int_equal(atomic_load(&month->left), 400);
-    access_settle(&a, 100, 0, 0);
+    access_settle(&a, 100, 0);
     assert_int_equal(atomic_load(&day->left), 900);
     assert_int_equal(access_reserve(&b, 600, 0, 0, &e), ACCESS_RESERVED);
     atomic_fetch_add(&cell->span_no[ACCESS_DAY], 1); /* midnight */
     atomic_store(&day->left, 1000);
-    access_end(&b, 0);
+    access_end(&b);
     assert_int_equal(atomic_load(&day->left), 1000); /* what belonged to yesterday stays there */
     assert_int_equal(atomic_load(&month->left), 900);
-    access_end(&a, 0);
+    access_end(&a);
 }
 
 enum { THREADS = 4, ROUNDS = 20000 };
@@ -312,10 +312,10 @@ static void crowd(void *arg) {
         seed = seed * 6364136223846793005u + 1442695040888963407u;
         int64_t want = 1 + (int64_t)(seed >> 60), used = want / 2;
         if (access_reserve(&h, want, 0, 0, &e) == ACCESS_RESERVED && i % 3) {
-            access_settle(&h, used, 0, 0);
+            access_settle(&h, used, 0);
             atomic_fetch_add(&spent, used);
         }
-        access_end(&h, 0);
+        access_end(&h);
     }
 }
 

@@ -202,10 +202,10 @@ static int64_t spend(const struct access_key *k, int64_t each, unsigned rounds) 
         while ((got = access_reserve(&h, each, 0, clock_mono_us() + i * 60000000ull, &e)) == ACCESS_LATER)
             uv_run(&b.loop.uv, UV_RUN_ONCE);
         if (got == ACCESS_RESERVED) {
-            access_settle(&h, each, 0, 0);
+            access_settle(&h, each, 0);
             spent += each;
         }
-        access_end(&h, 0);
+        access_end(&h);
     }
     return spent;
 }

@@ -90,9 +90,9 @@ bool access_begin(struct access_hold *h, const struct access_key *k, uint64_t no
     return true;
 }
 
-void access_end(struct access_hold *h, uint64_t now_us) {
+void access_end(struct access_hold *h) {
     if (h->is_reserved)
-        access_settle(h, 0, 0, now_us);
+        access_settle(h, 0, 0);
     if (h->is_counted)
         atomic_fetch_sub_explicit(&h->cell->in_flight, 1, memory_order_relaxed);
     h->is_counted = false;
@@ -189,7 +189,7 @@ enum access_reserved access_reserve(struct access_hold *h, int64_t tokens, int64
     h->is_reserved = true;
     if (take_rate(h, want[ACCESS_TOKENS], now_us, e))
         return ACCESS_RESERVED;
-    access_settle(h, 0, 0, now_us);
+    access_settle(h, 0, 0);
     return ACCESS_REFUSED;
 }
 
@@ -198,9 +198,8 @@ enum access_reserved access_extend(struct access_hold *h, int64_t tokens, struct
     return h->cell && h->is_reserved && more[ACCESS_TOKENS] > 0 ? take_budgets(h, more, e) : ACCESS_RESERVED;
 }
 
-void access_settle(struct access_hold *h, int64_t tokens, int64_t money, uint64_t now_us) {
+void access_settle(struct access_hold *h, int64_t tokens, int64_t money) {
     const int64_t was[ACCESS_UNITS] = { tokens > 0 ? tokens : 0, money > 0 ? money : 0 };
-    (void)now_us;
     if (!h->cell || !h->is_reserved)
         return;
     for (unsigned unit = 0; unit < ACCESS_UNITS; unit++)

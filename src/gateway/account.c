@@ -75,7 +75,7 @@ void account__finish(struct exchange *x, enum request_result result) {
             cell_speed(t->cell, m->t_first_us - x->sent_us, m->t_last_us - m->t_first_us, m->output);
         meter_deinit(m);
     }
-    access_settle(&x->hold, tokens_of(&r), 0, now);
+    access_settle(&x->hold, tokens_of(&r), 0);
     metrics_request(x->g->metrics, &r);
     if (x->g->ledger)
         ledger_add(x->g->ledger, &r);

@@ -68,7 +68,7 @@ void exchange__end(struct exchange *x, enum request_result result) {
     x->call = NULL;
     count__end(x);
     account__finish(x, result);
-    access_end(&x->hold, loop_now_us(g->loop));
+    access_end(&x->hold);
     schedule_release(&x->sched);
     list_drop(&x->all);
     metrics_in_flight(g->metrics, -1);
