@@ -44,7 +44,7 @@ struct http_call {
     uint64_t since_us;      /* of the last byte read behind the head, or the start of waiting */
     uint32_t first_byte_ms, stall_ms, pool_idle_ms;
     unsigned n_interim;
-    bool chunked, head_only, reading, got_bytes, got_head, sent;
+    bool chunked, head_only, reading, got_bytes, got_head, sent, upgrade;
 };
 
 struct http_client {
@@ -158,10 +158,28 @@ static void call_fail(struct http_call *c, const struct err *e, bool stale) {
     on->on_fail(x, &copy, stale);
 }
 
-static void reply_head(struct http_call *c, struct up *u) {
+/* The connection's stream leaves us; what is left of it is closed as an empty shell. */
+static void call_upgrade(struct http_call *c, struct up *u, struct sv ahead) {
+    const struct http_call_events *on = c->on;
+    const struct http_head head = u->h1.head;
+    void *x = c->x;
+    struct stream *s = u->stream;
+    stream_read(s, false);
+    stream_own(s, NULL, NULL);
+    (void)call_detach(c);
+    u->stream = NULL;
+    up_close(u);
+    on->on_upgrade(x, &head, s, ahead);
+}
+
+static void reply_head(struct http_call *c, struct up *u, struct sv ahead) {
     const struct http_head *head = &u->h1.head;
     if (head->status < 200 && head->status != 101)
         return; /* H1_END follows and the next head begins */
+    if (head->status == 101 && c->upgrade && head->upgrade) {
+        call_upgrade(c, u, ahead);
+        return;
+    }
     if (head->status == 101) {
         struct err e;
         err_set(&e, ERR_BAD_REPLY, "the server switched protocols unasked");
@@ -208,7 +226,7 @@ static void feed(struct up *u, struct sv bytes) {
         case H1_MORE:
             return;
         case H1_HEAD:
-            reply_head(c, u);
+            reply_head(c, u, bytes);
             break;
         case H1_BODY:
             c->on->on_body(c->x, piece);
@@ -382,7 +400,7 @@ struct http_call *http_call_start(struct http_client *k, struct arena *arena, co
     }
     *c = (struct http_call){ .client = k, .pool = p, .arena = arena, .on = on, .x = x, .reading = true,
                              .first_byte_ms = spec->first_byte_ms, .stall_ms = spec->stall_ms,
-                             .pool_idle_ms = spec->pool_idle_ms, .head_only = sv_eq(spec->method, SV("HEAD")) };
+                             .pool_idle_ms = spec->pool_idle_ms, .upgrade = spec->upgrade, .head_only = sv_eq(spec->method, SV("HEAD")) };
     buf_init(&c->head, HEAD_MAX);
     p->n_up++; /* the call keeps the pool until its connection does */
     if (!list_empty(&p->idle) && !spec->fresh) {

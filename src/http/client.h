@@ -24,6 +24,9 @@ struct http_call_events {
     void (*on_fail)(void *x, const struct err *e, bool stale);
     /* Queued request bytes fell to STREAM_LOW after http_call_want_drain. May be NULL. */
     void (*on_drain)(void *x);
+    /* The server switched protocols, as the call asked it to (spec.upgrade): s is the owner's now, paused; ahead is what the server sent
+     * already, borrowed until this returns. The call is gone. */
+    void (*on_upgrade)(void *x, const struct http_head *head, struct stream *s, struct sv ahead);
 };
 
 struct http_call_spec {
@@ -35,6 +38,7 @@ struct http_call_spec {
     uint32_t connect_ms, first_byte_ms, stall_ms;
     uint32_t pool_idle_ms;             /* keep the connection this long after the call; 0 = close it */
     bool fresh;                        /* do not take a pooled connection */
+    bool upgrade;                      /* a reply 101 is welcome: on_upgrade; the headers ask for it; needs pool_idle_ms */
 };
 
 struct http_client;

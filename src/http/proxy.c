@@ -1,0 +1,279 @@
+/* http/proxy.c - pass: request -> call -> (body both ways) -> end; or, after a 101, two streams that are joined. */
+#include "http/proxy.h"
+
+#include "base/list.h"
+
+enum {
+    QUEUE_MAX = 64 << 10, /* bytes towards one side before the other is not read any more */
+    CONNECT_MS = 5000, REPLY_MS = 120000, STALL_MS = 3600000, /* event streams may be silent for long */
+    IDLE_MS = 30000,
+    HEADERS_MAX = 100,
+};
+
+struct http_proxy {
+    struct loop *loop;
+    struct http_client *client;
+    struct dialer *dialer;
+    struct list joined; /* of struct joint */
+    unsigned n_joined, joined_max;
+};
+
+struct pass { /* one request, in its arena */
+    struct http_proxy *proxy;
+    struct http_in *in;
+    struct http_call *call;
+    bool wants_body, started;
+};
+
+/* --- two streams joined ------------------------------------------------------------------------------------------- */
+
+struct joint {
+    struct list joined;
+    struct http_proxy *proxy;
+    struct half {
+        struct joint *joint;
+        struct stream *stream, *other;
+        bool ended; /* it sends no more */
+    } halves[2];
+};
+
+static void joint_free(struct joint *j) {
+    list_drop(&j->joined);
+    j->proxy->n_joined--;
+    stream_close(j->halves[0].stream);
+    stream_close(j->halves[1].stream);
+    mem_free(j);
+}
+
+static void on_half_read(void *owner, struct sv bytes) {
+    struct half *h = owner;
+    stream_write1(h->other, bytes);
+    if (stream_queued(h->other) > QUEUE_MAX) {
+        stream_read(h->stream, false);
+        stream_want_drain(h->other);
+    }
+}
+
+static void on_half_end(void *owner, const struct err *e) {
+    struct half *h = owner;
+    struct joint *j = h->joint;
+    h->ended = true;
+    if (e || (j->halves[0].ended && j->halves[1].ended))
+        joint_free(j);
+    else
+        stream_end(h->other);
+}
+
+/* The drained one is the other's other. */
+static void on_half_drain(void *owner) {
+    struct half *h = owner;
+    struct half *from = &h->joint->halves[h == &h->joint->halves[0]];
+    if (!from->ended)
+        stream_read(from->stream, true);
+}
+
+static const struct stream_events half_events = { on_half_read, on_half_end, on_half_drain, NULL };
+
+static void join(struct http_proxy *p, struct stream *client, struct stream *server) {
+    struct joint *j = mem_new(sizeof *j);
+    if (!j) {
+        stream_close(client);
+        stream_close(server);
+        return;
+    }
+    j->proxy = p;
+    list_init(&j->joined);
+    list_push_back(&p->joined, &j->joined);
+    p->n_joined++;
+    j->halves[0] = (struct half){ j, client, server, false };
+    j->halves[1] = (struct half){ j, server, client, false };
+    for (int i = 0; i < 2; i++) {
+        stream_own(j->halves[i].stream, &half_events, &j->halves[i]);
+        stream_read(j->halves[i].stream, true);
+    }
+}
+
+/* --- the answer --------------------------------------------------------------------------------------------------- */
+
+/* Whether a field is between the server and us alone. Framing is made anew. */
+static bool is_hop(const struct http_head *head, struct sv name, bool upgraded) {
+    static const char *const hop[] = { "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "content-length", "upgrade" };
+    for (size_t i = 0; i < sizeof hop / sizeof hop[0]; i++)
+        if (sv_eq(name, sv_of(hop[i])))
+            return !(upgraded && sv_eq(name, SV("upgrade")));
+    for (unsigned i = 0; i < head->n_headers; i++)
+        if (sv_eq(head->headers[i].name, SV("connection")) && http_has_token(head->headers[i].value, name))
+            return !upgraded || !sv_eq(name, SV("upgrade"));
+    return false;
+}
+
+static unsigned goes_on(const struct http_head *head, bool upgraded, struct http_header to[static HEADERS_MAX]) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < head->n_headers && n < HEADERS_MAX; i++)
+        if (!is_hop(head, head->headers[i].name, upgraded) && http_value_is_clean(head->headers[i].value))
+            to[n++] = head->headers[i];
+    return n;
+}
+
+static void on_ready(void *x) {
+    struct pass *p = x;
+    if (p->wants_body)
+        http_in_body(p->in);
+}
+
+static void on_head(void *x, const struct http_head *head) {
+    struct pass *p = x;
+    struct http_header headers[HEADERS_MAX];
+    unsigned n = goes_on(head, false, headers);
+    p->started = true;
+    http_in_start(p->in, head->status, headers, n, head->chunked || head->until_eof ? -1 : head->length);
+}
+
+static void on_body(void *x, struct sv bytes) {
+    struct pass *p = x;
+    http_in_send(p->in, bytes);
+    if (http_in_queued(p->in) > QUEUE_MAX) {
+        http_call_read(p->call, false);
+        http_in_want_drain(p->in);
+    }
+}
+
+static void on_end(void *x) {
+    struct pass *p = x;
+    p->call = NULL;
+    http_in_finish(p->in);
+}
+
+static void refuse(struct http_in *in, int status) {
+    http_in_reply(in, status, NULL, 0, SV("application/json"),
+                  status == 503 ? SV("{\"error\":{\"code\":\"unavailable\",\"message\":\"too many live connections; close a page\"}}\n")
+                                : SV("{\"error\":{\"code\":\"upstream_unreachable\",\"message\":\"the service behind this path does not answer\"}}\n"));
+}
+
+static void on_fail(void *x, const struct err *e, bool stale) {
+    struct pass *p = x;
+    (void)e;
+    (void)stale;
+    p->call = NULL;
+    if (p->started)
+        http_in_abort(p->in);
+    else
+        refuse(p->in, 502);
+}
+
+static void on_call_drain(void *x) {
+    struct pass *p = x;
+    http_in_read(p->in, true);
+}
+
+static void on_upgrade(void *x, const struct http_head *head, struct stream *server, struct sv ahead) {
+    struct pass *p = x;
+    struct http_header headers[HEADERS_MAX];
+    unsigned n = goes_on(head, true, headers);
+    struct http_proxy *proxy = p->proxy;
+    struct buf out = BUF_MAX(64 << 10);
+    struct sv early;
+    p->call = NULL;
+    buf_add(&out, SV("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n"));
+    for (unsigned i = 0; i < n; i++)
+        buf_printf(&out, "%.*s: %.*s\r\n", SV_FMT(headers[i].name), SV_FMT(headers[i].value));
+    buf_add(&out, SV("\r\n"));
+    buf_add(&out, ahead);
+    if (out.failed) {
+        stream_close(server);
+        http_in_abort(p->in);
+    } else {
+        struct stream *client = http_in_upgrade(p->in, &early);
+        stream_write1(client, buf_sv(&out));
+        if (early.n)
+            stream_write1(server, early);
+        join(proxy, client, server);
+    }
+    buf_deinit(&out);
+}
+
+static const struct http_call_events call_events = { on_ready, on_head, on_body, on_end, on_fail, on_call_drain, on_upgrade };
+
+/* --- the request -------------------------------------------------------------------------------------------------- */
+
+static void on_in_body(void *x, struct sv bytes) {
+    struct pass *p = x;
+    http_call_send(p->call, &bytes, 1);
+    if (http_call_queued(p->call) > QUEUE_MAX) {
+        http_in_read(p->in, false);
+        http_call_want_drain(p->call);
+    }
+}
+
+static void on_in_body_end(void *x) {
+    struct pass *p = x;
+    http_call_sent(p->call);
+}
+
+static void on_gone(void *x, const struct err *e) {
+    struct pass *p = x;
+    (void)e;
+    http_call_cancel(p->call);
+}
+
+static void on_in_drain(void *x) {
+    struct pass *p = x;
+    http_call_read(p->call, true);
+}
+
+static const struct http_in_events in_events = { on_in_body, on_in_body_end, NULL, on_gone, on_in_drain };
+
+static const struct http_header upgrade_headers[] = { { { "connection", 10 }, { "upgrade", 7 } }, { { "upgrade", 7 }, { "websocket", 9 } } };
+
+void http_proxy_pass(struct http_proxy *proxy, struct http_in *in, struct sv target, const struct http_header *headers, unsigned n_headers) {
+    const struct http_head *head = in->head;
+    struct pass *p = ARENA_NEW(&in->arena, struct pass);
+    struct http_header *all = ARENA_ARRAY(&in->arena, struct http_header, n_headers + 2);
+    struct err e;
+    if (!p || !all) {
+        http_in_abort(in);
+        return;
+    }
+    if (head->upgrade && proxy->n_joined >= proxy->joined_max) {
+        refuse(in, 503);
+        return;
+    }
+    memcpy(all, headers, n_headers * sizeof *all);
+    if (head->upgrade)
+        memcpy(all + n_headers, upgrade_headers, sizeof upgrade_headers);
+    *p = (struct pass){ .proxy = proxy, .in = in, .wants_body = head->chunked || head->length > 0 };
+    in->on = &in_events;
+    in->x = p;
+    struct http_call_spec spec = { .dialer = proxy->dialer, .method = head->method, .target = target, .headers = all,
+                                   .n_headers = n_headers + (head->upgrade ? 2 : 0), .length = head->chunked ? -1 : head->length > 0 ? head->length : 0,
+                                   .connect_ms = CONNECT_MS, .first_byte_ms = REPLY_MS, .stall_ms = STALL_MS, .pool_idle_ms = IDLE_MS,
+                                   .fresh = p->wants_body || head->upgrade, .upgrade = head->upgrade };
+    p->call = http_call_start(proxy->client, &in->arena, &spec, &call_events, p, &e);
+    if (!p->call)
+        refuse(in, 502);
+    else if (http_call_is_ready(p->call))
+        on_ready(p);
+}
+
+struct http_proxy *http_proxy_new(struct loop *l, struct http_client *client, struct dialer *dialer, unsigned joined_max, struct err *e) {
+    struct http_proxy *p = mem_new(sizeof *p);
+    if (!p) {
+        err_no_memory(e);
+        return NULL;
+    }
+    p->loop = l;
+    p->client = client;
+    p->dialer = dialer_ref(dialer);
+    p->joined_max = joined_max;
+    list_init(&p->joined);
+    return p;
+}
+
+void http_proxy_free(struct http_proxy *p) {
+    if (!p)
+        return;
+    for (struct list *it; (it = p->joined.next) != &p->joined;)
+        joint_free(CONTAINER(it, struct joint, joined));
+    dialer_unref(p->dialer);
+    mem_free(p);
+}

@@ -1,0 +1,22 @@
+/* http/proxy.h - hands requests on to another HTTP server and its answers back: for servers behind this one that speak for
+ * themselves, such as a console on another loop or on another machine.
+ *
+ * Bodies stream both ways with back-pressure, nothing is kept. An upgraded connection (WebSocket) is joined with the server's and
+ * passed on byte by byte. Fields that belong to one hop stay behind (RFC 9110 section 7.6.1). Loop thread only. */
+#ifndef DROVER_HTTP_PROXY_H
+#define DROVER_HTTP_PROXY_H
+
+#include "http/client.h"
+#include "http/server.h"
+
+struct http_proxy;
+/* Borrows client, shares dialer. joined_max: upgraded connections at one time. */
+struct http_proxy *http_proxy_new(struct loop *l, struct http_client *client, struct dialer *dialer, unsigned joined_max, struct err *e) MUST_CHECK;
+/* Requests under way must have ended; joined connections are cut. NULL is fine. */
+void http_proxy_free(struct http_proxy *p);
+
+/* Takes in: it is answered, whatever happens. headers: what goes along instead of the client's own; Host too, no framing fields;
+ * borrowed during the call. An upgrade goes along when the request asks for one. */
+void http_proxy_pass(struct http_proxy *p, struct http_in *in, struct sv target, const struct http_header *headers, unsigned n_headers);
+
+#endif
