@@ -93,14 +93,20 @@ struct access_snapshot {
     const struct access_key *keys;
     size_t n_keys;
     struct map by_id;            /* of const struct access_key */
+    const struct access_key *sessions; /* of people at the console; hash: of the session's secret */
+    size_t n_sessions;
     struct arena arena;
     _Atomic unsigned refs;
 };
 
 struct access_snapshot *access_snapshot_ref(struct access_snapshot *s);
 struct access_snapshot *access_snapshot_unref(struct access_snapshot *s);
+struct access_keys { /* borrowed */
+    const struct access_key *v;
+    size_t n;
+};
 /* Copies the keys and shares their cells. NULL: out of memory. */
-struct access_snapshot *access_snapshot_new(const struct access_key *keys, size_t n, uint64_t version) MUST_CHECK;
+struct access_snapshot *access_snapshot_new(struct access_keys keys, struct access_keys sessions, uint64_t version) MUST_CHECK;
 
 /* --- a request's identity ----------------------------------------------------------------------------------------- */
 
@@ -113,6 +119,15 @@ bool access_credential(const struct http_head *head, char scratch[static ACCESS_
 /* Whose it is. NULL with ERR_AUTH: nobody's. The answer takes the same work and says the same whichever part was wrong. */
 const struct access_key *access_identify(const struct access_snapshot *s, struct sv credential, uint64_t wall_ms, struct sv peer,
                                          struct err *e);
+/* The secret of a console's session, from its cookie; empty: there is none. False: ERR_BAD_REQUEST, two different ones. */
+bool access_cookie(const struct http_head *head, struct sv *ret, struct err *e);
+/* Whether a page of ours has sent it: no other site's can set the header "drover-console" (threat model C-41). Without it a cookie
+ * counts only for what changes nothing. */
+bool access_from_page(const struct http_head *head);
+/* Whose session it is; NULL with ERR_AUTH: nobody's, or it has ended. */
+const struct access_key *access_session(const struct access_snapshot *s, struct sv secret, uint64_t wall_ms, struct err *e);
+#define ACCESS_COOKIE_TLS "__Host-drover"   /* where the connection is encrypted */
+#define ACCESS_COOKIE_PLAIN "drover-session" /* on loopback without TLS, where browsers refuse the other */
 /* Wrong credentials by address (IPv6: by /64). A few are mistakes; past that each costs a wait. */
 enum { ACCESS_GUARD_SLOTS = 4096 };
 struct access_guard {
@@ -180,6 +195,10 @@ struct access *access_new(struct loop *l, struct store *s, const struct access_l
 void access_set_defaults(struct access *a, const struct access_limits *defaults);
 /* Gives unused shares of budgets back to the store; nothing is called any more. Before store_close. */
 void access_free(struct access *a);
+/* The sessions of people, as keys; copies, shares the cells. */
+void access_set_sessions(struct access *a, const struct access_key *sessions, size_t n);
+/* What goes on with this cell ends. */
+void access_revoke_cell(struct access *a, struct access_cell *cell);
 struct access_snapshot *access_now(struct access *a); /* borrowed until the next on_snapshot */
 
 /* Who does it, and from where: for the audit log. */

@@ -125,7 +125,7 @@ static void a_key_opens_only_as_it_is_allowed(void **state) {
     keys[2].expires_ms = 5000;
     keys[3].networks = nets;
     keys[3].n_networks = 2;
-    struct access_snapshot *s = access_snapshot_new(keys, 4, 1);
+    struct access_snapshot *s = access_snapshot_new((struct access_keys){ keys, 4 }, (struct access_keys){ 0 }, 1);
     assert_non_null(s);
     identify(s, good, "192.0.2.1", ERR_NONE);
     identify(s, off, "192.0.2.1", ERR_AUTH);
@@ -170,7 +170,7 @@ static void a_snapshot_survives_the_loss_of_memory(void **state) {
     int hit = 1;
     for (long n = 1; hit; n++) {
         mem_fail_at(n, 0);
-        struct access_snapshot *s = access_snapshot_new(&k, 1, 1);
+        struct access_snapshot *s = access_snapshot_new((struct access_keys){ &k, 1 }, (struct access_keys){ 0 }, 1);
         hit = mem_fail_hit();
         mem_fail_at(0, 0);
         assert_int_equal(s == NULL, hit);

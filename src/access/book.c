@@ -41,6 +41,7 @@ struct access {
     struct list keys;        /* of struct held, oldest first */
     struct list limited;     /* of these, by limited: keys with a budget */
     size_t n_keys;
+    struct access_snapshot *sessions; /* as last told; its keys are none of ours */
     struct access_snapshot *snapshot;
     uint64_t version;
     int64_t span_no[ACCESS_SPANS]; /* of now: days since 1970; months since year 0 */
@@ -132,7 +133,8 @@ static bool publish(struct access *a) {
         keys[n].limits = in_force(a, &keys[n].limits);
         n++;
     }
-    struct access_snapshot *next = keys ? access_snapshot_new(keys, n, a->version + 1) : NULL;
+    struct access_keys sessions = a->sessions ? (struct access_keys){ a->sessions->sessions, a->sessions->n_sessions } : (struct access_keys){ 0 };
+    struct access_snapshot *next = keys ? access_snapshot_new((struct access_keys){ keys, n }, sessions, a->version + 1) : NULL;
     mem_free(keys);
     if (!next) {
         log_event(LOG_ERROR, "keys could not be shown to the workers", F_STR("cause", "out of memory"));
@@ -153,6 +155,23 @@ struct access_snapshot *access_now(struct access *a) {
 void access_set_defaults(struct access *a, const struct access_limits *defaults) {
     a->defaults = *defaults;
     (void)publish(a);
+}
+
+void access_set_sessions(struct access *a, const struct access_key *sessions, size_t n) {
+    struct access_snapshot *next = access_snapshot_new((struct access_keys){ 0 }, (struct access_keys){ sessions, n }, 0);
+    if (!next) {
+        log_event(LOG_ERROR, "sessions could not be shown to the workers", F_STR("cause", "out of memory"));
+        return;
+    }
+    access_snapshot_unref(a->sessions);
+    a->sessions = next;
+    (void)publish(a);
+}
+
+void access_revoke_cell(struct access *a, struct access_cell *cell) {
+    atomic_store_explicit(&cell->revoked, 1, memory_order_relaxed);
+    if (a->on)
+        a->on->on_revoked(a->owner, cell);
 }
 
 /* --- changes ------------------------------------------------------------------------------------------------------ */
@@ -209,12 +228,10 @@ static bool take(struct access *a, struct change *c) {
     if (c->kind == CHANGE_REVOKE) {
         if (was) {
             struct access_cell *cell = access_cell_ref(was->key.cell);
-            atomic_store_explicit(&cell->revoked, 1, memory_order_relaxed);
             held_free(was);
             a->n_keys--;
             (void)publish(a);
-            if (a->on)
-                a->on->on_revoked(a->owner, cell);
+            access_revoke_cell(a, cell);
             access_cell_unref(cell);
         }
         return true;
@@ -460,14 +477,6 @@ static void on_look(void *arg) {
 
 /* --- life --------------------------------------------------------------------------------------------------------- */
 
-struct reading {
-    struct store_job job;
-    struct access *access;
-    struct err fault;
-    uv_sem_t ready;
-    bool ok;
-};
-
 static bool on_row(void *arg, const struct access_key *k) {
     struct access *a = arg;
     struct held *h = held_new(k, NULL);
@@ -480,35 +489,11 @@ static bool on_row(void *arg, const struct access_key *k) {
     return true;
 }
 
-static bool run_reading(struct store_tx *tx, struct store_job *job, struct err *e) {
-    struct reading *r = CONTAINER(job, struct reading, job);
+static bool read_all(struct store_tx *tx, void *arg, struct err *e) {
     struct arena arena;
     arena_init(&arena, READ_MAX, NULL);
-    bool ok = access__read_keys(tx, &arena, on_row, r->access, e);
+    bool ok = access__read_keys(tx, &arena, on_row, arg, e);
     arena_deinit(&arena);
-    return ok;
-}
-
-static void on_read(struct store_job *job, const struct err *e) {
-    struct reading *r = CONTAINER(job, struct reading, job);
-    r->ok = e == NULL;
-    if (e)
-        r->fault = *e;
-    uv_sem_post(&r->ready);
-}
-
-static bool read_all(struct access *a, struct err *e) {
-    struct reading r = { .job = { .reads = true, .run = run_reading, .done = on_read }, .access = a };
-    if (uv_sem_init(&r.ready, 0) != 0)
-        return err_no_memory(e);
-    bool ok = store_submit(a->store, &r.job, e);
-    if (ok) {
-        uv_sem_wait(&r.ready);
-        ok = r.ok;
-        if (!ok && e)
-            *e = r.fault;
-    }
-    uv_sem_destroy(&r.ready);
     return ok || err_ctx(e, "read the keys");
 }
 
@@ -526,7 +511,7 @@ struct access *access_new(struct loop *l, struct store *s, const struct access_l
     a->defaults = *defaults;
     list_init(&a->keys);
     list_init(&a->limited);
-    if (!read_all(a, e) || (!publish(a) && !err_no_memory(e))) {
+    if (!store_read(s, read_all, a, e) || (!publish(a) && !err_no_memory(e))) {
         access_free(a);
         return NULL;
     }
@@ -557,6 +542,7 @@ void access_free(struct access *a) {
     give_back(a);
     for (struct list *it; (it = a->keys.next) != &a->keys;)
         held_free(CONTAINER(it, struct held, all));
+    access_snapshot_unref(a->sessions);
     access_snapshot_unref(a->snapshot);
     unref(a);
 }

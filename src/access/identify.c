@@ -58,6 +58,35 @@ bool access_credential(const struct http_head *head, char scratch[static ACCESS_
     return ok;
 }
 
+/* name=value; name=value (RFC 6265 section 4.2). */
+static bool cookie_in(struct sv line, struct sv *ret, struct err *e) {
+    struct sv pair, name;
+    while (sv_next(&line, ';', &pair)) {
+        if (!sv_cut(&pair, '=', &name))
+            continue;
+        name = sv_trim(name);
+        pair = sv_trim(pair);
+        if (!sv_eq(name, SV(ACCESS_COOKIE_TLS)) && !sv_eq(name, SV(ACCESS_COOKIE_PLAIN)))
+            continue;
+        if (ret->n && !sv_eq(*ret, pair))
+            return err_set(e, ERR_BAD_REQUEST, "the request carries two different sessions; sign out and in again");
+        *ret = pair;
+    }
+    return true;
+}
+
+bool access_cookie(const struct http_head *head, struct sv *ret, struct err *e) {
+    *ret = SV_NULL;
+    for (unsigned i = 0; i < head->n_headers; i++)
+        if (sv_eq(head->headers[i].name, SV("cookie")) && !cookie_in(head->headers[i].value, ret, e))
+            return false;
+    return true;
+}
+
+bool access_from_page(const struct http_head *head) {
+    return http_get(head, SV("drover-console")).p != NULL;
+}
+
 /* --- its owner ---------------------------------------------------------------------------------------------------- */
 
 static bool is_within(const struct access_network *n, const uint8_t address[static 16]) {
@@ -106,6 +135,20 @@ const struct access_key *access_identify(const struct access_snapshot *s, struct
         err_set(e, ERR_DENIED, "the API key \"%.*s\" may not be used from %.*s", SV_FMT(sv_first(k->name, 80)), SV_FMT(peer));
     else
         return k;
+    return NULL;
+}
+
+const struct access_key *access_session(const struct access_snapshot *s, struct sv secret, uint64_t wall_ms, struct err *e) {
+    uint8_t hash[KEY_HASH];
+    const struct access_key *found = NULL;
+    crypto_generichash(hash, sizeof hash, (const unsigned char *)secret.p, secret.n, NULL, 0);
+    for (size_t i = 0; s && i < s->n_sessions; i++)
+        if (sodium_memcmp(hash, s->sessions[i].hash, sizeof hash) == 0)
+            found = &s->sessions[i];
+    sodium_memzero(hash, sizeof hash);
+    if (found && wall_ms < found->expires_ms && !atomic_load_explicit(&found->cell->revoked, memory_order_relaxed))
+        return found;
+    err_set(e, ERR_AUTH, "the session has ended; sign in again");
     return NULL;
 }
 

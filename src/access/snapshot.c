@@ -46,7 +46,18 @@ bool access__copy_key(struct arena *a, struct access_key *to, const struct acces
            copy_list(a, &to->endpoints, to->n_endpoints) && copy_networks(a, to);
 }
 
-struct access_snapshot *access_snapshot_new(const struct access_key *keys, size_t n, uint64_t version) {
+static bool copy_keys(struct arena *a, struct access_keys from, const struct access_key **ret, size_t *ret_n) {
+    struct access_key *to = ARENA_ARRAY(a, struct access_key, from.n + 1);
+    *ret = to;
+    for (size_t i = 0; to && i < from.n; i++) {
+        ++*ret_n; /* what was copied in part holds its cell, too */
+        if (!access__copy_key(a, &to[i], &from.v[i]))
+            return false;
+    }
+    return to != NULL;
+}
+
+struct access_snapshot *access_snapshot_new(struct access_keys keys, struct access_keys sessions, uint64_t version) {
     struct access_snapshot *s = mem_new(sizeof *s);
     if (!s)
         return NULL;
@@ -54,14 +65,10 @@ struct access_snapshot *access_snapshot_new(const struct access_key *keys, size_
     map_init(&s->by_id);
     atomic_init(&s->refs, 1);
     s->version = version;
-    struct access_key *copies = ARENA_ARRAY(&s->arena, struct access_key, n + 1);
-    s->keys = copies;
-    for (size_t i = 0; copies && i < n; i++) {
-        s->n_keys++;
-        if (!access__copy_key(&s->arena, &copies[i], &keys[i]) || !map_put(&s->by_id, copies[i].id, &copies[i]))
-            return access_snapshot_unref(s);
-    }
-    return copies ? s : access_snapshot_unref(s);
+    bool ok = copy_keys(&s->arena, keys, &s->keys, &s->n_keys) && copy_keys(&s->arena, sessions, &s->sessions, &s->n_sessions);
+    for (size_t i = 0; ok && i < s->n_keys; i++)
+        ok = map_put(&s->by_id, s->keys[i].id, (void *)&s->keys[i]);
+    return ok ? s : access_snapshot_unref(s);
 }
 
 struct access_snapshot *access_snapshot_ref(struct access_snapshot *s) {
@@ -75,6 +82,8 @@ struct access_snapshot *access_snapshot_unref(struct access_snapshot *s) {
         return NULL;
     for (size_t i = 0; i < s->n_keys; i++)
         access_cell_unref(s->keys[i].cell);
+    for (size_t i = 0; i < s->n_sessions; i++)
+        access_cell_unref(s->sessions[i].cell);
     map_deinit(&s->by_id);
     arena_deinit(&s->arena);
     mem_free(s);

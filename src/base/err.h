@@ -18,6 +18,8 @@
     X(ERR_CONTEXT,     "context_overflow",     400, false)                   \
     X(ERR_AUTH,        "unauthenticated",      401, false)                   \
     X(ERR_DENIED,      "denied",               403, false)                   \
+    X(ERR_REAUTH,      "reauth_required",      403, false)                   \
+    X(ERR_LOCKED,      "locked",               403, false)                   \
     X(ERR_NOT_FOUND,   "not_found",            404, false)                   \
     X(ERR_NO_MODEL,    "model_not_found",      404, false)                   \
     X(ERR_METHOD,      "method_not_allowed",   405, false)                   \

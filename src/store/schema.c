@@ -32,5 +32,14 @@ const struct store_migration store_schema[] = {
       " day BIGINT NOT NULL, key_id TEXT NOT NULL, slug TEXT NOT NULL, model TEXT NOT NULL, endpoint TEXT NOT NULL, requests BIGINT NOT NULL,"
       " failed BIGINT NOT NULL, tokens_in BIGINT NOT NULL, tokens_cached BIGINT NOT NULL, tokens_out BIGINT NOT NULL,"
       " tokens_reasoning BIGINT NOT NULL, total_us BIGINT NOT NULL, PRIMARY KEY (day, key_id, slug, model, endpoint));" },
+    { 3, "people, their sessions, and what the console sets",
+      /* hash: of the passphrase, with its parameters; of a session's secret. A person who left keeps no row: the audit log has the name. */
+      "CREATE TABLE person ("
+      " name TEXT NOT NULL PRIMARY KEY, role BIGINT NOT NULL, enabled BIGINT NOT NULL, hash TEXT NOT NULL, created_ms BIGINT NOT NULL,"
+      " seen_ms BIGINT NOT NULL, version BIGINT NOT NULL);"
+      "CREATE TABLE session ("
+      " id TEXT NOT NULL PRIMARY KEY, hash BLOB NOT NULL, person TEXT NOT NULL, created_ms BIGINT NOT NULL, used_ms BIGINT NOT NULL,"
+      " peer TEXT NOT NULL, agent TEXT NOT NULL);"
+      "CREATE TABLE setting (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL);" },
     { 0 },
 };

@@ -401,3 +401,42 @@ struct store *store_open(const struct store_options *o, struct err *e) {
     }
     return s;
 }
+
+/* --- waiting for an answer ---------------------------------------------------------------------------------------- */
+
+struct reading {
+    struct store_job job;
+    bool (*run)(struct store_tx *tx, void *arg, struct err *e);
+    void *arg;
+    struct err fault;
+    uv_sem_t ready;
+    bool ok;
+};
+
+static bool run_reading(struct store_tx *tx, struct store_job *job, struct err *e) {
+    struct reading *r = CONTAINER(job, struct reading, job);
+    return r->run(tx, r->arg, e);
+}
+
+static void on_read(struct store_job *job, const struct err *e) {
+    struct reading *r = CONTAINER(job, struct reading, job);
+    r->ok = e == NULL;
+    if (e)
+        r->fault = *e;
+    uv_sem_post(&r->ready);
+}
+
+bool store_read(struct store *s, bool (*run)(struct store_tx *tx, void *arg, struct err *e), void *arg, struct err *e) {
+    struct reading r = { .job = { .reads = true, .run = run_reading, .done = on_read }, .run = run, .arg = arg };
+    if (uv_sem_init(&r.ready, 0) != 0)
+        return err_no_memory(e);
+    bool ok = store_submit(s, &r.job, e);
+    if (ok) {
+        uv_sem_wait(&r.ready);
+        ok = r.ok;
+        if (!ok && e)
+            *e = r.fault;
+    }
+    uv_sem_destroy(&r.ready);
+    return ok;
+}

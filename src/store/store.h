@@ -92,6 +92,9 @@ struct store_job {
  * is closing, ERR_STORE when it cannot write now. Jobs of one submitter that write commit in the order submitted. */
 bool store_submit(struct store *s, struct store_job *job, struct err *e) MUST_CHECK;
 
+/* Runs a job that reads and waits for it: for starts, before loops run. Not from a thread of the store. */
+bool store_read(struct store *s, bool (*run)(struct store_tx *tx, void *arg, struct err *e), void *arg, struct err *e) MUST_CHECK;
+
 /* A copy of the database as it is when the job begins, in a new file of mode 0600. It is written beside path under another name,
  * synced and then renamed; an existing file is refused (ERR_EXISTS). A process that is killed meanwhile leaves "PATH.partial-...".
  * Fill in job.home, job.done and path. */
