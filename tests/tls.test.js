@@ -7,7 +7,7 @@ import https from 'node:https';
 import tls from 'node:tls';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { freePort, startDrover, until } from './lib/drover.js';
+import { DROVER, freePort, startDrover, until } from './lib/drover.js';
 
 const dir = mkdtempSync(path.join(tmpdir(), 'drover-tls-'));
 const [cert, key] = ['cert.pem', 'key.pem'].map((f) => path.join(dir, f));
@@ -84,7 +84,11 @@ test('a client that speaks no TLS gets nothing, and TLS 1.1 is refused', async (
 });
 
 test('an address that other machines reach wants TLS and a key, and answers to its addresses and listed names', async () => {
-  const open = await freePort(), mine = await startDrover({ listen: [{ address: `0.0.0.0:${open}`, auth: 'key', names: ['gpu.example.net'], tls: { cert, key } }] });
+  const open = await freePort(), listen = [{ address: `0.0.0.0:${open}`, auth: 'key', names: ['gpu.example.net'], tls: { cert, key } }];
+  const inCharge = (dir) => execFileSync(DROVER, ['user', 'add', 'boss', '--role', 'admin', '--passphrase-file', '-', '--config', path.join(dir, 'drover.yaml')],
+    { input: 'a passphrase of some words\n', stdio: 'pipe' });
+  await assert.rejects(startDrover({ listen, ms: 4000 }), /nobody is in charge yet.*drover user add NAME --role admin/);
+  const mine = await startDrover({ listen, prepare: inCharge });
   try {
     const made = await mine.cli('key', 'add', 'far');
     const get = (host, headers) => new Promise((go, fail) => https.get({ host: '127.0.0.1', port: open, path: '/v1/models', rejectUnauthorized: false,
@@ -94,6 +98,12 @@ test('an address that other machines reach wants TLS and a key, and answers to i
       assert.equal(await get(host, mayCome), 200, host);
       assert.equal(await get(host), 401, host);
     }
+    const signedIn = await new Promise((go, fail) => https.request({ host: '127.0.0.1', port: open, path: '/drover/v1/session', method: 'POST', rejectUnauthorized: false, agent: false,
+      headers: { host: 'gpu.example.net', 'content-type': 'application/json', 'drover-console': '1' } }, (r) => go(r.resume())).on('error', fail)
+      .end(JSON.stringify({ name: 'boss', passphrase: 'a passphrase of some words' })));
+    assert.equal(signedIn.statusCode, 201);
+    assert.match(signedIn.headers['set-cookie'][0], /^__Host-drover=\w{43}; Path=\/; HttpOnly; SameSite=Strict; Max-Age=28800; Secure$/);
+    assert.match(signedIn.headers['strict-transport-security'], /max-age/);
     for (const host of ['evil.example', '192.0.2', '192.0.2.7.evil.example']) assert.equal(await get(host, mayCome), 421, host);
     for (const listen of [{ address: `0.0.0.0:${open}` }, { address: `0.0.0.0:${open}`, auth: 'key' }, { address: `0.0.0.0:${open}`, tls: { cert, key } }]) {
       mine.configure({ listen: [listen] });

@@ -106,18 +106,33 @@ static int fault_code(int status) {
     return status == 404 ? CLI_NOT_FOUND : status == 403 || status == 401 ? CLI_REFUSED : status == 504 ? CLI_TIMED_OUT : CLI_FAILED;
 }
 
-static bool find_socket(const struct cli *c, char *path, size_t size) {
+struct config *settings_of(const struct cli *c) {
     static struct config_report report;
     struct config_source s = source_of(c);
     s.no_files = true;
     struct config *cfg = config_load(&s, &report);
     struct buf out = BUF_MAX(64 << 10);
-    bool ok = cfg && daemon_socket(cfg, path, size);
     if (!cfg && config_report_print(&report, &out))
         fprintf(stderr, "%.*s", SV_FMT(buf_sv(&out)));
     buf_deinit(&out);
+    return cfg;
+}
+
+static bool find_socket(const struct cli *c, char *path, size_t size) {
+    struct config *cfg = settings_of(c);
+    bool ok = cfg && daemon_socket(cfg, path, size);
     config_unref(cfg);
     return ok;
+}
+
+bool daemon_runs(const struct cli *c) {
+    char socket[108];
+    struct err e;
+    struct buf out = BUF_MAX(4096);
+    bool runs = find_socket(c, socket, sizeof socket) &&
+                (call_admin(sv_of(socket), SV("GET"), SV("/drover/v1/version"), SV_NULL, SV_NULL, collect, &out, &e) != 0 || e.code == ERR_TIMEOUT);
+    buf_deinit(&out);
+    return runs;
 }
 
 /* Asks and, on success, leaves the answer in out. Prints faults. Returns an exit code. */
@@ -431,6 +446,8 @@ static const struct verb {
     { "endpoints", "", "the runtimes, their state and why", 0, 0, verb_endpoints },
     { "explain", "MODEL [--api API]", "who would serve MODEL now, and why not the others", 1, 1, verb_explain },
     { "key", "list | add | set | revoke ...", "API keys: who may use which models, and how much (drover key help)", 1, 2, verb_key },
+    { "user", "list | add | set | rm ...", "people at the console, their roles and sessions; setup prints the link for the first", 1, 2, verb_user },
+    { "mode", "[live | dev | key]", "whether risky acts at the console take the permission key", 0, 1, verb_mode },
     { "audit", "list | verify", "what was changed by whom, and whether that record is whole", 1, 1, verb_audit },
     { "usage", "[--by WHAT] [--days N] [--csv]", "requests and tokens by key, model, slug, endpoint or day", 0, 0, verb_usage },
     { "backup", "FILE | --check", "copy the records while they are in use, or check them", 0, 1, verb_backup },
@@ -507,12 +524,17 @@ int cli_main(int argc, char **argv) {
             c.check = true;
         else if (strcmp(a, "--plain") == 0)
             c.plain = true;
+        else if (strcmp(a, "--passphrase") == 0)
+            c.passphrase = true;
+        else if (verb && verb->run == verb_user && (option(a, "--role", argc, argv, &i, &c.role, &bad) || option(a, "--enabled", argc, argv, &i, &c.enabled, &bad)))
+            ;
         else if (strcmp(a, "--demo-if-empty") == 0)
             c.demo_if_empty = true;
         else if (verb && verb->run == verb_key && key_option(c.key, argc, argv, &i, &bad))
             ;
         else if (option(a, "--config", argc, argv, &i, &c.config_path, &bad) || option(a, "--api", argc, argv, &i, &c.api, &bad) ||
                  option(a, "--by", argc, argv, &i, &c.by, &bad) || option(a, "--key-file", argc, argv, &i, &c.key_file, &bad) ||
+                 option(a, "--passphrase-file", argc, argv, &i, &c.passphrase_file, &bad) ||
                   option(a, "--days", argc, argv, &i, &c.days, &bad) ||
                  option(a, "-n", argc, argv, &i, &c.lines, &bad) || option(a, "--lines", argc, argv, &i, &c.lines, &bad))
             ;

@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/json.h"
+#include "config/config.h"
 
 enum { OVERRIDES_MAX = 64, ARGS_MAX = 8, ANSWER_MAX = 64 << 20, KEY_OPTIONS = 14 };
 
@@ -17,6 +18,8 @@ struct cli {
     const char *lines, *api, *by, *days;
     bool csv, check, plain;
     const char *key_file;
+    const char *role, *enabled, *passphrase_file;
+    bool passphrase;
     char **launch; /* the program and its arguments, to the end of argv */
     const char *key[KEY_OPTIONS]; /* values of cli_key.c's options, by their row; NULL: not given */
     const char *args[ARGS_MAX];
@@ -45,6 +48,14 @@ void add_escaped(struct buf *b, struct sv v);
 /* "--name VALUE" or "--name=VALUE" at argv[*i]. */
 bool option(const char *arg, const char *name, int argc, char **argv, int *i, const char **ret_value, bool *ret_bad);
 
+/* The settings that --config and --set make, with a complaint on standard error when they are none; owned (config_unref). */
+struct config *settings_of(const struct cli *c);
+/* Whether a daemon answers on the socket of these settings. */
+bool daemon_runs(const struct cli *c);
+
+/* cli_user.c */
+int verb_user(struct cli *c);
+int verb_mode(struct cli *c);
 /* cli_key.c */
 bool key_option(const char *values[static KEY_OPTIONS], int argc, char **argv, int *i, bool *ret_bad);
 int verb_key(struct cli *c);

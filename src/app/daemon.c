@@ -57,6 +57,8 @@ struct daemon {
     struct fleet *fleet;
     struct store *store;
     struct access *access;
+    struct people *people;
+    struct mode *mode;
     struct demo *demo;
     struct demo_host *demo_host;
     struct admin *admin;
@@ -124,6 +126,10 @@ static struct access_limits default_limits(const struct config *c) {
                                    .tokens_per_min = (uint64_t)c->access.default_rate.tokens };
 }
 
+static struct people_settings people_settings(const struct config *c) {
+    return (struct people_settings){ (uint64_t)c->access.session_ttl_ms, (uint64_t)c->access.session_idle_ms };
+}
+
 static bool reload(void *owner, struct err *e) {
     struct daemon *d = owner;
     struct config *next = NULL;
@@ -147,6 +153,8 @@ static bool reload(void *owner, struct err *e) {
     fleet_apply(d->fleet, next);
     const struct access_limits limits = default_limits(next);
     access_set_defaults(d->access, &limits);
+    const struct people_settings people = people_settings(next);
+    people_set(d->people, &people);
     ledger_set(d->shared.ledger, (uint64_t)next->limits.ledger.queue_rows, next->telemetry.retain_ms);
     set_census(d);
     for (unsigned i = 0; i < d->n_workers; i++)
@@ -246,7 +254,9 @@ static void add_takeover(struct daemon *d, uint16_t port) {
     a->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     a->sin_port = htons(port);
     l.addr_len = sizeof *a;
-    if (!add_place(d, &l, &e))
+    if (add_place(d, &l, &e))
+        d->places[d->n_places - 1].listener.no_console = true;
+    else
         log_event(LOG_INFO, "takeover: the port is in use, so it stays with its owner", F_U64("port", port));
 }
 
@@ -276,8 +286,8 @@ static bool start_worker(struct daemon *d, unsigned index, struct err *e) {
         }
         ports[n++] = (struct worker_port){ fd, p->listener, p->tls };
     }
-    d->workers[index] = worker_start(&d->shared, d->census, metrics_shard(d->metrics, index), d->config,
-                                     access_now(d->access), ports, n, d->demo, e);
+    const struct worker_house house = { &d->shared, d->census, d->demo, admin_door(d->admin) };
+    d->workers[index] = worker_start(&house, metrics_shard(d->metrics, index), d->config, access_now(d->access), ports, n, e);
     if (!d->workers[index])
         return false;
     d->n_workers = index + 1;
@@ -321,6 +331,11 @@ static void tell(struct daemon *d) {
                "    -d '{\"model\":\"%.*s\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"Hello!\"}]}'\n",
                d->n_places ? d->places[0].text : "http://127.0.0.1:11430", SV_FMT(model));
     }
+    char token[SETUP_TOKEN + 1];
+    if (d->n_places && people_setup_token(d->people, token))
+        printf("Console: open %s/console/#setup=%s (once, within the hour: it makes the first admin)\n", d->places[0].text, token);
+    else if (d->n_places)
+        printf("Console: %s/console/\n", d->places[0].text);
     fflush(stdout);
 }
 
@@ -456,9 +471,27 @@ static bool open_records(struct daemon *d, struct err *e) {
     const struct store_options options = { .path = sv_of(path) };
     d->store = store_open(&options, e);
     d->access = d->store ? access_new(&d->loop, d->store, &limits, &access_events, d, e) : NULL;
-    d->shared.ledger = d->access ? ledger_new(&d->loop, d->store, (uint64_t)d->config->limits.ledger.queue_rows, d->config->telemetry.retain_ms, e)
+    const struct people_settings people = people_settings(d->config);
+    d->people = d->access ? people_new(&d->loop, d->store, d->access, &people, NULL, d, e) : NULL;
+    d->mode = d->people ? mode_new(&d->loop, d->store, people_passphrases(d->people), NULL, d, e) : NULL;
+    d->shared.ledger = d->mode ? ledger_new(&d->loop, d->store, (uint64_t)d->config->limits.ledger.queue_rows, d->config->telemetry.retain_ms, e)
                                  : NULL;
     return d->shared.ledger != NULL;
+}
+
+static bool is_loopback(const struct sockaddr_storage *a) {
+    if (a->ss_family == AF_INET)
+        return ntohl(((const struct sockaddr_in *)a)->sin_addr.s_addr) >> 24 == 127;
+    return a->ss_family == AF_UNIX || IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)a)->sin6_addr);
+}
+
+/* Others reach us only when somebody is in charge (threat model C-120). */
+static bool check_admin(const struct daemon *d, struct err *e) {
+    for (size_t i = 0; i < d->n_places && !people_has_admin(d->people); i++)
+        if (!is_loopback(&d->places[i].addr))
+            return err_set(e, ERR_CONFIG, "%s can be reached by other machines, and nobody is in charge yet. First: drover user add NAME "
+                           "--role admin; then start again: drover serve", d->places[i].text);
+    return true;
 }
 
 static bool build(struct daemon *d, struct err *e) {
@@ -483,14 +516,14 @@ static bool build(struct daemon *d, struct err *e) {
     d->client = d->demo_host ? http_client_new(&d->loop, &head, e) : NULL;
     if (!d->client || !add_places(d, e))
         return false;
-    if (!open_records(d, e))
+    if (!open_records(d, e) || !check_admin(d, e))
         return false;
     d->fleet = fleet_new(&d->loop, d->client, d->config, &fleet_events, d, e);
     if (!d->fleet)
         return false;
     if (c->demo.enabled)
         fleet_demo(d->fleet, demo_dialer(d->demo));
-    d->house = (struct admin_house){ d->fleet, d->metrics, d->access, d->store, d->shared.ledger, &d->config, d->shared.started_ms, d->addresses, reload, d };
+    d->house = (struct admin_house){ d->fleet, d->metrics, d->access, d->people, d->mode, d->store, d->shared.ledger, &d->config, d->shared.started_ms, d->addresses, reload, d };
     if (!daemon_socket(c, socket, sizeof socket))
         return err_set(e, ERR_CONFIG, "run_dir is too long for a socket: %.*s", SV_FMT(c->run_dir));
     d->admin = admin_new(&d->loop, &d->house, sv_of(socket), e);
@@ -509,6 +542,8 @@ static void take_down(struct daemon *d) {
     for (unsigned i = 0; i < d->n_workers; i++)
         worker_join(d->workers[i]);
     admin_free(d->admin);
+    mode_free(d->mode);
+    people_free(d->people);
     access_free(d->access);
     ledger_flush(d->shared.ledger);
     store_close(d->store, STORE_CLOSE_MS);

@@ -3,8 +3,11 @@
 #include <pthread.h>
 
 #include "base/log.h"
+#include "console/door.h"
 #include "io/sock.h"
 #include "io/tls.h"
+
+enum { PAGES_MAX = 256 }; /* live connections of consoles per worker */
 
 struct port {
     struct worker *worker;
@@ -17,8 +20,9 @@ struct worker {
     pthread_t thread;
     struct http_server *server;
     struct gateway *gateway;
+    struct http_client *to_console;
+    struct http_proxy *console;
     struct demo_host *demo;
-    struct gateway_shared *shared;
     struct metrics_shard *metrics;
     struct config *config;
     struct port *ports;
@@ -141,8 +145,12 @@ static const struct listener_events port_events = { on_accept, can_accept };
 
 static void on_request(void *owner, struct http_in *in) {
     struct worker *w = owner;
+    const struct gateway_listener *l = in->tag;
     count_connections(w);
-    gateway_request(w->gateway, in);
+    if (l->no_console || !door_wants(in->head))
+        gateway_request(w->gateway, in);
+    else if (gateway_admits(w->gateway, in))
+        door_pass(w->console, in);
 }
 
 static void on_bad(void *owner, void *tag, struct sv path, const struct err *e, struct buf *out, struct sv *ret_type) {
@@ -252,6 +260,8 @@ static void free_parts(struct worker *w) {
     for (struct list *it; (it = list_pop(&w->shaking));)
         shaking_end(CONTAINER(it, struct shaking, all));
     http_server_free(w->server);
+    http_proxy_free(w->console);
+    http_client_free(w->to_console);
     gateway_free(w->gateway);
     demo_host_free(w->demo);
     loop_deinit(&w->loop);
@@ -283,9 +293,15 @@ static bool listen_all(struct worker *w, const struct worker_port *ports, size_t
     return true;
 }
 
-struct worker *worker_start(struct gateway_shared *shared, struct census *census, struct metrics_shard *metrics, struct config *c,
-                            struct access_snapshot *access, const struct worker_port *ports, size_t n_ports, struct demo *demo,
-                            struct err *e) {
+static bool open_console(struct worker *w, struct dialer *door, struct err *e) {
+    const struct h1_limits head = { 0, 16384, 65536, 200, 4096 };
+    w->to_console = http_client_new(&w->loop, &head, e);
+    w->console = w->to_console ? http_proxy_new(&w->loop, w->to_console, door, PAGES_MAX, e) : NULL;
+    return w->console != NULL;
+}
+
+struct worker *worker_start(const struct worker_house *house, struct metrics_shard *metrics, struct config *c, struct access_snapshot *access,
+                            const struct worker_port *ports, size_t n_ports, struct err *e) {
     struct worker *w = mem_new(sizeof *w);
     if (!w || !(w->ports = mem_new((n_ports + 1) * sizeof *w->ports)) || !loop_init(&w->loop, e)) {
         if (w)
@@ -295,15 +311,14 @@ struct worker *worker_start(struct gateway_shared *shared, struct census *census
         return NULL;
     }
     list_init(&w->shaking);
-    w->shared = shared;
     w->metrics = metrics;
     w->config = config_ref(c);
     w->loop.owner = w;
     w->server = http_server_new(&w->loop, &server_events, w, e);
     if (w->server)
-        http_server_census(w->server, census);
-    w->gateway = w->server ? gateway_new(&w->loop, shared, metrics, c, e) : NULL;
-    w->demo = w->gateway ? demo_host_new(demo, &w->loop, e) : NULL;
+        http_server_census(w->server, house->census);
+    w->gateway = w->server ? gateway_new(&w->loop, house->shared, metrics, c, e) : NULL;
+    w->demo = w->gateway && open_console(w, house->door, e) ? demo_host_new(house->demo, &w->loop, e) : NULL;
     if (!w->demo || !listen_all(w, ports, n_ports, e)) {
         free_parts(w);
         return NULL;

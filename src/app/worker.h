@@ -17,10 +17,16 @@ struct worker_port {
     struct tls_context *tls;          /* shared; NULL = plain */
 };
 
+/* What all workers have in common; borrowed until they end. */
+struct worker_house {
+    struct gateway_shared *shared;
+    struct census *census;
+    struct demo *demo;
+    struct dialer *door;              /* to the console */
+};
 /* Shares the settings and the keys. */
-struct worker *worker_start(struct gateway_shared *shared, struct census *census, struct metrics_shard *metrics, struct config *c,
-                            struct access_snapshot *access, const struct worker_port *ports, size_t n_ports, struct demo *demo,
-                            struct err *e) MUST_CHECK;
+struct worker *worker_start(const struct worker_house *house, struct metrics_shard *metrics, struct config *c, struct access_snapshot *access,
+                            const struct worker_port *ports, size_t n_ports, struct err *e) MUST_CHECK;
 void worker_snapshot(struct worker *w, struct snapshot *s); /* shares */
 void worker_config(struct worker *w, struct config *c);     /* shares */
 void worker_access(struct worker *w, struct access_snapshot *s); /* shares */

@@ -2,6 +2,7 @@
 #include "console/request.h"
 
 #include <errno.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -9,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "console/door.h"
 #include "http/url.h"
 #include "io/dialer.h"
 #include "io/sock.h"
@@ -340,6 +342,10 @@ static void send_logs(struct request *r) {
 
 static void on_log_look(void *arg) {
     struct request *r = arg;
+    if (!request_may_go_on(r)) {
+        http_in_finish(r->in);
+        return;
+    }
     send_logs(r);
     timer_set(r->admin->loop, &r->timer, LOG_LOOK_MS, on_log_look, r);
 }
@@ -359,8 +365,11 @@ static void logs(struct request *r) {
         return;
     }
     r->log_seq = log_seq(back);
-    struct http_header h[] = { { SV("content-type"), SV("application/x-ndjson") } };
-    http_in_start(r->in, 200, h, 1, -1);
+    struct http_header h[REQUEST_HEADERS + 2];
+    unsigned n = request_headers(r, h);
+    h[n++] = (struct http_header){ SV("content-type"), SV("application/x-ndjson") };
+    h[n++] = (struct http_header){ SV("cache-control"), SV("no-store") };
+    http_in_start(r->in, 200, h, n, -1);
     send_logs(r);
     if (!sv_eq(follow, SV("1"))) {
         http_in_finish(r->in);
@@ -371,33 +380,56 @@ static void logs(struct request *r) {
 
 /* --- the table ---------------------------------------------------------------------------------------------------- */
 
+enum {
+    FRESH = 1 << 0,  /* the passphrase was given within the last minutes (threat model C-53) */
+    RISKY = 1 << 1,  /* in Live only with the permission key */
+    INSIDE = 1 << 2, /* on the socket only */
+};
+
 static const struct route {
     const char *method, *path;
     handler *run;
-    size_t body_max; /* bytes */
+    enum access_role role; /* ROLE_NONE: whoever reaches us */
+    unsigned flags;
+    size_t body_max;       /* bytes */
 } routes[] = {
-    { "GET", "/drover/v1/audit", audit_list, 0 },
-    { "POST", "/drover/v1/audit/verify", audit_verify, 1024 },
-    { "POST", "/drover/v1/backup", backup_make, 16384 },
-    { "GET", "/drover/v1/config", config_get, 0 },
-    { "GET", "/drover/v1/endpoints", endpoints, 0 },
-    { "POST", "/drover/v1/endpoints/refresh", refresh, 1024 },
-    { "GET", "/drover/v1/explain", explain, 0 },
-    { "GET", "/drover/v1/keys", keys_list, 0 },
-    { "POST", "/drover/v1/keys", keys_make, 256 << 10 },
-    { "DELETE", "/drover/v1/keys/{id}", keys_delete, 1024 },
-    { "GET", "/drover/v1/keys/{id}", keys_get, 0 },
-    { "PUT", "/drover/v1/keys/{id}", keys_put, 256 << 10 },
-    { "GET", "/drover/v1/log-level", log_level_get, 0 },
-    { "PUT", "/drover/v1/log-level", log_level_put, 1024 },
-    { "GET", "/drover/v1/logs", logs, 0 },
-    { "GET", "/drover/v1/models", models, 0 },
-    { "POST", "/drover/v1/reload", reload, 1024 },
-    { "GET", "/drover/v1/requests", requests_list, 0 },
-    { "GET", "/drover/v1/status", status, 0 },
-    { "POST", "/drover/v1/store/check", store_check_run, 1024 },
-    { "GET", "/drover/v1/usage", usage_get, 0 },
-    { "GET", "/drover/v1/version", version, 0 },
+    { "GET", "/drover/v1/audit", audit_list, ROLE_ADMIN, 0, 0 },
+    { "POST", "/drover/v1/audit/verify", audit_verify, ROLE_ADMIN, 0, 1024 },
+    { "POST", "/drover/v1/backup", backup_make, ROLE_ADMIN, INSIDE, 16384 },
+    { "GET", "/drover/v1/config", config_get, ROLE_ADMIN, 0, 0 },
+    { "GET", "/drover/v1/endpoints", endpoints, ROLE_VIEWER, 0, 0 },
+    { "POST", "/drover/v1/endpoints/refresh", refresh, ROLE_OPERATOR, 0, 1024 },
+    { "GET", "/drover/v1/explain", explain, ROLE_VIEWER, 0, 0 },
+    { "GET", "/drover/v1/keys", keys_list, ROLE_ADMIN, 0, 0 },
+    { "POST", "/drover/v1/keys", keys_make, ROLE_ADMIN, FRESH, 256 << 10 },
+    { "DELETE", "/drover/v1/keys/{id}", keys_delete, ROLE_ADMIN, FRESH | RISKY, 1024 },
+    { "GET", "/drover/v1/keys/{id}", keys_get, ROLE_ADMIN, 0, 0 },
+    { "PUT", "/drover/v1/keys/{id}", keys_put, ROLE_ADMIN, FRESH | RISKY, 256 << 10 },
+    { "GET", "/drover/v1/log-level", log_level_get, ROLE_OPERATOR, 0, 0 },
+    { "PUT", "/drover/v1/log-level", log_level_put, ROLE_OPERATOR, RISKY, 1024 },
+    { "GET", "/drover/v1/logs", logs, ROLE_OPERATOR, 0, 0 },
+    { "GET", "/drover/v1/mode", mode_get, ROLE_VIEWER, 0, 0 },
+    { "PUT", "/drover/v1/mode", mode_put, ROLE_ADMIN, FRESH, 4096 },
+    { "PUT", "/drover/v1/mode/key", mode_key_put, ROLE_ADMIN, FRESH, 4096 },
+    { "GET", "/drover/v1/models", models, ROLE_VIEWER, 0, 0 },
+    { "POST", "/drover/v1/reload", reload, ROLE_ADMIN, RISKY, 1024 },
+    { "GET", "/drover/v1/requests", requests_list, ROLE_VIEWER, 0, 0 },
+    { "DELETE", "/drover/v1/session", session_end, ROLE_VIEWER, 0, 1024 },
+    { "GET", "/drover/v1/session", session_get, ROLE_NONE, 0, 0 },
+    { "POST", "/drover/v1/session", session_begin, ROLE_NONE, 0, 8192 },
+    { "POST", "/drover/v1/session/confirm", session_confirm, ROLE_VIEWER, 0, 8192 },
+    { "GET", "/drover/v1/sessions", sessions_list, ROLE_VIEWER, 0, 0 },
+    { "DELETE", "/drover/v1/sessions/{id}", sessions_end, ROLE_VIEWER, 0, 1024 },
+    { "POST", "/drover/v1/setup", setup, ROLE_NONE, 0, 8192 },
+    { "POST", "/drover/v1/setup/token", setup_token, ROLE_ADMIN, INSIDE, 1024 },
+    { "GET", "/drover/v1/status", status, ROLE_VIEWER, 0, 0 },
+    { "POST", "/drover/v1/store/check", store_check_run, ROLE_ADMIN, 0, 1024 },
+    { "GET", "/drover/v1/usage", usage_get, ROLE_VIEWER, 0, 0 },
+    { "GET", "/drover/v1/users", users_list, ROLE_ADMIN, 0, 0 },
+    { "POST", "/drover/v1/users", users_add, ROLE_ADMIN, FRESH, 8192 },
+    { "DELETE", "/drover/v1/users/{name}", users_remove, ROLE_ADMIN, FRESH | RISKY, 1024 },
+    { "PUT", "/drover/v1/users/{name}", users_change, ROLE_ADMIN, FRESH | RISKY, 8192 },
+    { "GET", "/drover/v1/version", version, ROLE_VIEWER, 0, 0 },
 };
 enum { ROUTES = sizeof routes / sizeof routes[0] };
 
@@ -405,7 +437,8 @@ const char *admin_route_at(unsigned i) {
     static char name[128];
     if (i >= ROUTES)
         return NULL;
-    snprintf(name, sizeof name, "%s %s", routes[i].method, routes[i].path);
+    snprintf(name, sizeof name, "%s %s %s%s%s%s", routes[i].method, routes[i].path, access_role_name(routes[i].role),
+             routes[i].flags & FRESH ? " fresh" : "", routes[i].flags & RISKY ? " key" : "", routes[i].flags & INSIDE ? " socket" : "");
     return name;
 }
 
@@ -441,6 +474,8 @@ static void request_free(void *arg) {
     struct request *r = arg;
     if (r->waits)
         r->waits->request = NULL;
+    access_cell_unref(r->cell);
+    sodium_memzero(r->body.p, r->body.n); /* it may hold a passphrase */
     buf_deinit(&r->body);
     timer_stop(r->admin->loop, &r->timer);
 }
@@ -448,6 +483,111 @@ static void request_free(void *arg) {
 static void on_body(void *x, struct sv bytes) {
     struct request *r = x;
     buf_add(&r->body, bytes);
+}
+
+/* --- who may ------------------------------------------------------------------------------------------------------ */
+
+/* The secret of a session, from the cookie of a page or from a program's Authorization: Bearer. */
+static bool read_secret(const struct http_head *head, struct sv *ret, bool *ret_cookie, struct err *e) {
+    struct sv cookie, bearer = http_get(head, SV("authorization"));
+    if (!access_cookie(head, &cookie, e))
+        return false;
+    bearer = sv_starts_nocase(bearer, SV("bearer ")) ? sv_trim(sv_from(bearer, 7)) : SV_NULL;
+    if (cookie.n && bearer.n && !sv_eq(cookie, bearer))
+        return err_set(e, ERR_BAD_REQUEST, "the request carries two different sessions; send one");
+    *ret_cookie = bearer.n == 0;
+    *ret = bearer.n ? bearer : cookie;
+    return true;
+}
+
+static bool changes(const struct http_head *head) {
+    return !sv_eq(head->method, SV("GET")) && !sv_eq(head->method, SV("HEAD"));
+}
+
+/* No other site's page can make a browser send this: not without asking us first, and we never say yes (threat model C-41). */
+static bool check_page(const struct http_head *head, bool has_body, struct err *e) {
+    struct sv type = http_get(head, SV("content-type"));
+    if (changes(head) && !access_from_page(head))
+        return err_set(e, ERR_DENIED, "requests that change something need the header \"drover-console: 1\"");
+    if (has_body && !sv_starts_nocase(type, SV("application/json")))
+        return err_set(e, ERR_MEDIA, "the body must be application/json");
+    return true;
+}
+
+static bool identify(struct request *r, struct err *e) {
+    const struct http_head *head = r->in->head;
+    struct sv secret;
+    bool by_cookie = false;
+    if (r->in->tag != r->admin->door) {
+        r->role = ROLE_ADMIN;
+        r->who = SV("operator");
+        r->peer = SV("unix");
+        return true;
+    }
+    r->is_outside = true;
+    r->peer = http_get(head, SV(DOOR_PEER));
+    r->is_tls = http_get(head, SV(DOOR_TLS)).p != NULL;
+    if (!read_secret(head, &secret, &by_cookie, e) || (by_cookie && !check_page(head, r->body.n > 0, e)))
+        return false;
+    r->session = secret.n ? people_session(r->admin->house->people, secret) : NULL;
+    if (!r->session)
+        return true;
+    r->role = r->session->person->role;
+    r->cell = access_cell_ref((struct access_cell *)r->session->cell);
+    r->who = arena_sv(&r->in->arena, r->session->person->name);
+    return r->who.p || err_no_memory(e);
+}
+
+static bool may(const struct request *r, struct err *e) {
+    const struct route *t = r->route;
+    if (t->role == ROLE_NONE)
+        return true;
+    if (r->is_outside && (t->flags & INSIDE))
+        return err_set(e, ERR_DENIED, "this is done on the machine itself, with the drover command");
+    if (r->role == ROLE_NONE)
+        return err_set(e, ERR_AUTH, "sign in first");
+    if (r->role < t->role)
+        return err_set(e, ERR_DENIED, "this needs the role %s; \"%.*s\" is %s. An admin can change that", access_role_name(t->role),
+                       SV_FMT(r->who), access_role_name(r->role));
+    if (r->is_outside && (t->flags & FRESH) && r->session->fresh_until_ms < clock_wall_ms())
+        return err_set(e, ERR_REAUTH, "give your passphrase again for this");
+    return true;
+}
+
+static void on_key_checked(void *arg, const struct err *e) {
+    struct request *r = request_resume(arg);
+    if (!r)
+        return;
+    if (!e && request_may_go_on(r)) {
+        r->session = NULL; /* it may have ended meanwhile */
+        r->route->run(r);
+    } else {
+        struct err gone;
+        err_set(&gone, ERR_AUTH, "the session has ended; sign in again");
+        request_fail(r, e ? e : &gone, NULL);
+    }
+}
+
+/* Live: the permission key with each risky act. */
+static void ask_key(struct request *r) {
+    struct access_actor by = request_actor(r);
+    struct err e;
+    struct waiting *w = request_wait(r);
+    if (w)
+        request_begun(r, w, mode_check_key(r->admin->house->mode, http_get(r->in->head, SV("drover-permission-key")), &by, on_key_checked, w, &e), &e);
+}
+
+/* Once all of it is here: whose it is, whether they may, and then the route itself. */
+static void admit(struct request *r) {
+    struct err e;
+    struct mode_state mode;
+    mode_now(r->admin->house->mode, &mode);
+    if (!identify(r, &e) || !may(r, &e))
+        request_fail(r, &e, NULL);
+    else if (r->is_outside && mode.is_live && (r->route->flags & RISKY))
+        ask_key(r);
+    else
+        r->route->run(r);
 }
 
 static void on_body_end(void *x) {
@@ -458,7 +598,7 @@ static void on_body_end(void *x) {
         request_fail(r, &e, NULL);
         return;
     }
-    r->route->run(r);
+    admit(r);
 }
 
 static void on_gone(void *x, const struct err *e) {
@@ -488,7 +628,7 @@ static void on_request(void *owner, struct http_in *in) {
     in->on = &request_events;
     in->x = r;
     if (in->head->length <= 0 && !in->head->chunked)
-        r->route->run(r);
+        admit(r);
     else
         http_in_body(in);
 }
@@ -503,6 +643,15 @@ static void on_accept(void *owner, struct stream *s) {
 }
 
 static const struct listener_events listener_events = { on_accept, NULL };
+
+void admin__serve(struct admin *a, int fd) {
+    struct err e;
+    struct stream *s = sock_stream(a->loop, fd, &e);
+    if (s)
+        http_serve(a->server, s, a->door);
+    else
+        close(fd);
+}
 
 /* A socket that nobody answers is left over from an unclean end; one that answers belongs to a running daemon. */
 static bool take_place(const struct sockaddr_un *u, struct err *e) {
@@ -540,13 +689,15 @@ struct admin *admin_new(struct loop *l, const struct admin_house *house, struct 
     mode_t was = umask(0117); /* 0660 from its first moment */
     int fd = listen_socket((struct sockaddr *)&u, sizeof u, false, 64, e);
     umask(was);
-    a->server = fd >= 0 ? http_server_new(l, &server_events, a, e) : NULL;
+    a->door = fd >= 0 ? door_new(a, e) : NULL;
+    a->server = a->door ? http_server_new(l, &server_events, a, e) : NULL;
     a->listener = a->server ? listener_new(l, fd, &listener_events, a, e) : NULL;
     if (!a->listener) {
         err_ctx(e, "admin socket %s", a->path);
         if (fd >= 0)
             close(fd);
         http_server_free(a->server);
+        dialer_unref(a->door);
         mem_free(a);
         return NULL;
     }
@@ -556,9 +707,15 @@ struct admin *admin_new(struct loop *l, const struct admin_house *house, struct 
     return a;
 }
 
+struct dialer *admin_door(struct admin *a) {
+    return a->door;
+}
+
 void admin_free(struct admin *a) {
     if (!a)
         return;
+    door_close(a->door);
+    dialer_unref(a->door);
     listener_close(a->listener);
     http_server_free(a->server);
     unlink(a->path);

@@ -1,11 +1,13 @@
-/* console/admin.h - the admin API under /drover/v1, served on the control loop.
+/* console/admin.h - the admin API under /drover/v1 and the console's pages, served on the control loop.
  *
- * In this release it is reached through the daemon's UNIX socket only; who may open the socket may do everything. The
- * table of routes is held against docs/openapi.yaml by a test. Control thread only. */
+ * Two ways lead in: the daemon's UNIX socket, and whoever may open it may do everything; and the door (console/door.h), through which
+ * the workers send what comes to their listeners: there each row of the table of routes asks for a role. The table is held against
+ * docs/openapi.yaml by a test. Control thread only. */
 #ifndef DROVER_CONSOLE_ADMIN_H
 #define DROVER_CONSOLE_ADMIN_H
 
-#include "access/access.h"
+#include "access/mode.h"
+#include "access/people.h"
 #include "config/config.h"
 #include "fleet/fleet.h"
 #include "telemetry/metrics.h"
@@ -15,6 +17,8 @@ struct admin_house {
     struct fleet *fleet;
     struct metrics *metrics;
     struct access *access;
+    struct people *people;
+    struct mode *mode;
     struct store *store;
     struct ledger *ledger;
     struct config *const *config;    /* the settings in force: the pointer is read at each request */
@@ -29,8 +33,10 @@ struct admin;
 /* Listens on a UNIX socket at path (0660, replaces a stale one). Returns owned (admin_free). */
 struct admin *admin_new(struct loop *l, const struct admin_house *house, struct sv path, struct err *e) MUST_CHECK;
 void admin_free(struct admin *a);
+/* Through which workers reach it; borrowed until admin_free. */
+struct dialer *admin_door(struct admin *a);
 
-/* The routes, for the test of docs/openapi.yaml: "GET /drover/v1/status" and so on; NULL past the last. */
+/* The routes, for the test of docs/openapi.yaml: "PUT /drover/v1/keys/{id} admin fresh key" and so on; NULL past the last. */
 const char *admin_route_at(unsigned i);
 
 #endif

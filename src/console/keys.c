@@ -251,30 +251,12 @@ static void on_done(void *arg, const struct access_key *key, const char *text, c
         answer_key(r, text ? 201 : 200, key, text);
 }
 
-/* begun: what the book said. The waiting is its, then; else it is ours to end. */
-static void begun(struct request *r, struct waiting *w, bool ok, const struct err *e) {
-    if (ok)
-        return;
-    (void)request_resume(w);
-    request_fail(r, e, NULL);
-}
-
-static yyjson_doc *read_body(struct request *r) {
-    struct err e;
-    yyjson_doc *doc = json_parse(buf_sv(&r->body));
-    if (!doc) {
-        err_set(&e, ERR_BAD_REQUEST, "the body must be JSON");
-        request_fail(r, &e, NULL);
-    }
-    return doc;
-}
-
 void keys_make(struct request *r) {
     static const struct sv all[] = { { "*", 1 } };
     struct access_key k = { .enabled = true, .models = all, .n_models = 1, .endpoints = all, .n_endpoints = 1 };
     struct access_actor by = request_actor(r);
     struct err e = { 0 };
-    CLEANUP(json_doc_freep) yyjson_doc *doc = read_body(r);
+    CLEANUP(json_doc_freep) yyjson_doc *doc = request_json(r);
     if (!doc)
         return;
     if (!read_key(r, yyjson_doc_get_root(doc), &k, &e)) {
@@ -283,34 +265,25 @@ void keys_make(struct request *r) {
     }
     struct waiting *w = request_wait(r);
     if (w)
-        begun(r, w, access_make_key(r->admin->house->access, &k, &by, on_done, w, &e), &e);
-}
-
-/* The version that the caller has seen, from If-Match: "3". */
-static bool seen_version(struct request *r, int64_t *ret, struct err *e) {
-    struct sv v = sv_trim(http_get(r->in->head, SV("if-match")));
-    uint64_t n = 0;
-    bool ok = v.n > 2 && v.p[0] == '"' && v.p[v.n - 1] == '"' && sv_to_u64(sv_first(sv_from(v, 1), v.n - 2), &n) && n < INT64_MAX;
-    *ret = (int64_t)n;
-    return ok || err_set(e, ERR_BAD_REQUEST, "the header If-Match must hold the version that is to be changed, in quotes");
+        request_begun(r, w, access_make_key(r->admin->house->access, &k, &by, on_done, w, &e), &e);
 }
 
 void keys_put(struct request *r) {
     struct access_actor by = request_actor(r);
     struct err e = { 0 };
     int64_t version;
-    CLEANUP(json_doc_freep) yyjson_doc *doc = read_body(r);
+    CLEANUP(json_doc_freep) yyjson_doc *doc = request_json(r);
     if (!doc)
         return;
     const struct access_key *was = find(r, &e);
     struct access_key k = was ? *was : (struct access_key){ 0 };
-    if (!was || !seen_version(r, &version, &e) || !read_key(r, yyjson_doc_get_root(doc), &k, &e)) {
+    if (!was || !request_version(r, &version, &e) || !read_key(r, yyjson_doc_get_root(doc), &k, &e)) {
         request_fail(r, &e, NULL);
         return;
     }
     struct waiting *w = request_wait(r);
     if (w)
-        begun(r, w, access_change_key(r->admin->house->access, was->id, version, &k, &by, on_done, w, &e), &e);
+        request_begun(r, w, access_change_key(r->admin->house->access, was->id, version, &k, &by, on_done, w, &e), &e);
 }
 
 void keys_delete(struct request *r) {
@@ -318,7 +291,7 @@ void keys_delete(struct request *r) {
     struct err e = { 0 };
     struct waiting *w = request_wait(r);
     if (w)
-        begun(r, w, access_revoke_key(r->admin->house->access, r->rest, &by, on_done, w, &e), &e);
+        request_begun(r, w, access_revoke_key(r->admin->house->access, r->rest, &by, on_done, w, &e), &e);
 }
 
 /* --- the audit log ------------------------------------------------------------------------------------------------ */

@@ -1,16 +1,45 @@
 #include "console/request.h"
 
-#include <sys/socket.h>
+#include <stdio.h>
 
 #include "http/url.h"
 
-void request_reply(struct request *r, int status, struct buf *out) {
+/* What a page of ours may do, and that nobody else's page may do anything with us (threat model C-43, C-44). */
+unsigned request_headers(const struct request *r, struct http_header to[static REQUEST_HEADERS]) {
+#define FIELD(name, value) { { name, sizeof(name) - 1 }, { value, sizeof(value) - 1 } }
+    static const struct http_header always[] = {
+        FIELD("content-security-policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+                                         "font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+                                         "require-trusted-types-for 'script'"),
+        FIELD("x-content-type-options", "nosniff"),
+        FIELD("x-frame-options", "DENY"),
+        FIELD("referrer-policy", "no-referrer"),
+        FIELD("cross-origin-opener-policy", "same-origin"),
+        FIELD("cross-origin-resource-policy", "same-origin"),
+        FIELD("strict-transport-security", "max-age=31536000"),
+    };
+#undef FIELD
+    unsigned n = sizeof always / sizeof always[0] - !r->is_tls; /* the last only where it can be kept */
+    memcpy(to, always, n * sizeof always[0]);
+    return n;
+}
+
+void request_reply_with(struct request *r, int status, const struct http_header *more, unsigned n_more, struct buf *out) {
+    struct http_header h[REQUEST_HEADERS + 8];
+    unsigned n = request_headers(r, h);
+    h[n++] = (struct http_header){ SV("cache-control"), SV("no-store") };
+    for (unsigned i = 0; i < n_more && n < sizeof h / sizeof h[0]; i++)
+        h[n++] = more[i];
     buf_add_char(out, '\n');
     if (out->failed)
-        http_in_reply(r->in, 503, NULL, 0, SV("application/json"), SV("{\"error\":{\"code\":\"out_of_memory\"}}\n"));
+        http_in_reply(r->in, 503, h, n, SV("application/json"), SV("{\"error\":{\"code\":\"out_of_memory\"}}\n"));
     else
-        http_in_reply(r->in, status, NULL, 0, SV("application/json"), buf_sv(out));
+        http_in_reply(r->in, status, h, n, SV("application/json"), buf_sv(out));
     buf_deinit(out);
+}
+
+void request_reply(struct request *r, int status, struct buf *out) {
+    request_reply_with(r, status, NULL, 0, out);
 }
 
 void request_fail(struct request *r, const struct err *e, const char *hint) {
@@ -22,7 +51,9 @@ void request_fail(struct request *r, const struct err *e, const char *hint) {
         buf_add_json(&out, sv_of(hint));
     }
     buf_add(&out, SV("}}"));
-    request_reply(r, err_http(e->code), &out);
+    char seconds[16];
+    struct http_header later = { SV("retry-after"), { seconds, (size_t)snprintf(seconds, sizeof seconds, "%u", e->retry_after_s) } };
+    request_reply_with(r, err_http(e->code), &later, e->retry_after_s > 0, &out);
 }
 
 struct sv request_query(struct request *r, struct sv name) {
@@ -40,8 +71,35 @@ struct sv request_query(struct request *r, struct sv name) {
 }
 
 struct access_actor request_actor(const struct request *r) {
-    (void)r;
-    return (struct access_actor){ SV("operator"), SV("unix") }; /* the socket is the only way in */
+    return (struct access_actor){ r->who, r->peer };
+}
+
+bool request_may_go_on(const struct request *r) {
+    return !r->cell || !atomic_load_explicit(&r->cell->revoked, memory_order_relaxed);
+}
+
+yyjson_doc *request_json(struct request *r) {
+    struct err e;
+    yyjson_doc *doc = json_parse(buf_sv(&r->body));
+    if (!doc) {
+        err_set(&e, ERR_BAD_REQUEST, "the body must be JSON");
+        request_fail(r, &e, NULL);
+    }
+    return doc;
+}
+
+bool request_text(yyjson_val *root, const char *name, struct sv *ret, struct err *e) {
+    yyjson_val *v = json_get(root, name);
+    *ret = json_sv(v);
+    return yyjson_is_str(v) || err_set(e, ERR_BAD_REQUEST, "\"%s\" must be a text", name);
+}
+
+bool request_version(struct request *r, int64_t *ret, struct err *e) {
+    struct sv v = sv_trim(http_get(r->in->head, SV("if-match")));
+    uint64_t n = 0;
+    bool ok = v.n > 2 && v.p[0] == '"' && v.p[v.n - 1] == '"' && sv_to_u64(sv_first(sv_from(v, 1), v.n - 2), &n) && n < INT64_MAX;
+    *ret = (int64_t)n;
+    return ok || err_set(e, ERR_BAD_REQUEST, "the header If-Match must hold the version that is to be changed, in quotes");
 }
 
 struct waiting *request_wait(struct request *r) {
@@ -62,6 +120,13 @@ struct request *request_resume(struct waiting *w) {
         r->waits = NULL;
     mem_free(w);
     return r;
+}
+
+void request_begun(struct request *r, struct waiting *w, bool ok, const struct err *e) {
+    if (ok)
+        return;
+    (void)request_resume(w);
+    request_fail(r, e, NULL);
 }
 
 static bool run_question(struct store_tx *tx, struct store_job *job, struct err *e) {

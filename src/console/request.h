@@ -12,12 +12,17 @@
 
 enum { REQUEST_BODY_MAX = 1 << 20, REQUEST_ANSWER_MAX = 64 << 20 };
 
+struct route;
+struct request;
+typedef void handler(struct request *r);
+
 struct admin {
     struct loop *loop;
     const struct admin_house *house;
     struct http_server *server;
     struct listener *listener;
     char path[108];
+    struct dialer *door; /* also the tag of what comes through it */
 };
 
 struct request { /* in the arena of its http_in */
@@ -29,9 +34,29 @@ struct request { /* in the arena of its http_in */
     struct timer timer;
     uint64_t log_seq;
     struct waiting *waits;   /* NULL: for nothing */
+    bool is_outside;         /* it came through the door */
+    bool is_tls;
+    enum access_role role;   /* ROLE_NONE: nobody has signed in */
+    struct sv who, peer;     /* the person's name, or "operator"; the client's address, or "unix" */
+    const struct session *session; /* until the first return to the loop; NULL: on the socket, or nobody has signed in */
+    struct access_cell *cell; /* shared: the session's; NULL: none */
 };
 
-typedef void handler(struct request *r);
+/* Whether what goes on for a long time may still go on: the session lives. */
+bool request_may_go_on(const struct request *r);
+/* A connection that came through the door. Takes fd. */
+void admin__serve(struct admin *a, int fd);
+/* Fields of each answer: what a browser may do with it. */
+enum { REQUEST_HEADERS = 10 };
+unsigned request_headers(const struct request *r, struct http_header to[static REQUEST_HEADERS]);
+/* As request_reply, with further fields. */
+void request_reply_with(struct request *r, int status, const struct http_header *more, unsigned n_more, struct buf *out);
+/* The body as JSON; NULL, and answered, when it is none. Free with json_doc_freep. */
+yyjson_doc *request_json(struct request *r);
+/* A required text member; false with *e set when it is missing or no text. */
+bool request_text(yyjson_val *root, const char *name, struct sv *ret, struct err *e);
+/* The version that the caller has seen, from If-Match: "3". */
+bool request_version(struct request *r, int64_t *ret, struct err *e);
 
 void request_reply(struct request *r, int status, struct buf *out); /* frees out */
 void request_fail(struct request *r, const struct err *e, const char *hint);
@@ -47,6 +72,8 @@ struct waiting {
 /* NULL, and answered, when memory is out. */
 struct waiting *request_wait(struct request *r);
 struct request *request_resume(struct waiting *w); /* frees w; NULL: there is nobody to tell */
+/* What the first step of an act said: when it is refused nobody calls back, so the waiting ends here. */
+void request_begun(struct request *r, struct waiting *w, bool ok, const struct err *e);
 
 /* A question to the store, answered with what run printed. Stands first in a struct of the asker's. */
 struct question {
@@ -64,6 +91,27 @@ void put_text(struct buf *out, const char *key, struct sv v);
 void put_number(struct buf *out, const char *key, uint64_t v);
 void put_known(struct buf *out, const char *key, uint64_t v); /* nothing when it is 0 */
 void put_truth(struct buf *out, const char *key, bool v);
+
+/* session.c */
+void session_get(struct request *r);
+void session_begin(struct request *r);
+void session_end(struct request *r);
+void session_confirm(struct request *r);
+void sessions_list(struct request *r);
+void sessions_end(struct request *r);
+void setup(struct request *r);
+void setup_token(struct request *r);
+
+/* users.c */
+void users_list(struct request *r);
+void users_add(struct request *r);
+void users_change(struct request *r);
+void users_remove(struct request *r);
+
+/* mode.c */
+void mode_get(struct request *r);
+void mode_put(struct request *r);
+void mode_key_put(struct request *r);
 
 /* keys.c */
 void keys_list(struct request *r);

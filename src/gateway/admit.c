@@ -115,6 +115,28 @@ static bool check_query(const struct llm_route *route, struct sv query, struct e
     return true;
 }
 
+bool gateway_admits(struct gateway *g, struct http_in *in) {
+    struct err e;
+    if (check_sender(in->tag, in->head, &e) &&
+        (path_is_clean(in->head->path) || err_set(&e, ERR_BAD_REQUEST, "the path has empty or dot segments, or escapes that hide a slash")))
+        return true;
+    answer__error(g, in, NULL, &e, NULL);
+    return false;
+}
+
+/* A page of the console, by its session. */
+static bool identify_page(struct gateway *g, struct http_in *in, struct sv credential, const struct access_key **ret, struct err *e) {
+    struct sv secret;
+    *ret = NULL;
+    if (!access_from_page(in->head))
+        return true;
+    if (!access_cookie(in->head, &secret, e))
+        return false;
+    if (secret.n && credential.n)
+        return err_set(e, ERR_BAD_REQUEST, "the request carries a key and a session; send one");
+    return secret.n == 0 || (*ret = access_session(g->access, secret, clock_wall_ms(), e)) != NULL;
+}
+
 /* Whose request it is. Where no key is needed one of ours is taken as such all the same, and any other word a client insists on
  * sending is nobody's business. */
 static bool identify(struct gateway *g, struct http_in *in, const struct access_key **ret, struct err *e) {
@@ -122,14 +144,13 @@ static bool identify(struct gateway *g, struct http_in *in, const struct access_
     char scratch[ACCESS_CREDENTIAL_MAX];
     struct sv credential;
     *ret = NULL;
-    bool ok = access_credential(in->head, scratch, &credential, e);
-    if (ok && (l->needs_key || sv_starts(credential, SV("sk-drv-")))) {
+    bool ok = access_credential(in->head, scratch, &credential, e) || !l->needs_key;
+    ok = ok && identify_page(g, in, credential, ret, e);
+    if (ok && !*ret && (l->needs_key || sv_starts(credential, SV("sk-drv-")))) {
         *ret = access_identify(g->access, credential, clock_wall_ms(), sv_of(in->stream->peer), e);
         ok = *ret != NULL;
         if (!ok && credential.n)
             access_guard_count(&g->shared->guard, sv_of(in->stream->peer), loop_now_us(g->loop), e);
-    } else if (!l->needs_key) {
-        ok = true;
     }
     sodium_memzero(scratch, sizeof scratch);
     return ok;

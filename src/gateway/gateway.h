@@ -32,6 +32,7 @@ struct gateway_listener {
     bool is_unix;
     bool is_any;                /* bound to all addresses of the machine */
     bool needs_key;             /* else whoever reaches it may use the models */
+    bool no_console;            /* only the models: it stands in for another program's port */
 };
 
 struct gateway *gateway_new(struct loop *l, struct gateway_shared *shared, struct metrics_shard *metrics, struct config *c,
@@ -42,6 +43,8 @@ void gateway_snapshot(struct gateway *g, struct snapshot *s);
 void gateway_access(struct gateway *g, struct access_snapshot *s);
 /* Ends every exchange whose key has this cell. */
 void gateway_revoke(struct gateway *g, const struct access_cell *cell);
+/* Whether a request comes from where it should: its Host is one of ours and no other site's page has sent it. Else it is answered. */
+bool gateway_admits(struct gateway *g, struct http_in *in);
 /* Handles one request; in->tag is a struct gateway_listener. */
 void gateway_request(struct gateway *g, struct http_in *in);
 /* The body for a request that could not even be read, in the envelope its path suggests. */

@@ -1,0 +1,25 @@
+/* console/door.h - how requests for the console and the admin API get from a worker's listener to the control loop.
+ *
+ * Each worker has a proxy whose dialer makes a pair of connected sockets and hands one end to the control loop: what comes that way is
+ * a request from outside, whatever its head says, and needs a session; the UNIX socket is another way in. The door tells the admin
+ * what only the worker knows: the client's address, and whether its connection is encrypted. */
+#ifndef DROVER_CONSOLE_DOOR_H
+#define DROVER_CONSOLE_DOOR_H
+
+#include "console/admin.h"
+#include "http/proxy.h"
+
+/* Any thread may hold and use it. Control loop; returns owned (dialer_unref), after door_close. */
+struct dialer *door_new(struct admin *a, struct err *e) MUST_CHECK;
+/* Control loop: what comes from now on, or is on its way, finds it closed. */
+void door_close(struct dialer *door);
+/* Whether a request is meant for the console rather than for the gateway. Any thread. */
+bool door_wants(const struct http_head *head);
+/* Worker's thread. Takes in, whose Host and Origin were found to be ours. */
+void door_pass(struct http_proxy *p, struct http_in *in);
+
+/* What the door adds; never taken from a client. */
+#define DOOR_PEER "drover-peer"
+#define DOOR_TLS "drover-tls"
+
+#endif
