@@ -138,6 +138,7 @@ void access_guard_count(struct access_guard *g, struct sv peer, uint64_t now_us,
 
 /* All rights are there for no key at all: the keyless operator on a loopback listener may use everything. */
 bool access_has_budget(const struct access_key *k);
+bool access_has_money_budget(const struct access_key *k);
 bool access_may(const struct access_key *k, enum access_right right);
 bool access_may_use_model(const struct access_key *k, struct sv slug);
 bool access_may_use_endpoint(const struct access_key *k, struct sv endpoint);
@@ -160,8 +161,8 @@ bool access_begin(struct access_hold *h, const struct access_key *k, uint64_t no
 /* Takes the worst case from the rate of tokens and from each budget, all or nothing. */
 enum access_reserved { ACCESS_RESERVED, ACCESS_LATER /* a lease is on its way: ask again in a moment */, ACCESS_REFUSED };
 enum access_reserved access_reserve(struct access_hold *h, int64_t tokens, int64_t money, uint64_t now_us, struct err *e);
-/* Takes more from the budgets for a request under way: tokens in all, those reserved before included. */
-enum access_reserved access_extend(struct access_hold *h, int64_t tokens, struct err *e);
+/* Takes more from the budgets for a request under way: in all, what was reserved before included. */
+enum access_reserved access_extend(struct access_hold *h, int64_t tokens, int64_t money, struct err *e);
 /* What it came to instead. Once per reservation. */
 void access_settle(struct access_hold *h, int64_t tokens, int64_t money);
 /* Ends what access_begin began; what is still reserved is given back. Harmless when nothing is held. */

@@ -298,6 +298,39 @@ static void a_budget_is_never_overspent(void **state) {
     access_end(&a);
 }
 
+static void money_is_taken_beside_tokens(void **state) {
+    struct access_key k = { .cell = cell, .limits = { .budget = { [ACCESS_TOKENS] = { [ACCESS_DAY] = 1000 }, [ACCESS_MONEY] = { [ACCESS_MONTH] = 2500000 } } } };
+    struct access_purse *tokens = &cell->purse[ACCESS_TOKENS][ACCESS_DAY], *money = &cell->purse[ACCESS_MONEY][ACCESS_MONTH];
+    struct access_hold h;
+    struct err e;
+    (void)state;
+    assert_true(access_has_money_budget(&k));
+    assert_false(access_has_money_budget(NULL));
+    atomic_store(&tokens->left, 1000);
+    atomic_store(&money->left, 2500000);
+    atomic_store(&money->spent, true);
+    assert_true(access_begin(&h, &k, 0, 1, &e));
+    assert_int_equal(access_reserve(&h, 100, 2500001, 0, &e), ACCESS_REFUSED);
+    assert_non_null(strstr(e.text, "budget of money has 2.5 left this month (of 2.5), and this request may take 2.500001"));
+    assert_int_equal(atomic_load(&tokens->left), 1000); /* all or nothing */
+    assert_int_equal(access_reserve(&h, 100, 1000000, 0, &e), ACCESS_RESERVED);
+    assert_int_equal(access_extend(&h, 50, 900000, &e), ACCESS_RESERVED); /* it has that already */
+    assert_int_equal(atomic_load(&money->left), 1500000);
+    assert_int_equal(access_extend(&h, 300, 2000000, &e), ACCESS_RESERVED);
+    assert_int_equal(atomic_load(&tokens->left), 700);
+    assert_int_equal(atomic_load(&money->left), 500000);
+    assert_int_equal(access_extend(&h, 400, 9000000, &e), ACCESS_REFUSED);
+    assert_int_equal(atomic_load(&tokens->left), 700);
+    access_settle(&h, 250, 2600000); /* it cost more than there is: that is owed */
+    assert_int_equal(atomic_load(&tokens->left), 750);
+    assert_int_equal(atomic_load(&money->left), -100000);
+    access_end(&h);
+    assert_true(access_begin(&h, &k, 0, 1, &e));
+    assert_int_equal(access_reserve(&h, 100, 1, 0, &e), ACCESS_REFUSED);
+    assert_int_equal(access_reserve(&h, 100, 0, 0, &e), ACCESS_RESERVED); /* what costs nothing needs no money */
+    access_end(&h);
+}
+
 enum { THREADS = 4, ROUNDS = 20000 };
 static _Atomic int64_t spent;
 static struct access_key crowd_key;
@@ -346,6 +379,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(as_many_at_one_time_as_allowed, set_up, take_down),
         cmocka_unit_test_setup_teardown(tokens_are_taken_before_and_settled_after, set_up, take_down),
         cmocka_unit_test_setup_teardown(a_budget_is_never_overspent, set_up, take_down),
+        cmocka_unit_test_setup_teardown(money_is_taken_beside_tokens, set_up, take_down),
         cmocka_unit_test_setup_teardown(limits_hold_over_all_threads, set_up, take_down),
     };
     if (sodium_init() < 0)

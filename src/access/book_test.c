@@ -192,17 +192,20 @@ static void networks_read_and_print(void **state) {
 
 /* --- budgets ------------------------------------------------------------------------------------------------------ */
 
+/* Of the one budget that k has. */
 static int64_t spend(const struct access_key *k, int64_t each, unsigned rounds) {
+    bool is_money = access_has_money_budget(k);
+    int64_t tokens = is_money ? 0 : each, money = is_money ? each : 0;
     int64_t spent = 0;
     for (unsigned i = 0; i < rounds; i++) {
         struct access_hold h;
         struct err e;
         assert_true(access_begin(&h, k, clock_mono_us() + i * 1000000u, 1, &e));
         enum access_reserved got;
-        while ((got = access_reserve(&h, each, 0, clock_mono_us() + i * 60000000ull, &e)) == ACCESS_LATER)
+        while ((got = access_reserve(&h, tokens, money, clock_mono_us() + i * 60000000ull, &e)) == ACCESS_LATER)
             uv_run(&b.loop.uv, UV_RUN_ONCE);
         if (got == ACCESS_RESERVED) {
-            access_settle(&h, each, 0);
+            access_settle(&h, tokens, money);
             spent += each;
         }
         access_end(&h);
@@ -210,10 +213,10 @@ static int64_t spend(const struct access_key *k, int64_t each, unsigned rounds) 
     return spent;
 }
 
-static void a_budget_lasts_over_restarts_and_is_never_overspent(void **state) {
-    struct access_key d = draft("poor");
-    (void)state;
-    d.limits = (struct access_limits){ .requests_per_min = 1000000, .tokens_per_min = 100000000, .budget = { { 100000, 0 }, { 0, 0 } } };
+static void lasts_over_restarts(const char *name, enum access_unit unit, enum access_span span) {
+    struct access_key d = draft(name);
+    d.limits = (struct access_limits){ .requests_per_min = 1000000, .tokens_per_min = 100000000 };
+    d.limits.budget[unit][span] = 100000;
     open_book();
     assert_int_equal(make(&d), ERR_NONE);
     assert_int_equal(spend(&b.snapshot->keys[b.snapshot->n_keys - 1], 1000, 30), 30000);
@@ -226,6 +229,12 @@ static void a_budget_lasts_over_restarts_and_is_never_overspent(void **state) {
     s = access_now(b.access);
     assert_int_equal(spend(&s->keys[s->n_keys - 1], 1, 1), 0);
     close_book();
+}
+
+static void a_budget_lasts_over_restarts_and_is_never_overspent(void **state) {
+    (void)state;
+    lasts_over_restarts("poor", ACCESS_TOKENS, ACCESS_DAY);
+    lasts_over_restarts("thrifty", ACCESS_MONEY, ACCESS_MONTH);
 }
 
 /* --- the audit log ------------------------------------------------------------------------------------------------ */

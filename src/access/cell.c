@@ -6,6 +6,9 @@
 
 #include <arpa/inet.h>
 #include <inttypes.h>
+#include <stdio.h>
+
+#include "base/money.h"
 
 #define MINUTE_NS 60000000000ull
 
@@ -102,7 +105,6 @@ void access_end(struct access_hold *h) {
 /* --- tokens and money --------------------------------------------------------------------------------------------- */
 
 static const char *const span_names[] = { "today", "this month" };
-static const char *const unit_names[] = { "tokens", "millionths of the currency" };
 
 static enum access_reserved purse_take(struct access_purse *p, int64_t n) {
     int64_t left = atomic_load_explicit(&p->left, memory_order_relaxed);
@@ -148,11 +150,21 @@ static void mend_rate(struct access_hold *h, int64_t tokens) {
         atomic_fetch_add_explicit(&h->cell->tokens_free_ns, ns, memory_order_relaxed);
 }
 
+static const char *amount(unsigned unit, int64_t n, char text[static MONEY_TEXT]) {
+    if (unit == ACCESS_MONEY)
+        return money_text(n, text);
+    snprintf(text, MONEY_TEXT, "%" PRId64, n);
+    return text;
+}
+
 static enum access_reserved over_budget(struct access_hold *h, unsigned unit, unsigned span, int64_t n, struct err *e) {
     int64_t left = atomic_load_explicit(&h->cell->purse[unit][span].left, memory_order_relaxed);
-    err_set(e, ERR_BUDGET, "this key's budget has %" PRId64 " %s left %s (of %" PRIu64 "), and this request may take %" PRId64
-            "; lower its output limit, or wait for the next %s", left, unit_names[unit], span_names[span],
-            h->limits->budget[unit][span], n, span == ACCESS_DAY ? "day (UTC)" : "month");
+    char left_text[MONEY_TEXT], all_text[MONEY_TEXT], n_text[MONEY_TEXT];
+    bool is_money = unit == ACCESS_MONEY;
+    err_set(e, ERR_BUDGET, "this key's budget%s has %s%s left %s (of %s), and this request may take %s; lower its output limit, or wait "
+            "for the next %s", is_money ? " of money" : "", amount(unit, left, left_text), is_money ? "" : " tokens", span_names[span],
+            amount(unit, (int64_t)h->limits->budget[unit][span], all_text), amount(unit, n, n_text),
+            span == ACCESS_DAY ? "day (UTC)" : "month");
     return ACCESS_REFUSED;
 }
 
@@ -160,7 +172,7 @@ static enum access_reserved over_budget(struct access_hold *h, unsigned unit, un
 static enum access_reserved take_budgets(struct access_hold *h, const int64_t want[static ACCESS_UNITS], struct err *e) {
     for (unsigned i = 0; i < ACCESS_UNITS * ACCESS_SPANS; i++) {
         unsigned unit = i / ACCESS_SPANS, span = i % ACCESS_SPANS;
-        if (!h->limits->budget[unit][span])
+        if (!h->limits->budget[unit][span] || !want[unit])
             continue;
         enum access_reserved got = purse_take(&h->cell->purse[unit][span], want[unit]);
         if (got == ACCESS_RESERVED)
@@ -193,9 +205,11 @@ enum access_reserved access_reserve(struct access_hold *h, int64_t tokens, int64
     return ACCESS_REFUSED;
 }
 
-enum access_reserved access_extend(struct access_hold *h, int64_t tokens, struct err *e) {
-    const int64_t more[ACCESS_UNITS] = { tokens - h->taken[ACCESS_TOKENS] };
-    return h->cell && h->is_reserved && more[ACCESS_TOKENS] > 0 ? take_budgets(h, more, e) : ACCESS_RESERVED;
+enum access_reserved access_extend(struct access_hold *h, int64_t tokens, int64_t money, struct err *e) {
+    int64_t more[ACCESS_UNITS] = { tokens - h->taken[ACCESS_TOKENS], money - h->taken[ACCESS_MONEY] };
+    for (unsigned unit = 0; unit < ACCESS_UNITS; unit++)
+        more[unit] = more[unit] > 0 ? more[unit] : 0;
+    return h->cell && h->is_reserved ? take_budgets(h, more, e) : ACCESS_RESERVED;
 }
 
 void access_settle(struct access_hold *h, int64_t tokens, int64_t money) {

@@ -168,6 +168,10 @@ bool access_has_budget(const struct access_key *k) {
     return has;
 }
 
+bool access_has_money_budget(const struct access_key *k) {
+    return k && (k->limits.budget[ACCESS_MONEY][ACCESS_DAY] || k->limits.budget[ACCESS_MONEY][ACCESS_MONTH]);
+}
+
 bool access_may(const struct access_key *k, enum access_right right) {
     return !k || (k->rights & right);
 }

@@ -5,8 +5,9 @@
 #include "app/cli_verbs.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/money.h"
 
-enum option_kind { O_TEXT, O_LIST, O_COUNT, O_LIMIT, O_EXPIRES, O_SWITCH };
+enum option_kind { O_TEXT, O_LIST, O_COUNT, O_LIMIT, O_MONEY, O_EXPIRES, O_SWITCH };
 
 static const struct {
     const char *name, *value, *member, *help;
@@ -25,6 +26,8 @@ static const struct {
     { "--tokens", "N", "tokens_per_min", "tokens per minute", O_LIMIT },
     { "--tokens-per-day", "N", "tokens_per_day", "budget of a day (UTC); 0 for none", O_LIMIT },
     { "--tokens-per-month", "N", "tokens_per_month", "budget of a month (UTC); 0 for none", O_LIMIT },
+    { "--money-per-day", "AMOUNT", "money_per_day", "budget of a day (UTC) in telemetry.currency, such as 0.50; 0 for none", O_MONEY },
+    { "--money-per-month", "AMOUNT", "money_per_month", "budget of a month (UTC); 0 for none", O_MONEY },
     { "--enabled", "yes|no", "enabled", "switch it on or off", O_SWITCH },
 };
 
@@ -70,7 +73,9 @@ static bool read_expiry(struct sv v, uint64_t *ret) {
 }
 
 static bool add_member(struct buf *out, int o, struct sv v) {
+    char text[MONEY_TEXT];
     uint64_t n;
+    int64_t money;
     bool minus = v.n && v.p[0] == '-';
     buf_printf(out, "%s\"%s\":", out->n && out->p[out->n - 1] != '{' ? "," : "", options[o].member);
     switch (options[o].kind) {
@@ -78,28 +83,41 @@ static bool add_member(struct buf *out, int o, struct sv v) {
     case O_LIST: add_list(out, v); return true;
     case O_SWITCH: return (sv_eq(v, SV("yes")) || sv_eq(v, SV("no"))) && buf_add(out, sv_eq(v, SV("yes")) ? SV("true") : SV("false"));
     case O_EXPIRES: return read_expiry(v, &n) && buf_add_u64(out, n);
+    case O_MONEY: return money_read(v, &money) && buf_add(out, sv_of(money_text(money, text)));
     case O_COUNT:
     case O_LIMIT: return sv_to_u64(minus ? sv_from(v, 1) : v, &n) && buf_add(out, v);
     }
     return false;
 }
 
+static bool is_limit(int o) {
+    return options[o].kind == O_LIMIT || options[o].kind == O_MONEY;
+}
+
+/* What an answer says of a limit, as the option takes it. False: it is not set. */
+static bool limit_text(yyjson_val *limits, int o, char text[static MONEY_TEXT]) {
+    int64_t n = json_i64(limits, options[o].member, 0);
+    if (options[o].kind == O_MONEY && money_of_double(json_f64(limits, options[o].member, 0), &n))
+        money_text(n, text);
+    else
+        snprintf(text, MONEY_TEXT, "%lld", (long long)n);
+    return n != 0;
+}
+
 /* was: the limits that stay where none is given; NULL when the key is made. */
 static bool add_limits(struct buf *out, const char *const values[static KEY_OPTIONS], yyjson_val *was, int *ret_wrong) {
     bool any = false;
     for (int o = 0; o < KEY_OPTIONS; o++)
-        any = any || (options[o].kind == O_LIMIT && values[o]);
+        any = any || (is_limit(o) && values[o]);
     if (!any)
         return true;
     buf_printf(out, "%s\"limits\":{", out->p[out->n - 1] != '{' ? "," : "");
     for (int o = 0; o < KEY_OPTIONS; o++) {
-        int64_t kept = json_i64(was, options[o].member, 0);
-        if (options[o].kind != O_LIMIT || (!values[o] && !kept))
+        char kept[MONEY_TEXT];
+        if (!is_limit(o) || (!values[o] && !limit_text(was, o, kept)))
             continue;
-        char text[24];
-        snprintf(text, sizeof text, "%lld", (long long)kept);
         *ret_wrong = o;
-        if (!add_member(out, o, sv_of(values[o] ? values[o] : text)))
+        if (!add_member(out, o, sv_of(values[o] ? values[o] : kept)))
             return false;
     }
     return buf_add_char(out, '}');
@@ -112,7 +130,7 @@ static bool make_body(struct buf *out, const struct cli *c, struct sv name, yyjs
     bool ok = !name.n || (buf_add(out, SV("\"name\":")) && buf_add_json(out, name));
     for (int o = 0; ok && o < KEY_OPTIONS; o++) {
         wrong = o;
-        if (options[o].kind != O_LIMIT && c->key[o])
+        if (!is_limit(o) && c->key[o])
             ok = add_member(out, o, sv_of(c->key[o]));
     }
     ok = ok && add_limits(out, c->key, limits, &wrong);
@@ -184,9 +202,9 @@ static void print_key(yyjson_val *k, struct arena *a) {
     line("rights", joined(a, json_get(k, "rights"), SV("-")));
     line("priority", fmt(a, "%lld", (long long)json_i64(k, "priority", 0)));
     for (int o = 0; o < KEY_OPTIONS; o++) {
-        int64_t n = json_i64(json_get(k, "limits"), options[o].member, 0);
-        if (options[o].kind == O_LIMIT && n)
-            line(options[o].name + 2, fmt(a, "%lld", (long long)n));
+        char text[MONEY_TEXT];
+        if (is_limit(o) && limit_text(json_get(k, "limits"), o, text))
+            line(options[o].name + 2, fmt(a, "%s", text));
     }
 }
 

@@ -8,7 +8,7 @@
 #include "base/json.h"
 #include "config/config.h"
 
-enum { OVERRIDES_MAX = 64, ARGS_MAX = 8, ANSWER_MAX = 64 << 20, KEY_OPTIONS = 14 };
+enum { OVERRIDES_MAX = 64, ARGS_MAX = 8, ANSWER_MAX = 64 << 20, KEY_OPTIONS = 16 };
 
 struct cli {
     const char *config_path;

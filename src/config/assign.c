@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "base/money.h"
 #include "config/load.h"
 
 /* ${NAME} becomes the variable's value; $${ is a plain ${. Only what a file says is expanded, and only once. */
@@ -83,6 +84,9 @@ static bool number(struct loader *l, const struct setting *s, const struct node 
     case T_DURATION:
         ok = duration_parse(text, &u);
         break;
+    case T_MONEY:
+        ok = money_read(text, ret_value);
+        break;
     case T_PERCENT:
         ok = sv_ends(text, SV("%")) && sv_to_u64(sv_first(text, text.n - 1), &u) && u <= INT_MAX;
         break;
@@ -90,7 +94,7 @@ static bool number(struct loader *l, const struct setting *s, const struct node 
         ok = int_parse(text, ret_value);
         break;
     }
-    if (s->type != T_INT)
+    if (s->type != T_INT && s->type != T_MONEY)
         *ret_value = (int64_t)u;
     if (!ok && !sv_eq(text, SV("0")))
         expected(l, s, n, key);
@@ -378,6 +382,10 @@ void assign(struct loader *l, const struct setting *s, struct node *n, const cha
     case T_DURATION:
         if (number(l, s, n, key, &value))
             *(uint64_t *)field = (uint64_t)value;
+        break;
+    case T_MONEY:
+        if (number(l, s, n, key, &value))
+            *(struct config_money *)field = (struct config_money){ value, true };
         break;
     case T_STRING:
         if (!judge(l, s, n, key))

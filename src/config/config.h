@@ -104,11 +104,18 @@ enum config_format { CONFIG_FORMATS(X) };
 
 /* clang-format on */
 
+enum config_unpriced { CONFIG_UNPRICED_ALLOW, CONFIG_UNPRICED_REFUSE };
 enum config_auth { CONFIG_AUTH_NONE, CONFIG_AUTH_KEY };
 
 struct config_list {
     const struct sv *v;
     size_t n;
+};
+
+/* An amount in telemetry.currency. */
+struct config_money {
+    int64_t millionths;
+    bool is_set;
 };
 
 /* A secret or its place; at most one of the two was given. Never log, print or copy value. */
@@ -143,6 +150,12 @@ struct config_endpoint {
         bool insecure;
     } tls;
     int media_urls; /* enum config_media */
+    int watts;      /* 0: not set */
+};
+
+/* Of a million tokens; request: of one request. None of them set: nobody knows what the slug costs. */
+struct config_price {
+    struct config_money input, cached, output, request;
 };
 
 enum config_reasoning { CONFIG_REASONING_ASIS, CONFIG_REASONING_SPLIT, CONFIG_REASONING_SHOW, CONFIG_REASONING_STRIP };
@@ -155,6 +168,7 @@ struct config_model {
     struct sv system;            /* put in front of all system text; empty: nothing */
     struct sv defaults, force;   /* JSON objects of request members; empty: none */
     bool context_guard;
+    struct config_price price;
 };
 
 struct config_limits {
@@ -238,9 +252,12 @@ struct config {
             int requests, burst, concurrent;
             int tokens; /* per minute */
         } default_rate;
+        int unpriced; /* enum config_unpriced */
     } access;
     struct {
         uint64_t retain_ms;
+        struct sv currency;
+        struct config_money energy_price; /* of a kilowatt-hour */
     } telemetry;
     struct config_limits limits;
     struct {

@@ -120,6 +120,7 @@ static void the_example_of_the_contract_is_understood(void **state) {
         "    targets: [\"big/Qwen/Qwen3-Coder\", \"qwen3-coder:30b\"]\n"
         "    fallback: [small]\n"
         "    aliases: [c1, c2]\n"
+        "    price: {input: 0.15, cached: 0.070000, output: 12, request: 0}\n"
         "  - {slug: \"gpt-*\", targets: [\"big/*\"], strict: true, reasoning: strip, system: \"Be brief.\", context_guard: true,\n"
         "     defaults: {temperature: 0.5, stop: [\"1\", 'b', c], x: {on: true, off: ~}}, force: {}}\n"
         "slugs: names\n"
@@ -155,6 +156,15 @@ static void the_example_of_the_contract_is_understood(void **state) {
     assert_string_equal(c->models[1].defaults.p, "{\"temperature\":0.5,\"stop\":[\"1\",\"b\",\"c\"],\"x\":{\"on\":true,\"off\":null}}");
     assert_string_equal(c->models[1].force.p, "{}");
     assert_int_equal(c->models[0].reasoning, CONFIG_REASONING_ASIS);
+    assert_int_equal(c->models[0].price.input.millionths, 150000);
+    assert_int_equal(c->models[0].price.cached.millionths, 70000);
+    assert_int_equal(c->models[0].price.output.millionths, 12000000);
+    assert_true(c->models[0].price.request.is_set && c->models[0].price.request.millionths == 0);
+    assert_false(c->models[1].price.input.is_set || c->models[1].price.request.is_set);
+    assert_int_equal(e[0].watts, 0);
+    assert_string_equal(c->telemetry.currency.p, "XXX");
+    assert_false(c->telemetry.energy_price.is_set);
+    assert_int_equal(c->access.unpriced, CONFIG_UNPRICED_ALLOW);
     assert_int_equal(c->models[0].defaults.n, 0);
     assert_int_equal(c->gateway.retry_max, 0);
     assert_int_equal(c->log.level, LOG_WARN);
@@ -292,6 +302,17 @@ static void each_fault_is_named_with_its_place(void **state) {
         { "models: [{slug: a, targets: [\"b/*\"]}]\n", "1:29: models[0].targets[0]: '*' takes what the slug's" },
         { "models: [{slug: a, targets: [\"\"]}]\n", "1:30: models[0].targets[0]: expected \"endpoint/model\"" },
         { "limits: {head: {field: 64KiB}}\n", "limits.head.field: is larger than limits.head.total" },
+        /* money */
+        { "models: [{slug: a, targets: [x], price: 1}]\n", "1:41: models[0].price: expected a group" },
+        { "models: [{slug: a, targets: [x], price: {input: -1}}]\n", "1:49: models[0].price.input: expected an amount such as 0.15, with at most 6 decimals, from 0 to 1000000, got" },
+        { "models: [{slug: a, targets: [x], price: {input: 0.0000001}}]\n", "1:49: models[0].price.input: expected an amount" },
+        { "models: [{slug: a, targets: [x], price: {output: 1e3}}]\n", "1:50: models[0].price.output: expected an amount" },
+        { "models: [{slug: a, targets: [x], price: {request: 1000000.5}}]\n", "1:51: models[0].price.request: more than 1000000, the most" },
+        { "models: [{slug: a, targets: [x], price: {inptu: 1}}]\n", "1:42: models[0].price.inptu: unknown setting; did you mean input?" },
+        { "endpoints: [{name: a, url: \"http://a\", watts: 0}]\n", "1:47: endpoints[0].watts: 0 does not mean" },
+        { "telemetry: {currency: Euro}\n", "1:23: telemetry.currency: expected the three capitals of a currency" },
+        { "telemetry: {energy_price: \"0,30\"}\n", "1:27: telemetry.energy_price: expected an amount" },
+        { "access: {unpriced: deny}\n", "1:20: access.unpriced: expected allow or refuse" },
     };
     /* clang-format on */
     (void)state;
@@ -393,6 +414,9 @@ static void names_that_lead_nowhere_are_warned_of(void **state) {
         { "models:\n  - {slug: a, targets: [m], fallback: [b, c], aliases: [nick]}\n  - {slug: b, targets: [m], fallback: [c]}\n"
           "  - {slug: c, targets: [m], fallback: [nick]}\n",
           { "4:40: models[2].fallback[0]: goes in a circle: \"a\" falls back to this one, by itself or by way of others" } },
+        { "models: [{slug: a, targets: [m], price: {input: 1}}, {slug: b, targets: [m], price: {input: 1, output: 0}},\n"
+          "  {slug: c, targets: [m], price: {request: 1}}, {slug: d, targets: [m], price: {output: 1, request: 1}}]\n",
+          { "1:41: models[0].price: without a price, output tokens cost nothing", "2:80: models[3].price: without a price, input tokens" } },
         { "models: [{slug: a, targets: [m], fallback: [\"${A}\"]}]\n", { "1:45: models[0].fallback[0]: what stands here is no slug" } },
     };
     const char *env[] = { "HOME=/h", "A=hidden", NULL };
@@ -537,6 +561,8 @@ static void what_is_shown_reads_back_as_the_same(void **state) {
         "takeover: [lmstudio, ollama]\ndiscovery: {interval: 90s, lan: [10.0.0.1]}\nlimits: {conn: {max: 17}, body: {buffered_total: 9%, min_rate: 1KiB/s}}\naccess: {default_rate: {requests: 10/s}}\n",
         "data_dir: \"/we${E}ird $${X} \\\"q\\\" \xc3\xa4\\n\"\nendpoints:\n- {name: a, url: \"http://a/b\", key_file: /k, dialects: [ollama], models: {include: [\"*\"]}}\n- {name: b, url: \"https://b\", tls: "
         "{insecure: true}, max_concurrent: 3}\nmodels: [{slug: a, targets: [\"m \\\"x\\\"\", \"null\", \"5\"], aliases: [b]}]\ngateway: {deadline: 1500ms}\n",
+        "endpoints: [{name: a, url: \"http://a\", watts: 350}]\nmodels: [{slug: a, targets: [m], price: {input: 0.15, output: 0}}, {slug: b, targets: [m]}]\n"
+        "telemetry: {currency: EUR, energy_price: 0.2999}\naccess: {unpriced: refuse}\n",
     };
     static const char *const env[] = { "HOME=/h", "E=e", NULL };
     /* clang-format on */
@@ -638,7 +664,8 @@ static void settings_that_wait_for_a_restart_are_named(void **state) {
 static void every_refused_allocation_ends_cleanly(void **state) {
     static const char text[] = "listen: [{address: \"127.0.0.1:1\", names: [a]}]\nendpoints: [{name: \"x${E}\", url: "
                                "\"http://a\", key: k, models: {include: [a]}}]\n"
-                               "models: [{slug: a, targets: [b], aliases: [c, d]}]\n";
+                               "models: [{slug: a, targets: [b], aliases: [c, d], price: {input: 1, output: 2.5}}]\n"
+                               "telemetry: {currency: EUR}\n";
     static const char *const env[] = { "HOME=/h", "E=e", "DROVER_TAKEOVER=ollama", NULL };
     static const char *const sets[] = { "name=n", NULL };
     (void)state;

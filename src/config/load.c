@@ -362,6 +362,11 @@ void model_finish(struct loader *l, void *all, size_t i, const struct node *item
         else if (sv_find_char(sv_from(m->targets.v[t], (size_t)star + 1), '*') >= 0)
             COMPLAIN(l, node_child(item, "targets"), key, "expected at most one '*'");
     }
+    if (m->price.input.is_set != m->price.output.is_set) {
+        snprintf(key, sizeof key, "models[%zu].price", i);
+        WARN(l, node_child(item, "price"), key, "without a price, %s tokens cost nothing: give one, or 0 to say so",
+             m->price.input.is_set ? "output" : "input");
+    }
     for (size_t f = 0; f < m->fallback.n; f++)
         if (sv_eq(m->fallback.v[f], m->slug)) {
             snprintf(key, sizeof key, "models[%zu].fallback[%zu]", i, f);

@@ -25,6 +25,7 @@ static bool cell_values(const struct setting *s, struct buf *out) {
     case T_PACE:
     case T_DURATION:
     case T_PERCENT:
+    case T_MONEY:
         return buf_printf(out, "%s to %s", number_text(s->type, s->min, min), number_text(s->type, s->max, max));
     case T_ENUM:
     case T_ENUMS:

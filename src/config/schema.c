@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 
 #include "base/log.h"
+#include "base/money.h"
 #include "llm/amend.h"
 
 /* clang-format off */
@@ -30,6 +31,11 @@ static const struct choice policies[] = { CONFIG_POLICIES(X) { NULL, NULL, 0 } }
 static const struct choice levels[] = { CONFIG_LEVELS(X) { NULL, NULL, 0 } };
 static const struct choice formats[] = { CONFIG_FORMATS(X) { NULL, NULL, 0 } };
 #undef X
+static const struct choice unpriced[] = {
+    { "allow", "served, and nothing is taken from the budget", CONFIG_UNPRICED_ALLOW },
+    { "refuse", "403", CONFIG_UNPRICED_REFUSE },
+    { 0 },
+};
 static const struct choice auths[] = {
     { "none", "no credentials, so loopback only", CONFIG_AUTH_NONE }, { "key", "an API key with each request", CONFIG_AUTH_KEY }, { NULL, NULL, 0 }
 };
@@ -84,6 +90,13 @@ static bool no_control(struct sv v) {
         if ((unsigned char)v.p[i] < 0x20 || v.p[i] == 0x7f)
             return false;
     return true;
+}
+
+static bool check_currency(struct sv v, struct err *e) {
+    bool ok = v.n == 3;
+    for (size_t i = 0; ok && i < v.n; i++)
+        ok = v.p[i] >= 'A' && v.p[i] <= 'Z';
+    return ok || err_set(e, ERR_CONFIG, "expected the three capitals of a currency, such as EUR (ISO 4217)");
 }
 
 /* A runtime's own id is opaque (C-15): it may be a file path with blanks. */
@@ -178,6 +191,7 @@ static const struct items models = { "models[].", sizeof(struct config_model), C
 #define SEC 1000ll
 #define MIN (60 * SEC)
 #define HOUR (60 * MIN)
+#define PRICE_MAX (1000000 * MONEY_ONE)
 
 #define TOP(field) offsetof(struct config, field)
 #define LSN(field) offsetof(struct config_listen, field)
@@ -262,6 +276,8 @@ const struct setting settings[] = {
         .text = "do not check its certificate; a warning stays in the log for as long as this is true"),
     ROW("endpoints[].media_urls", T_ENUM, LIVE, END(media_urls), "public", 0, 0, .choices = media,
         .text = "which hosts a remote image or file URL in a request may name, since the runtime will fetch it"),
+    ROW("endpoints[].watts", T_INT, LIVE, END(watts), NULL, 1, 1000000,
+        .text = "what the machine draws under load; with `telemetry.energy_price` it tells what a request costs there"),
 
     ROW("models", T_ITEMS, LIVE, TOP(models), NULL, 0, CONFIG_MODELS_MAX, .items = &models,
         .text = "names to offer models under"),
@@ -284,6 +300,14 @@ const struct setting settings[] = {
     ROW("models[].context_guard", T_BOOL, LIVE, MOD(context_guard), "false", 0, 1,
         .text = "refuse a prompt that does not fit, rather than let the runtime cut it: its tokens against the model's context, counted "
                 "by the runtime where it can be close, else estimated; Ollama is told not to cut"),
+    ROW("models[].price.input", T_MONEY, LIVE, MOD(price.input), NULL, 0, PRICE_MAX,
+        .text = "price of a million input tokens, in `telemetry.currency`; without any price the cost is unknown, not zero "
+                "(docs/costs.md)"),
+    ROW("models[].price.cached", T_MONEY, LIVE, MOD(price.cached), NULL, 0, PRICE_MAX,
+        .text = "of a million of these that came from a cache; not set: as `input`"),
+    ROW("models[].price.output", T_MONEY, LIVE, MOD(price.output), NULL, 0, PRICE_MAX,
+        .text = "of a million output tokens, reasoning included"),
+    ROW("models[].price.request", T_MONEY, LIVE, MOD(price.request), NULL, 0, PRICE_MAX, .text = "of each request that was answered"),
     ROW("models[].aliases", T_LIST, LIVE, MOD(aliases), NULL, 0, 64, .check = check_plain_slug,
         .text = "other names of the same"),
 
@@ -317,9 +341,15 @@ const struct setting settings[] = {
         .text = "tokens of a key that has no rate of its own, in and out together"),
     ROW("access.default_rate.concurrent", T_INT, LIVE, TOP(access.default_rate.concurrent), "8", 1, 10000, .over = "429",
         .text = "requests of a key at one time"),
+    ROW("access.unpriced", T_ENUM, LIVE, TOP(access.unpriced), "allow", 0, 0, .choices = unpriced,
+        .text = "what becomes of a request whose cost cannot be known, from a key with a budget of money"),
 
     ROW("telemetry.retain", T_DURATION, LIVE, TOP(telemetry.retain_ms), "90d", HOUR, 3650 * 24 * HOUR,
         .text = "how long the row of each request is kept; sums per day stay"),
+    ROW("telemetry.currency", T_STRING, LIVE, TOP(telemetry.currency), "XXX", 3, 3, .check = check_currency,
+        .text = "what all prices are in, for show; `XXX` is ISO 4217's word for none in particular. Nothing is converted"),
+    ROW("telemetry.energy_price", T_MONEY, LIVE, TOP(telemetry.energy_price), NULL, 0, PRICE_MAX,
+        .text = "price of a kilowatt-hour, for endpoints with `watts`"),
 
     MOVED("gateway.connect_timeout", "limits.upstream.connect"),
     MOVED("gateway.first_byte_timeout", "limits.upstream.first_byte"),

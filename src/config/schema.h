@@ -17,6 +17,7 @@ enum setting_type {
     T_PACE,     /* int per minute: 600/min */
     T_DURATION, /* uint64_t ms: 5m */
     T_PERCENT,  /* int: 25% */
+    T_MONEY,    /* struct config_money: 0.15 */
     T_STRING,   /* struct sv */
     T_PATH,     /* struct sv, made absolute; with a maximum it is a directory whose length is bounded */
     T_FILE,     /* struct sv, made absolute; must be readable */

@@ -73,6 +73,7 @@ static void put_number(struct printer *p, const struct setting *s, int64_t value
 static void put_value(struct printer *p, const struct setting *s, const void *base) {
     const void *field = s->at == NO_FIELD ? NULL : (const char *)base + s->at;
     bool first = true;
+    char text[VALUE_TEXT];
     switch (s->type) {
     case T_BOOL:
         put(p, *(const bool *)field ? SV("true") : SV("false"));
@@ -88,6 +89,12 @@ static void put_value(struct printer *p, const struct setting *s, const void *ba
         break;
     case T_DURATION:
         put_number(p, s, (int64_t) * (const uint64_t *)field);
+        break;
+    case T_MONEY:
+        if (((const struct config_money *)field)->is_set)
+            put(p, sv_of(number_text(s->type, ((const struct config_money *)field)->millionths, text)));
+        else
+            put(p, SV("null"));
         break;
     case T_STRING:
     case T_PATH:

@@ -4,7 +4,10 @@
 #include <stdio.h>
 #include <sys/un.h>
 
+#include "base/money.h"
 #include "config/schema.h"
+
+_Static_assert((int)VALUE_TEXT >= (int)MONEY_TEXT, "number_text prints amounts");
 
 struct unit {
     const char *word;
@@ -110,6 +113,8 @@ char *number_text(enum setting_type type, int64_t value, char text[static VALUE_
         return text;
     case T_DURATION:
         return duration_text((uint64_t)value, text);
+    case T_MONEY:
+        return money_text(value, text);
     default:
         snprintf(text, VALUE_TEXT, "%" PRId64 "%s", value, type == T_PERCENT ? "%" : "");
         return text;
@@ -143,6 +148,8 @@ bool expected_text(const struct setting *s, struct buf *out) {
         return buf_printf(out, "so many per minute or second (600/min, 10/s) from %s to %s", min, max);
     case T_DURATION:
         return buf_printf(out, "a duration with its unit (ms, s, m, h, d) from %s to %s", min, max);
+    case T_MONEY:
+        return buf_printf(out, "an amount such as 0.15, with at most 6 decimals, from %s to %s", min, max);
     case T_PERCENT:
         return buf_printf(out, "a share from %s to %s", min, max);
     case T_ENUM:

@@ -3,6 +3,7 @@
 #include <sodium.h>
 #include <stdio.h>
 
+#include "base/money.h"
 #include "console/request.h"
 
 /* --- a key as JSON ------------------------------------------------------------------------------------------------ */
@@ -16,16 +17,28 @@ enum { RIGHTS = sizeof rights / sizeof rights[0] };
 static const struct {
     const char *name;
     size_t at; /* in struct access_limits */
-    bool wide; /* uint64_t, else uint32_t */
+    enum { LIMIT_SMALL, LIMIT_WIDE, LIMIT_MONEY } kind; /* uint32_t, uint64_t, uint64_t of millionths */
 } limits[] = {
-    { "requests_per_min", offsetof(struct access_limits, requests_per_min), false },
-    { "requests_burst", offsetof(struct access_limits, requests_burst), false },
-    { "concurrent", offsetof(struct access_limits, concurrent), false },
-    { "tokens_per_min", offsetof(struct access_limits, tokens_per_min), true },
-    { "tokens_per_day", offsetof(struct access_limits, budget[ACCESS_TOKENS][ACCESS_DAY]), true },
-    { "tokens_per_month", offsetof(struct access_limits, budget[ACCESS_TOKENS][ACCESS_MONTH]), true },
+    { "requests_per_min", offsetof(struct access_limits, requests_per_min), LIMIT_SMALL },
+    { "requests_burst", offsetof(struct access_limits, requests_burst), LIMIT_SMALL },
+    { "concurrent", offsetof(struct access_limits, concurrent), LIMIT_SMALL },
+    { "tokens_per_min", offsetof(struct access_limits, tokens_per_min), LIMIT_WIDE },
+    { "tokens_per_day", offsetof(struct access_limits, budget[ACCESS_TOKENS][ACCESS_DAY]), LIMIT_WIDE },
+    { "tokens_per_month", offsetof(struct access_limits, budget[ACCESS_TOKENS][ACCESS_MONTH]), LIMIT_WIDE },
+    { "money_per_day", offsetof(struct access_limits, budget[ACCESS_MONEY][ACCESS_DAY]), LIMIT_MONEY },
+    { "money_per_month", offsetof(struct access_limits, budget[ACCESS_MONEY][ACCESS_MONTH]), LIMIT_MONEY },
 };
 enum { LIMITS = sizeof limits / sizeof limits[0] };
+
+/* Nothing when it is not set. */
+static void put_limit(struct buf *out, const struct access_limits *all, size_t i) {
+    const void *at = (const char *)all + limits[i].at;
+    uint64_t v = limits[i].kind == LIMIT_SMALL ? *(const uint32_t *)at : *(const uint64_t *)at;
+    if (limits[i].kind != LIMIT_MONEY)
+        put_known(out, limits[i].name, v);
+    else if (v)
+        put_money(out, limits[i].name, (int64_t)v);
+}
 
 static void put_list(struct buf *out, const char *key, const struct sv *list, size_t n) {
     put_name(out, key);
@@ -64,10 +77,8 @@ static void put_key(struct buf *out, const struct access_key *k) {
     buf_printf(out, "%d", k->priority);
     put_name(out, "limits");
     buf_add_char(out, '{');
-    for (size_t i = 0; i < LIMITS; i++) {
-        const char *at = (const char *)&k->limits + limits[i].at;
-        put_known(out, limits[i].name, limits[i].wide ? *(const uint64_t *)(const void *)at : *(const uint32_t *)(const void *)at);
-    }
+    for (size_t i = 0; i < LIMITS; i++)
+        put_limit(out, &k->limits, i);
     buf_add_char(out, '}');
     put_number(out, "in_flight", k->cell ? atomic_load_explicit(&k->cell->in_flight, memory_order_relaxed) : 0);
     put_known(out, "used_ms", used);
@@ -80,6 +91,14 @@ static bool read_count(yyjson_val *v, const char *path, uint64_t most, uint64_t 
     *ret = yyjson_get_uint(v);
     return (yyjson_is_uint(v) && *ret <= most) ||
            err_set(e, ERR_BAD_REQUEST, "\"%s\" must be a whole number from 0 to %" PRIu64 " (0: the default)", path, most);
+}
+
+static bool read_money(yyjson_val *v, const char *path, uint64_t *ret, struct err *e) {
+    int64_t millionths = 0;
+    bool ok = yyjson_is_num(v) && money_of_double(yyjson_get_num(v), &millionths);
+    *ret = (uint64_t)millionths;
+    return ok || err_set(e, ERR_BAD_REQUEST, "\"%s\" must be an amount from 0 to %lld with at most 6 decimals (0: none)", path,
+                         (long long)(MONEY_MAX / MONEY_ONE));
 }
 
 static bool read_texts(struct request *r, yyjson_val *v, const char *name, const struct sv **ret, size_t *ret_n, struct err *e) {
@@ -146,13 +165,16 @@ static bool read_limits(yyjson_val *v, struct access_key *k, struct err *e) {
         if (at == LIMITS)
             return err_set(e, ERR_BAD_REQUEST, "\"limits.%.*s\" is no limit of a key", SV_FMT(sv_first(json_sv(key), 40)));
         snprintf(path, sizeof path, "limits.%s", limits[at].name);
-        if (!read_count(value, path, limits[at].wide ? INT64_MAX / 4 : INT32_MAX, &count, e))
+        bool small = limits[at].kind == LIMIT_SMALL;
+        bool ok = limits[at].kind == LIMIT_MONEY ? read_money(value, path, &count, e)
+                                                 : read_count(value, path, small ? INT32_MAX : INT64_MAX / 4, &count, e);
+        if (!ok)
             return false;
-        char *to = (char *)&k->limits + limits[at].at;
-        if (limits[at].wide)
-            *(uint64_t *)(void *)to = count;
+        void *to = (char *)&k->limits + limits[at].at;
+        if (small)
+            *(uint32_t *)to = (uint32_t)count;
         else
-            *(uint32_t *)(void *)to = (uint32_t)count;
+            *(uint64_t *)to = count;
     }
     return true;
 }

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "base/money.h"
 #include "http/url.h"
 
 /* What a page of ours may do, and that nobody else's page may do anything with us (threat model C-43, C-44). */
@@ -182,6 +183,12 @@ void put_number(struct buf *out, const char *key, uint64_t v) {
 void put_known(struct buf *out, const char *key, uint64_t v) {
     if (v)
         put_number(out, key, v);
+}
+
+void put_money(struct buf *out, const char *key, int64_t millionths) {
+    char text[MONEY_TEXT];
+    put_name(out, key);
+    buf_add(out, sv_of(money_text(millionths, text)));
 }
 
 void put_truth(struct buf *out, const char *key, bool v) {

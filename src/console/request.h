@@ -90,6 +90,7 @@ void put_name(struct buf *out, const char *key);
 void put_text(struct buf *out, const char *key, struct sv v);
 void put_number(struct buf *out, const char *key, uint64_t v);
 void put_known(struct buf *out, const char *key, uint64_t v); /* nothing when it is 0 */
+void put_money(struct buf *out, const char *key, int64_t millionths); /* as a number: 0.15 */
 void put_truth(struct buf *out, const char *key, bool v);
 
 /* session.c */

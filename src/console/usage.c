@@ -5,7 +5,8 @@
 #include "console/request.h"
 #include "telemetry/record.h"
 
-#define SUMS "sum(u.requests), sum(u.failed), sum(u.tokens_in), sum(u.tokens_cached), sum(u.tokens_out), sum(u.tokens_reasoning), sum(u.total_us)"
+#define SUMS "sum(u.requests), sum(u.failed), sum(u.tokens_in), sum(u.tokens_cached), sum(u.tokens_out), sum(u.tokens_reasoning), sum(u.total_us), " \
+    "sum(u.cost_unknown), sum(u.cost)"
 #define SINCE " FROM usage_day u LEFT JOIN api_key k ON k.id = u.key_id WHERE u.day >= $1 "
 #define MOST " ORDER BY sum(u.tokens_in) + sum(u.tokens_out) DESC, sum(u.requests) DESC LIMIT $2"
 
@@ -25,7 +26,10 @@ struct look {
     struct question q;
     const struct way *way; /* NULL: single requests */
     int64_t from_day, before_ms, limit;
+    char currency[4];
 };
+
+enum { SUM_N = 8, SUM_COST = 2 + SUM_N }; /* counts, from the third column on; behind them money */
 
 static void put_day(struct buf *out, int64_t day) {
     char text[25];
@@ -34,11 +38,13 @@ static void put_day(struct buf *out, int64_t day) {
 
 static bool run_sums(struct store_tx *tx, struct question *q, struct err *e) {
     struct look *l = CONTAINER(q, struct look, q);
-    static const char *const sums[] = { "requests", "failed", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "total_us" };
+    static const char *const sums[] = { "requests", "failed", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "total_us",
+                                        "cost_unknown" };
     struct store_rows *r = STORE_QUERY(tx, e, l->way->sql, STORE_I64(l->from_day), STORE_I64(l->limit));
     enum store_step step = STORE_FAULT;
     buf_add_char(&l->q.out, '{');
     put_text(&l->q.out, "by", sv_of(l->way->by));
+    put_text(&l->q.out, "currency", sv_of(l->currency));
     put_name(&l->q.out, "rows");
     buf_add_char(&l->q.out, '[');
     for (size_t n = 0; r && (step = store_next(r, e)) == STORE_ROW; n++) {
@@ -49,8 +55,9 @@ static bool run_sums(struct store_tx *tx, struct question *q, struct err *e) {
             put_text(&l->q.out, l->way->by, store_text(r, 0));
         if (sv_eq(sv_of(l->way->by), SV("key")))
             put_text(&l->q.out, "name", store_text(r, 1));
-        for (int i = 0; i < 7; i++)
+        for (int i = 0; i < SUM_N; i++)
             put_number(&l->q.out, sums[i], (uint64_t)store_i64(r, 2 + i));
+        put_money(&l->q.out, "cost", store_i64(r, SUM_COST));
         buf_add_char(&l->q.out, '}');
     }
     buf_add(&l->q.out, SV("]}"));
@@ -66,6 +73,15 @@ static void put_count(struct buf *out, const char *key, int64_t v) {
         buf_add_u64(out, (uint64_t)v);
 }
 
+static void put_cost(struct buf *out, struct store_rows *r, int column) {
+    if (store_is_null(r, column)) {
+        put_name(out, "cost");
+        buf_add(out, SV("null"));
+    } else {
+        put_money(out, "cost", store_i64(r, column));
+    }
+}
+
 static bool run_rows(struct store_tx *tx, struct question *q, struct err *e) {
     struct look *l = CONTAINER(q, struct look, q);
     static const char *const texts[] = { "id", "key", "slug", "model", "endpoint", "runtime", "dialect", "api" };
@@ -73,10 +89,13 @@ static bool run_rows(struct store_tx *tx, struct question *q, struct err *e) {
     struct store_rows *r = STORE_QUERY(tx, e,
                                        "SELECT id, key_id, slug, model, endpoint, runtime, dialect, api, ended_ms, stream, status, result, attempts, "
                                        "tokens_in, tokens_cached, tokens_out, tokens_reasoning, in_source, out_source, queue_us, first_us, total_us, "
-                                       "bytes_in, bytes_out FROM request WHERE ended_ms < $1 ORDER BY ended_ms DESC LIMIT $2",
+                                       "bytes_in, bytes_out, cost, cost_source FROM request WHERE ended_ms < $1 ORDER BY ended_ms DESC LIMIT $2",
                                        STORE_I64(l->before_ms), STORE_I64(l->limit));
     enum store_step step = STORE_FAULT;
-    buf_add(&l->q.out, SV("{\"requests\":["));
+    buf_add_char(&l->q.out, '{');
+    put_text(&l->q.out, "currency", sv_of(l->currency));
+    put_name(&l->q.out, "requests");
+    buf_add_char(&l->q.out, '[');
     for (size_t n = 0; r && (step = store_next(r, e)) == STORE_ROW; n++) {
         buf_add(&l->q.out, n ? SV(",{") : SV("{"));
         for (int i = 0; i < 8; i++)
@@ -95,6 +114,8 @@ static bool run_rows(struct store_tx *tx, struct question *q, struct err *e) {
         put_number(&l->q.out, "total_us", (uint64_t)store_i64(r, 21));
         put_number(&l->q.out, "bytes_in", (uint64_t)store_i64(r, 22));
         put_number(&l->q.out, "bytes_out", (uint64_t)store_i64(r, 23));
+        put_cost(&l->q.out, r, 24);
+        put_text(&l->q.out, "cost_source", sv_of(cost_source_name((enum cost_source)store_i64(r, 25))));
         buf_add_char(&l->q.out, '}');
     }
     buf_add(&l->q.out, SV("]}"));
@@ -109,6 +130,12 @@ static bool count(struct request *r, struct sv name, uint64_t usual, uint64_t mo
         return err_set(e, ERR_BAD_REQUEST, "\"%.*s\" must be a whole number from 1 to %llu", SV_FMT(name), (unsigned long long)most);
     *ret = (int64_t)n;
     return true;
+}
+
+static void ask(struct request *r, struct look *l) {
+    const struct config *c = *r->admin->house->config;
+    sv_to_cstr(c->telemetry.currency, l->currency, sizeof l->currency);
+    request_ask(r, &l->q, sizeof *l);
 }
 
 void usage_get(struct request *r) {
@@ -126,7 +153,7 @@ void usage_get(struct request *r) {
         return;
     }
     l.from_day = (int64_t)(clock_wall_ms() / 86400000u) - days + 1;
-    request_ask(r, &l.q, sizeof l);
+    ask(r, &l);
 }
 
 void requests_list(struct request *r) {
@@ -136,5 +163,5 @@ void requests_list(struct request *r) {
         request_fail(r, &e, NULL);
         return;
     }
-    request_ask(r, &l.q, sizeof l);
+    ask(r, &l);
 }

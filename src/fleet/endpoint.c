@@ -377,6 +377,7 @@ void endpoint_show(const struct endpoint *p, struct fleet_endpoint *out) {
         out->max_concurrent = s->max_concurrent > 0 ? (uint32_t)s->max_concurrent : 0;
         out->weight = (uint32_t)s->weight;
         out->priority = s->priority;
+        out->watts = (uint32_t)s->watts;
         out->media = s->media_urls;
     }
     out->deficient = rt ? worth_avoiding(out->speaks, rt->deficient) : 0;

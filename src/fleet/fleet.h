@@ -99,6 +99,7 @@ struct fleet_endpoint {
     uint32_t max_concurrent;            /* 0: no limit of its own */
     uint32_t weight;
     int32_t priority;                   /* -100..100: higher goes first, 0 is usual */
+    uint32_t watts;                     /* of the machine under load; 0: unknown */
     bool no_v1;                         /* its OpenAI paths stand at the root: "/embeddings", not "/v1/embeddings" */
     bool local;                         /* on this machine */
     bool demo;
@@ -129,6 +130,7 @@ struct fleet_slug {
     int reasoning;                      /* enum config_reasoning */
     bool context_guard;
     struct sv system;
+    struct config_price price;
     struct sv defaults, force;          /* models[] of the configuration: JSON objects, put into the body as it is */
 };
 

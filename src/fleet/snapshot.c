@@ -251,6 +251,7 @@ static bool add_configured(struct building *b, const struct config_model *m) {
     g->slug.system = m->system;
     g->slug.defaults = m->defaults;
     g->slug.force = m->force;
+    g->slug.price = m->price;
     if (!copy_views(b->a, (struct sv *const[]){ &g->slug.system, &g->slug.defaults, &g->slug.force }, 3))
         return false;
     g->slug.amends = m->reasoning != CONFIG_REASONING_ASIS || m->context_guard || m->system.n;

@@ -1,21 +1,58 @@
-/* gateway/account.c - a finished exchange becomes one record: metrics, measured speed. */
+/* gateway/account.c - a finished exchange becomes one record: what it used, what it cost, how fast it was. */
 #include "gateway/exchange.h"
 
 #include "base/clock.h"
+#include "telemetry/cost.h"
 
 static enum token_source source_of(enum meter_source s) {
     static const enum token_source map[] = { TOKENS_NONE, TOKENS_REPORTED, TOKENS_COUNTED, TOKENS_ESTIMATED, TOKENS_PARTIAL };
     return map[s];
 }
 
-bool account__spend(struct exchange *x, struct err *e) {
-    enum { LOOK_EVERY = 64, NEAR = 256 };
-    struct access_hold *h = &x->hold;
-    if (!h->is_reserved || x->meter.n_output_events % LOOK_EVERY || !access_has_budget(x->key))
-        return true;
-    int64_t input = count__input(x), so_far = meter_output_so_far(&x->meter, 0) + (input > 0 ? input : 0);
-    return so_far + NEAR < h->taken[ACCESS_TOKENS] || access_extend(h, so_far + EXCHANGE_SHARE, e) != ACCESS_REFUSED;
+/* --- what it costs ------------------------------------------------------------------------------------------------ */
+
+static uint32_t n_there(const struct exchange *x) {
+    return atomic_load_explicit(&x->sched.taken->endpoint->cell->in_flight, memory_order_relaxed);
 }
+
+void account__took(struct exchange *x) {
+    x->took_us = loop_now_us(x->g->loop);
+    x->n_beside = n_there(x);
+}
+
+void account__left(struct exchange *x) {
+    if (!x->took_us || !x->sched.taken)
+        return;
+    x->energy_uj += cost_share_uj(x->sched.taken->endpoint->watts, loop_now_us(x->g->loop) - x->took_us, x->n_beside, n_there(x));
+    x->took_us = 0;
+}
+
+/* By the slug's price, else by the energy of the machine. Returns what the key's budget is charged with: of a cost that is not
+ * known in full, what is known of it. */
+static int64_t set_cost(const struct exchange *x, struct request_record *r) {
+    if (!x->sent_us)
+        return 0; /* it reached no runtime */
+    const struct config_price *price = &x->sched.slug->price;
+    const struct config_money *kwh = &x->config->telemetry.energy_price;
+    const struct fleet_target *t = x->sched.taken;
+    bool answered = x->reply && x->reply->status < 400;
+    int64_t cost = 0;
+    r->cost = -1;
+    if (cost_has_price(price)) {
+        r->cost_source = COST_PRICE;
+        cost = cost_by_price(price, r->input, r->cached, r->output, answered);
+        if (answered && cost_lacks_count(price, r->input, r->output))
+            return cost;
+    } else if (kwh->is_set && (x->energy_uj || (t && t->endpoint->watts))) {
+        r->cost_source = COST_ENERGY;
+        cost = cost_by_energy(x->energy_uj, kwh->millionths);
+    } else {
+        return 0;
+    }
+    return r->cost = cost;
+}
+
+/* --- the record --------------------------------------------------------------------------------------------------- */
 
 /* What the key is charged with. Cached tokens count as tokens; what never reached a runtime, nothing. */
 static int64_t tokens_of(const struct request_record *r) {
@@ -75,7 +112,8 @@ void account__finish(struct exchange *x, enum request_result result) {
             cell_speed(t->cell, m->t_first_us - x->sent_us, m->t_last_us - m->t_first_us, m->output);
         meter_deinit(m);
     }
-    access_settle(&x->hold, tokens_of(&r), 0);
+    account__left(x);
+    access_settle(&x->hold, tokens_of(&r), set_cost(x, &r));
     metrics_request(x->g->metrics, &r);
     if (x->g->ledger)
         ledger_add(x->g->ledger, &r);

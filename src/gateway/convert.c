@@ -114,7 +114,7 @@ static void on_event(void *arg, const struct event *ev) {
         flags = meter_event(&x->meter, ev->name, ev->data, r->now_us);
         if ((flags & METER_OUTPUT) && x->meter.gap_us && x->itl)
             metrics_gap(x->itl, x->meter.gap_us);
-        if ((flags & METER_OUTPUT) && !account__spend(x, &r->fault))
+        if ((flags & METER_OUTPUT) && !share__extend(x, &r->fault))
             return;
     }
     if (x->way == WAY_EDIT)

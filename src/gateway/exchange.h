@@ -98,6 +98,9 @@ struct exchange {
     struct buf translated;      /* the runtime's body then */
     bool fresh;                 /* no pooled connection: one was stale */
     uint64_t sent_us;
+    uint64_t took_us;           /* when its place was taken; 0: it holds none */
+    uint32_t n_beside;          /* requests there then, itself included */
+    uint64_t energy_uj;         /* its part of what the places took that it has held */
 
     /* the reply */
     const struct http_head *reply;
@@ -231,10 +234,21 @@ void answer__request_id(const struct http_in *in, char text[static 33]);
 /* A number nobody can foretell, another for each `use`. */
 uint64_t answer__seed(const struct http_in *in, uint64_t use);
 /* account.c: what an exchange costs. */
-/* The stream goes on: its share of the key's budget must, too. False: there is no more of it. */
-bool account__spend(struct exchange *x, struct err *e);
+/* A place was taken (sched.taken), and is about to be given back: what it costs is counted between. */
+void account__took(struct exchange *x);
+void account__left(struct exchange *x);
 /* The record of a finished exchange. */
 void account__finish(struct exchange *x, enum request_result result);
+
+/* share.c: its share of the key's budgets. sched.slug is set. */
+/* Reserves the most it may come to. */
+enum access_reserved share__reserve(struct exchange *x, struct err *e);
+/* Whether what was reserved would be another amount for another slug. */
+bool share__is_of_slug(const struct exchange *x);
+/* As if nothing had been reserved. */
+void share__give_back(struct exchange *x);
+/* The stream goes on: its share must, too. False: there is no more of it. */
+bool share__extend(struct exchange *x, struct err *e);
 
 /* media.c: links to media that the runtime would fetch; false: refused. sched.taken is set. */
 bool media__check(struct exchange *x, struct err *e);

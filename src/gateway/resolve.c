@@ -109,40 +109,6 @@ static bool find_slug(struct exchange *x, struct sv name, struct err *e) {
 
 /* --- waiting ------------------------------------------------------------------------------------------------------ */
 
-/* --- the key's share ---------------------------------------------------------------------------------------------- */
-
-/* The output limit of the request; -1: none. */
-static int64_t output_limit(const struct scan *s) {
-    const int64_t said[] = { s->max_completion_tokens, s->max_output_tokens, s->max_tokens, s->num_predict };
-    for (size_t i = 0; i < sizeof said / sizeof said[0]; i++)
-        if (said[i] >= 0)
-            return said[i];
-    return -1;
-}
-
-/* The most this request may come to: its prompt, and what it may put out. A stream takes a part of that and gets more as it
- * goes on (account__spend); a whole answer can only be stopped before it begins. */
-static int64_t worst_case(const struct exchange *x) {
-    const struct scan *s = &x->scan;
-    int64_t input = x->is_json ? meter_estimate_input(s, 0) : 0, output = x->is_json ? output_limit(s) : 0;
-    if (input < 0)
-        input = 0;
-    if (!(x->route->flags & LLM_R_STREAMS))
-        return input;
-    if (output < 0 && !x->is_stream && access_has_budget(x->key))
-        for (size_t i = 0; i < x->sched.slug->n_targets; i++) {
-            int64_t room = (int64_t)x->sched.slug->targets[i]->model->context - input;
-            output = room > output ? room : output;
-        }
-    if (output < 0 || (output > EXCHANGE_SHARE && (x->is_stream || !access_has_budget(x->key))))
-        output = EXCHANGE_SHARE;
-    return input + output * (x->is_json && s->n > 1 ? s->n : 1);
-}
-
-static enum access_reserved reserve(struct exchange *x, struct err *e) {
-    return access_reserve(&x->hold, worst_case(x), 0, loop_now_us(x->g->loop), e);
-}
-
 static bool worth_waiting(const struct schedule *s) {
     bool waits = false;
     for (size_t i = 0; i < s->slug->n_targets; i++)
@@ -197,10 +163,10 @@ static void choose(struct exchange *x, const struct err *why);
 /* Then on to a target. A share that is still being leased is waited for: the store is asked for it meanwhile. */
 static void take_share(struct exchange *x) {
     struct err e;
-    switch (reserve(x, &e)) {
+    switch (share__reserve(x, &e)) {
     case ACCESS_RESERVED:
         exchange__unpark(x);
-        choose(x, NULL);
+        choose(x, x->attempts ? &x->last : NULL);
         return;
     case ACCESS_REFUSED: answer__fail(x, &e, RESULT_REJECTED); return;
     case ACCESS_LATER: break;
@@ -232,6 +198,7 @@ static void look_again(struct exchange *x) {
     }
     x->want.now_us = loop_now_us(x->g->loop);
     if (schedule_next(&x->sched, &x->want)) {
+        account__took(x);
         x->queue_us += x->want.now_us - x->parked_us;
         exchange__unpark(x);
         forward__start(x);
@@ -304,12 +271,18 @@ static void choose(struct exchange *x, const struct err *why) {
     struct err e;
     for (;;) {
         if (schedule_next(&x->sched, &x->want)) {
+            account__took(x);
             forward__start(x);
             return;
         }
         bool waits = worth_waiting(&x->sched);
-        if (!waits && fall_back(x))
-            continue;
+        if (!waits && fall_back(x)) {
+            if (!share__is_of_slug(x))
+                continue;
+            share__give_back(x); /* the fallback may cost something else */
+            take_share(x);
+            return;
+        }
         if (why) {
             answer__fail(x, why, RESULT_UPSTREAM_ERROR);
             return;
@@ -353,6 +326,7 @@ void resolve__start(struct exchange *x) {
 }
 
 void resolve__retry(struct exchange *x) {
+    account__left(x);
     schedule_release(&x->sched);
     x->want.now_us = loop_now_us(x->g->loop);
     bool more = x->attempts <= (unsigned)x->config->gateway.retry_max && x->want.now_us < x->deadline_us &&

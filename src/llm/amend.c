@@ -187,6 +187,26 @@ static void add_settings(struct amend *m, struct sv settings, bool forced) {
     }
 }
 
+/* The last of two settings of the same holds, as in add_change. */
+static void take_limit(uint64_t api, struct sv name, struct sv value, int64_t *output, int64_t *n) {
+    enum meaning means = meaning_of(name);
+    if ((means == M_LIMIT || means == M_N) && spelling_in(api, means, name))
+        *(means == M_LIMIT ? output : n) = peek_i64(value, -1);
+}
+
+void amend_limits(enum llm_api api, struct sv forced, int64_t *output, int64_t *n) {
+    struct peek outer, inner;
+    struct sv name, value;
+    for (bool more = peek_open(&outer, forced, '{'); more && peek_member(&outer, &name, &value);) {
+        if (!sv_eq(name, SV("options"))) {
+            take_limit(OF(api), name, value, output, n);
+            continue;
+        }
+        for (bool option = peek_open(&inner, value, '{'); option && peek_member(&inner, &name, &value);)
+            take_limit(OF(api), name, value, output, n);
+    }
+}
+
 /* --- the splices -------------------------------------------------------------------------------------------------- */
 
 static unsigned add_splice(struct amend *m, const char *at, size_t remove, struct sv insert) {

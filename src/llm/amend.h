@@ -21,4 +21,8 @@ bool amend_check(struct sv settings, struct err *e);
  * members; it, the settings and the arena are borrowed as long as the splices are in use. NULL: memory is out. */
 struct splice *amend_body(struct arena *a, enum llm_api api, struct sv body, struct sv defaults, struct sv forced, unsigned *ret_n);
 
+/* What forced settings make of the limits that a request of this API states (-1: none): its tokens of output, and how many
+ * answers. What they do not speak of stays. */
+void amend_limits(enum llm_api api, struct sv forced, int64_t *output, int64_t *n);
+
 #endif

@@ -109,6 +109,26 @@ static void it_survives_the_lack_of_memory(void **state) {
     assert_false(hit);
 }
 
+static void forced_limits_are_known_beforehand(void **state) {
+    static const struct {
+        enum llm_api api;
+        const char *forced;
+        int64_t output, n; /* of what was 50 and 2 */
+    } rows[] = {
+        { LLM_CHAT, "", 50, 2 }, { LLM_CHAT, "{\"temperature\":1}", 50, 2 }, { LLM_CHAT, "{\"max_tokens\":9000}", 9000, 2 },
+        { LLM_CHAT, "{\"num_predict\":900,\"n\":4}", 900, 4 }, { LLM_RESPONSES, "{\"max_tokens\":7,\"n\":4}", 7, 2 },
+        { LLM_OLLAMA_CHAT, "{\"options\":{\"num_predict\":-1}}", -1, 2 }, { LLM_OLLAMA_CHAT, "{\"options\":{\"num_predict\":9},\"max_tokens\":8}", 8, 2 },
+        { LLM_MESSAGES, "{\"max_completion_tokens\":11}", 11, 2 }, { LLM_EMBEDDINGS, "{\"max_tokens\":11}", 50, 2 },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        int64_t output = 50, n = 2;
+        amend_limits(rows[i].api, sv_of(rows[i].forced), &output, &n);
+        if (output != rows[i].output || n != rows[i].n)
+            fail_msg("%s: %lld, %lld", rows[i].forced, (long long)output, (long long)n);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_fill_in_and_force_replaces),
@@ -117,6 +137,7 @@ int main(void) {
         cmocka_unit_test(no_spelling_of_a_name_gets_around_force),
         cmocka_unit_test(what_cannot_work_is_told),
         cmocka_unit_test(it_survives_the_lack_of_memory),
+        cmocka_unit_test(forced_limits_are_known_beforehand),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,5 +41,12 @@ const struct store_migration store_schema[] = {
       " id TEXT NOT NULL PRIMARY KEY, hash BLOB NOT NULL, person TEXT NOT NULL, created_ms BIGINT NOT NULL, used_ms BIGINT NOT NULL,"
       " peer TEXT NOT NULL, agent TEXT NOT NULL);"
       "CREATE TABLE setting (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL);" },
+    { 4, "what requests cost",
+      /* Millionths of telemetry.currency, NULL: unknown; sources as numbered in telemetry/record.h. Nobody knows of the rows before. */
+      "ALTER TABLE request ADD COLUMN cost BIGINT;"
+      "ALTER TABLE request ADD COLUMN cost_source BIGINT NOT NULL DEFAULT 0;"
+      "ALTER TABLE usage_day ADD COLUMN cost BIGINT NOT NULL DEFAULT 0;"
+      "ALTER TABLE usage_day ADD COLUMN cost_unknown BIGINT NOT NULL DEFAULT 0;"
+      "UPDATE usage_day SET cost_unknown = requests;" },
     { 0 },
 };

@@ -64,13 +64,14 @@ static bool insert(struct store_tx *tx, const struct row *w, struct err *e) {
         STORE_I64(r->status), STORE_I64(r->result), STORE_I64(r->attempts), STORE_I64(r->input), STORE_I64(r->cached), STORE_I64(r->output),
         STORE_I64(r->reasoning), STORE_I64(r->input_source), STORE_I64(r->output_source), STORE_I64((int64_t)r->queue_us),
         STORE_I64(r->first_us ? (int64_t)(r->first_us - r->received_us) : -1), STORE_I64((int64_t)(r->done_us - r->received_us)),
-        STORE_I64((int64_t)r->bytes_in), STORE_I64((int64_t)r->bytes_out),
+        STORE_I64((int64_t)r->bytes_in), STORE_I64((int64_t)r->bytes_out), r->cost < 0 ? STORE_NULL : STORE_I64(r->cost),
+        STORE_I64(r->cost_source),
     };
     return store_run(tx, e,
                      "INSERT INTO request (ended_ms, id, key_id, slug, model, endpoint, runtime, dialect, api, stream, status, result, attempts, "
                      "tokens_in, tokens_cached, tokens_out, tokens_reasoning, in_source, out_source, queue_us, first_us, total_us, bytes_in, "
-                     "bytes_out) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, "
-                     "$23, $24)",
+                     "bytes_out, cost, cost_source) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, "
+                     "$23, $24, $25, $26)",
                      v, sizeof v / sizeof v[0], NULL);
 }
 
@@ -88,7 +89,7 @@ static int64_t positive(int64_t v) {
 /* Rows from `at` on that belong to the same sum are added to it with one statement. */
 static bool add_sum(struct store_tx *tx, struct batch *b, unsigned at, struct err *e) {
     const struct row *w = &b->rows[at];
-    int64_t n = 0, failed = 0, in = 0, cached = 0, out = 0, reasoning = 0, total_us = 0;
+    int64_t n = 0, failed = 0, in = 0, cached = 0, out = 0, reasoning = 0, total_us = 0, cost = 0, unknown = 0;
     for (unsigned i = at; i < b->n; i++) {
         struct row *o = &b->rows[i];
         if (!same_sum(w, o))
@@ -101,16 +102,20 @@ static bool add_sum(struct store_tx *tx, struct batch *b, unsigned at, struct er
         out += positive(o->r.output);
         reasoning += positive(o->r.reasoning);
         total_us += (int64_t)(o->r.done_us - o->r.received_us);
+        cost += positive(o->r.cost);
+        unknown += o->r.cost < 0;
     }
     return STORE_RUN(tx, e,
                      "INSERT INTO usage_day (day, key_id, slug, model, endpoint, requests, failed, tokens_in, tokens_cached, tokens_out, "
-                     "tokens_reasoning, total_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) "
+                     "tokens_reasoning, total_us, cost, cost_unknown) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) "
                      "ON CONFLICT (day, key_id, slug, model, endpoint) DO UPDATE SET requests = usage_day.requests + excluded.requests, "
                      "failed = usage_day.failed + excluded.failed, tokens_in = usage_day.tokens_in + excluded.tokens_in, "
                      "tokens_cached = usage_day.tokens_cached + excluded.tokens_cached, tokens_out = usage_day.tokens_out + excluded.tokens_out, "
-                     "tokens_reasoning = usage_day.tokens_reasoning + excluded.tokens_reasoning, total_us = usage_day.total_us + excluded.total_us",
+                     "tokens_reasoning = usage_day.tokens_reasoning + excluded.tokens_reasoning, total_us = usage_day.total_us + excluded.total_us, "
+                     "cost = usage_day.cost + excluded.cost, cost_unknown = usage_day.cost_unknown + excluded.cost_unknown",
                      STORE_I64(day_of(w)), STORE_TEXT(w->text[1]), STORE_TEXT(w->text[2]), STORE_TEXT(w->text[3]), STORE_TEXT(w->text[4]),
-                     STORE_I64(n), STORE_I64(failed), STORE_I64(in), STORE_I64(cached), STORE_I64(out), STORE_I64(reasoning), STORE_I64(total_us));
+                     STORE_I64(n), STORE_I64(failed), STORE_I64(in), STORE_I64(cached), STORE_I64(out), STORE_I64(reasoning), STORE_I64(total_us),
+                     STORE_I64(cost), STORE_I64(unknown));
 }
 
 static bool run_batch(struct store_tx *tx, struct store_job *job, struct err *e) {

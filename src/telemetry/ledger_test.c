@@ -66,6 +66,24 @@ static const int64_t *look(struct store *s, const char *sql) {
     return l.got;
 }
 
+struct writing {
+    struct store_job job;
+    uv_sem_t ready;
+    bool ok;
+};
+
+static bool run_writing(struct store_tx *tx, struct store_job *job, struct err *e) {
+    (void)job;
+    return store_run(tx, e, "INSERT INTO usage_day (day, key_id, slug, model, endpoint, requests, failed, tokens_in, tokens_cached, tokens_out, "
+                            "tokens_reasoning, total_us) VALUES (1, 'k', 's', 'm', 'e', 5, 0, 7, 0, 0, 0, 0)", NULL, 0, NULL);
+}
+
+static void on_writing(struct store_job *job, const struct err *e) {
+    struct writing *w = CONTAINER(job, struct writing, job);
+    w->ok = !e;
+    uv_sem_post(&w->ready);
+}
+
 static void close_all(struct ledger *g, struct ledger_shard *shard, struct store *s, struct loop *l) {
     ledger_shard_free(shard);
     ledger_flush(g);
@@ -86,6 +104,8 @@ static void every_row_is_written_and_summed(void **state) {
     for (uint64_t i = 0; i < N; i++) {
         struct request_record r = record(100ull * DAY + i % 2 * DAY, i % 3 ? SV("k1") : SV_NULL, i % 5 ? SV("m1") : SV("m\xff"));
         r.result = i % 10 ? RESULT_OK : RESULT_UPSTREAM_ERROR;
+        r.cost = i % 4 ? 7 : -1;
+        r.cost_source = i % 4 ? COST_PRICE : COST_NONE;
         ledger_add(shard, &r);
     }
     close_all(g, shard, s, &l);
@@ -100,9 +120,52 @@ static void every_row_is_written_and_summed(void **state) {
     assert_int_equal(got[1], N);
     assert_int_equal(got[2], 5 * N);
     assert_int_equal(got[3], N / 10);
+    got = look(s, "SELECT sum(cost), sum(cost_unknown), 0, 0 FROM usage_day");
+    assert_int_equal(got[0], 7 * 3 * N / 4);
+    assert_int_equal(got[1], N / 4);
+    got = look(s, "SELECT count(*), count(cost), sum(cost), sum(cost_source) FROM request");
+    assert_int_equal(got[1], 3 * N / 4);
+    assert_int_equal(got[2], 7 * 3 * N / 4);
+    assert_int_equal(got[3], COST_PRICE * 3 * N / 4);
     got = look(s, "SELECT count(*), 0, 0, 0 FROM request WHERE model = '(unreadable)'");
     assert_int_equal(got[0], N / 5);
     store_close(s, 1000);
+}
+
+/* What a daemon of before had written stays, and says that nobody knows what it cost. */
+static void rows_of_before_cost_nobody_knows_what(void **state) {
+    struct store_migration before[4] = { { 0 } };
+    struct err e = { 0 };
+    char old[96];
+    (void)state;
+    for (unsigned i = 0, n = 0; store_schema[i].version && n < 3; i++)
+        if (store_schema[i].version < 4)
+            before[n++] = store_schema[i];
+    snprintf(old, sizeof old, "%s.old", file);
+    struct store *s = store_open(&(struct store_options){ .path = sv_of(old), .migrations = before }, &e);
+    assert_non_null(s);
+    (void)look(s, "SELECT 1, 1, 1, 1");
+    struct writing w = { .job = { .run = run_writing, .done = on_writing } };
+    uv_sem_init(&w.ready, 0);
+    assert_true(store_submit(s, &w.job, NULL));
+    uv_sem_wait(&w.ready);
+    uv_sem_destroy(&w.ready);
+    assert_true(w.ok);
+    store_close(s, 5000);
+    s = store_open(&(struct store_options){ .path = sv_of(old) }, &e);
+    assert_non_null(s);
+    const int64_t *got = look(s, "SELECT requests, cost, cost_unknown, tokens_in FROM usage_day");
+    assert_int_equal(got[0], 5);
+    assert_int_equal(got[1], 0);
+    assert_int_equal(got[2], 5);
+    assert_int_equal(got[3], 7);
+    store_close(s, 5000);
+    static const char *const ends[] = { "", "-wal", "-shm", ".lock" };
+    for (size_t i = 0; i < 4; i++) {
+        char path[128];
+        snprintf(path, sizeof path, "%s%s", old, ends[i]);
+        unlink(path);
+    }
 }
 
 /* Holds the store's writer until it is let go. */
@@ -166,6 +229,7 @@ static void what_cannot_be_written_waits_and_is_lost_only_beyond_the_bound(void 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_row_is_written_and_summed),
+        cmocka_unit_test(rows_of_before_cost_nobody_knows_what),
         cmocka_unit_test(what_cannot_be_written_waits_and_is_lost_only_beyond_the_bound),
     };
     if (sodium_init() < 0 || !mkdtemp(dir))

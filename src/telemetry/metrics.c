@@ -11,6 +11,7 @@
 
 #include "base/arena.h"
 #include "base/map.h"
+#include "base/money.h"
 
 enum {
     KINDS_MAX = 4096,      /* series of one kind and shard, whatever the settings say */
@@ -83,6 +84,8 @@ struct family {
 struct metrics_itl { /* what is counted per model and runtime */
     struct histogram h[HISTOGRAM_N];
     count_t tokens[TOKEN_N][SOURCES];
+    count_t costs[COST_SOURCE_N]; /* millionths */
+    count_t n_unpriced;
 };
 
 enum family_id { F_REQUESTS, F_MODELS, F_ATTEMPTS, F_LIMITS, F_ANOMALIES, F_ESTIMATED, FAMILY_N };
@@ -273,6 +276,13 @@ static void count_tokens(struct metrics_itl *m, enum token_kind kind, int64_t n,
         add(&m->tokens[kind][source], (uint64_t)n);
 }
 
+static void count_cost(struct metrics_itl *m, const struct request_record *r) {
+    if (r->cost < 0)
+        add(&m->n_unpriced, 1);
+    else
+        add(&m->costs[r->cost_source], (uint64_t)r->cost);
+}
+
 static void count_request(struct metrics_shard *s, const struct request_record *r) {
     struct labels l;
     char code[3] = { (char)('0' + r->status / 100 % 10), (char)('0' + r->status / 10 % 10), (char)('0' + r->status % 10) };
@@ -325,6 +335,7 @@ void metrics_request(struct metrics_shard *s, const struct request_record *r) {
         return;
     if (r->queue_us)
         observe(&m->h[H_QUEUE], H_QUEUE, r->queue_us);
+    count_cost(m, r);
     count_tokens(m, T_INPUT, r->input, r->input_source);
     count_tokens(m, T_OUTPUT, r->output, r->output_source);
     count_tokens(m, T_CACHED, r->cached, r->input_source);
@@ -378,7 +389,7 @@ void metrics_connections(struct metrics_shard *s, int by) {
 struct merged { /* one label set over all shards */
     struct sv labels;
     uint64_t count;
-    uint64_t buckets[HISTOGRAM_N][BUCKETS_MAX], sums[HISTOGRAM_N], tokens[TOKEN_N][SOURCES];
+    uint64_t buckets[HISTOGRAM_N][BUCKETS_MAX], sums[HISTOGRAM_N], tokens[TOKEN_N][SOURCES], costs[COST_SOURCE_N], n_unpriced;
 };
 
 static uint64_t get(const count_t *c) {
@@ -394,6 +405,9 @@ static void merge_model(struct merged *to, const struct metrics_itl *from) {
     for (int k = 0; k < TOKEN_N; k++)
         for (int s = 0; s < SOURCES; s++)
             to->tokens[k][s] += get(&from->tokens[k][s]);
+    for (int s = 0; s < COST_SOURCE_N; s++)
+        to->costs[s] += get(&from->costs[s]);
+    to->n_unpriced += get(&from->n_unpriced);
 }
 
 /* Returns the merged series of a family, in order of their making; in a. */
@@ -462,6 +476,20 @@ static void print_histogram(struct merged **all, size_t n, int h, struct buf *ou
     }
 }
 
+static void print_costs(struct merged **all, size_t n, struct buf *out) {
+    char text[MONEY_TEXT];
+    head(out, "drover_cost_total", "counter", "What requests cost, in telemetry.currency");
+    for (size_t i = 0; i < n; i++)
+        for (int s = 0; s < COST_SOURCE_N; s++)
+            if (all[i]->costs[s])
+                buf_printf(out, "drover_cost_total{%.*s,source=\"%s\"} %s\n", SV_FMT(all[i]->labels), cost_source_name((enum cost_source)s),
+                           money_text((int64_t)all[i]->costs[s], text));
+    head(out, "drover_requests_unpriced_total", "counter", "Requests whose cost is unknown");
+    for (size_t i = 0; i < n; i++)
+        if (all[i]->n_unpriced)
+            buf_printf(out, "drover_requests_unpriced_total{%.*s} %llu\n", SV_FMT(all[i]->labels), (unsigned long long)all[i]->n_unpriced);
+}
+
 static void print_models(struct metrics *m, struct arena *a, struct buf *out) {
     static const struct {
         const char *name, *help;
@@ -480,6 +508,7 @@ static void print_models(struct metrics *m, struct arena *a, struct buf *out) {
                     buf_printf(out, "%s{%.*s,source=\"%s\"} %llu\n", kinds[k].name, SV_FMT(all[i]->labels),
                                token_source_name((enum token_source)s), (unsigned long long)all[i]->tokens[k][s]);
     }
+    print_costs(all, n, out);
     for (int h = 0; h < HISTOGRAM_N; h++)
         print_histogram(all, n, h, out);
 }

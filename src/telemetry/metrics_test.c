@@ -14,7 +14,7 @@ static struct request_record record(struct sv slug) {
     return (struct request_record){ .slug = slug, .endpoint = SV("e"), .runtime = SV("vllm"), .dialect = SV("openai"),
                                     .result = RESULT_OK, .status = 200, .received_us = 1000, .body_us = 2000, .sent_us = 3000,
                                     .first_us = 52000, .last_us = 1052000, .done_us = 1060000, .input = 21, .cached = 16,
-                                    .output = 11, .reasoning = 4, .input_source = TOKENS_REPORTED,
+                                    .output = 11, .reasoning = 4, .cost = 1500001, .cost_source = COST_PRICE, .input_source = TOKENS_REPORTED,
                                     .output_source = TOKENS_ESTIMATED };
 }
 
@@ -33,6 +33,9 @@ static void a_scrape_adds_up_the_shards(void **state) {
     struct request_record r = record(SV("qwen"));
     metrics_request(metrics_shard(m, 0), &r);
     metrics_request(metrics_shard(m, 1), &r);
+    struct request_record unpriced = { .slug = r.slug, .runtime = r.runtime, .result = RESULT_CANCELLED, .status = 499, .input = -1,
+                                       .cached = -1, .output = -1, .reasoning = -1, .cost = -1 };
+    metrics_request(metrics_shard(m, 1), &unpriced);
     metrics_attempt(metrics_shard(m, 1), SV("e"), "ok");
     metrics_limit(metrics_shard(m, 0), LIMIT_STREAMS);
     metrics_limit(metrics_shard(m, 0), LIMIT_NONE);
@@ -52,11 +55,13 @@ static void a_scrape_adds_up_the_shards(void **state) {
         "drover_upstream_attempts_total{node=\"e\",reason=\"ok\"} 1\n",
         "drover_limit_hits_total{limit=\"limits.stream.max\"} 1\n",
         "drover_requests_in_flight 2\n",
+        "drover_cost_total{model=\"qwen\",runtime=\"vllm\",source=\"price\"} 3.000002\n",
+        "drover_requests_unpriced_total{model=\"qwen\",runtime=\"vllm\"} 1\n",
     };
     expect(m, lines, sizeof lines / sizeof lines[0]);
     struct metrics_totals t;
     metrics_totals(m, &t);
-    assert_int_equal(t.requests, 2);
+    assert_int_equal(t.requests, 3);
     assert_int_equal(t.output_tokens, 22);
     metrics_free(m);
 }

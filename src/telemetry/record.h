@@ -27,6 +27,16 @@ enum token_source { TOKEN_SOURCES(X) };
 #undef X
 const char *token_source_name(enum token_source s);
 
+/* What a cost was worked out from (telemetry/cost.h). */
+#define COST_SOURCES(X)                                                              \
+    X(COST_NONE, "none")                       /* nothing was used, or it is unknown */ \
+    X(COST_PRICE, "price")                                                           \
+    X(COST_ENERGY, "energy")
+#define X(id, text) id,
+enum cost_source { COST_SOURCES(X) COST_SOURCE_N };
+#undef X
+const char *cost_source_name(enum cost_source s);
+
 /* Views are borrowed for the call that gets the record. Moments are monotonic microseconds, 0 = never came. */
 struct request_record {
     struct sv id;                      /* x-request-id */
@@ -41,6 +51,8 @@ struct request_record {
     uint64_t queue_us;                 /* spent waiting for room; a duration */
     int64_t input, cached, output, reasoning; /* tokens; -1 = unknown */
     enum token_source input_source, output_source;
+    int64_t cost;                      /* millionths of the currency; -1 = unknown */
+    enum cost_source cost_source;
     uint64_t bytes_in, bytes_out;      /* bodies */
     bool burst;                        /* all output came in one read: no inter-token times */
     uint32_t anomalies;                /* bits of llm/meter.h */
