@@ -19,6 +19,7 @@ configure() {
     }
 }
 
+sh tools/web.sh
 for variant in "$@"; do
     case $variant in
     release) configure release --buildtype=release ;;

@@ -1,0 +1,66 @@
+/* Button: does something. While what it started goes on it is busy and cannot be pressed again; a fault is shown beside it.
+ * act: may return a promise; kind: 'plain' | 'main' (one per place) | 'danger'; icon: glyph in front of the words;
+ * locked: why it cannot be used now (shown, and the button is off). */
+import type { ComponentChildren } from 'preact'
+import { useEffect, useRef, useState } from 'preact/hooks'
+import { T } from '../text'
+import { Icon } from './icon'
+import { Problem } from './problem'
+
+interface Props {
+  act(): unknown
+  children: ComponentChildren
+  kind?: 'plain' | 'main' | 'danger' | 'quiet'
+  icon?: string
+  locked?: string
+  label?: string /* accessible name, where the words alone do not say of what */
+  pressed?: boolean
+  autofocus?: boolean
+}
+
+export function Button({ act, children, kind = 'plain', icon, locked, label, pressed, autofocus }: Props) {
+  const [busy, setBusy] = useState(false)
+  const [fault, setFault] = useState<unknown>(undefined)
+  const here = useRef(true)
+  useEffect(() => {
+    here.current = true
+    return () => {
+      here.current = false
+    }
+  }, [])
+  const press = async (): Promise<void> => {
+    if (busy || locked) return
+    setFault(undefined)
+    try {
+      const r = act()
+      if (r instanceof Promise) {
+        setBusy(true)
+        await r
+      }
+    } catch (e) {
+      if (here.current) setFault(e)
+    }
+    if (here.current) setBusy(false)
+  }
+  return (
+    <>
+      <button
+        type="button"
+        class={'button ' + kind}
+        aria-disabled={busy || locked ? 'true' : undefined}
+        aria-busy={busy ? 'true' : undefined}
+        aria-label={label}
+        aria-pressed={pressed}
+        title={locked}
+        data-autofocus={autofocus ? '' : undefined}
+        onClick={press}
+      >
+        {locked && <Icon name="lock" />}
+        {icon && !locked && <Icon name={icon} />}
+        {busy ? T.busy : children}
+        {locked && <span class="hide-visually">{locked}</span>}
+      </button>
+      {fault !== undefined && <Problem error={fault} />}
+    </>
+  )
+}
