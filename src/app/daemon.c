@@ -160,6 +160,7 @@ static bool reload(void *owner, struct err *e) {
     for (unsigned i = 0; i < d->n_workers; i++)
         worker_config(d->workers[i], next);
     config_unref(was);
+    admin_changed(d->admin, ADMIN_CONFIG);
     mem_give_back();
     log_event(LOG_INFO, "configuration reloaded", F_SV("file", next->file));
     return true;
@@ -298,6 +299,8 @@ static bool start_worker(struct daemon *d, unsigned index, struct err *e) {
 
 static void on_snapshot(void *owner, struct snapshot *s) {
     struct daemon *d = owner;
+    if (d->admin)
+        admin_fleet_changed(d->admin, s);
     for (unsigned i = 0; i < d->n_workers; i++)
         worker_snapshot(d->workers[i], s);
 }
@@ -452,6 +455,8 @@ static void harden(void) {
 
 static void on_keys(void *owner, struct access_snapshot *s) {
     struct daemon *d = owner;
+    if (d->admin)
+        admin_changed(d->admin, ADMIN_KEYS);
     for (unsigned i = 0; i < d->n_workers; i++)
         worker_access(d->workers[i], s);
 }
@@ -464,6 +469,42 @@ static void on_revoked(void *owner, struct access_cell *cell) {
 
 static const struct access_events access_events = { on_keys, on_revoked };
 
+static void on_people(void *owner) {
+    struct daemon *d = owner;
+    if (d->admin)
+        admin_changed(d->admin, ADMIN_USERS);
+}
+
+static const struct people_events people_events = { on_people };
+
+static void on_mode(void *owner) {
+    struct daemon *d = owner;
+    if (d->admin)
+        admin_changed(d->admin, ADMIN_MODE);
+}
+
+/* --- the workers, for the console --------------------------------------------------------------------------------- */
+
+static unsigned n_workers(void *owner) {
+    return ((struct daemon *)owner)->n_workers;
+}
+
+static bool report_of(void *owner, unsigned i, struct gateway_report *r) {
+    return worker_report(((struct daemon *)owner)->workers[i], r);
+}
+
+static void stop_request(void *owner, struct sv id) {
+    struct daemon *d = owner;
+    for (unsigned i = 0; i < d->n_workers; i++)
+        worker_tell(d->workers[i], WORKER_STOP, id);
+}
+
+static void see_request(void *owner, struct sv id, bool on) {
+    struct daemon *d = owner;
+    for (unsigned i = 0; i < d->n_workers; i++)
+        worker_tell(d->workers[i], on ? WORKER_SEE : WORKER_UNSEE, id);
+}
+
 static bool open_records(struct daemon *d, struct err *e) {
     char path[4096];
     const struct access_limits limits = default_limits(d->config);
@@ -472,8 +513,8 @@ static bool open_records(struct daemon *d, struct err *e) {
     d->store = store_open(&options, e);
     d->access = d->store ? access_new(&d->loop, d->store, &limits, &access_events, d, e) : NULL;
     const struct people_settings people = people_settings(d->config);
-    d->people = d->access ? people_new(&d->loop, d->store, d->access, &people, NULL, d, e) : NULL;
-    d->mode = d->people ? mode_new(&d->loop, d->store, people_passphrases(d->people), NULL, d, e) : NULL;
+    d->people = d->access ? people_new(&d->loop, d->store, d->access, &people, &people_events, d, e) : NULL;
+    d->mode = d->people ? mode_new(&d->loop, d->store, people_passphrases(d->people), on_mode, d, e) : NULL;
     d->shared.ledger = d->mode ? ledger_new(&d->loop, d->store, (uint64_t)d->config->limits.ledger.queue_rows, d->config->telemetry.retain_ms, e)
                                  : NULL;
     return d->shared.ledger != NULL;
@@ -523,7 +564,10 @@ static bool build(struct daemon *d, struct err *e) {
         return false;
     if (c->demo.enabled)
         fleet_demo(d->fleet, demo_dialer(d->demo));
-    d->house = (struct admin_house){ d->fleet, d->metrics, d->access, d->people, d->mode, d->store, d->shared.ledger, &d->config, d->shared.started_ms, d->addresses, reload, d };
+    d->house = (struct admin_house){ .fleet = d->fleet, .metrics = d->metrics, .access = d->access, .people = d->people, .mode = d->mode,
+                                     .store = d->store, .ledger = d->shared.ledger, .config = &d->config, .started_ms = d->shared.started_ms,
+                                     .addresses = d->addresses, .n_workers = n_workers, .report = report_of, .stop = stop_request,
+                                     .see = see_request, .watched = &d->shared.watched, .reload = reload, .owner = d };
     if (!daemon_socket(c, socket, sizeof socket))
         return err_set(e, ERR_CONFIG, "run_dir is too long for a socket: %.*s", SV_FMT(c->run_dir));
     d->admin = admin_new(&d->loop, &d->house, sv_of(socket), e);
@@ -542,6 +586,7 @@ static void take_down(struct daemon *d) {
     for (unsigned i = 0; i < d->n_workers; i++)
         worker_join(d->workers[i]);
     admin_free(d->admin);
+    d->admin = NULL;
     mode_free(d->mode);
     people_free(d->people);
     access_free(d->access);

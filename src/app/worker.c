@@ -41,6 +41,9 @@ struct parcel {
     struct config *config;
     struct access_snapshot *access;
     struct access_cell *revoked;
+    struct gateway_report *report;
+    enum worker_word word;
+    char id[33]; /* what the word is about; empty: there is none */
     bool drain, stop;
 };
 
@@ -188,6 +191,23 @@ static void parcel_drop(struct parcel *p) {
     access_cell_unref(p->revoked);
 }
 
+static void send_report(struct worker *w, struct gateway_report *r) {
+    void (*deliver)(struct msg *m) = r->msg.deliver;
+    gateway_report(w->gateway, r);
+    r->msg = (struct msg){ .deliver = deliver };
+    if (!loop_post(r->home, &r->msg)) { /* its sender is gone */
+        arena_deinit(&r->arena);
+        mem_free(r);
+    }
+}
+
+static void on_word(struct worker *w, enum worker_word word, struct sv id) {
+    if (word == WORKER_STOP)
+        (void)gateway_stop(w->gateway, id);
+    else
+        (void)gateway_see(w->gateway, id, word == WORKER_SEE);
+}
+
 static void on_parcel(struct msg *m) {
     struct parcel *p = CONTAINER(m, struct parcel, msg);
     struct worker *w = p->worker;
@@ -203,6 +223,10 @@ static void on_parcel(struct msg *m) {
         gateway_access(w->gateway, p->access);
     if (p->revoked)
         gateway_revoke(w->gateway, p->revoked);
+    if (p->report)
+        send_report(w, p->report);
+    if (p->id[0])
+        on_word(w, p->word, sv_of(p->id));
     if (p->drain || p->stop) {
         stop_accepting(w);
         http_server_drain(w->server, on_server_empty);
@@ -245,6 +269,16 @@ void worker_access(struct worker *w, struct access_snapshot *s) {
 void worker_revoke(struct worker *w, struct access_cell *cell) {
     if (!post(w, (struct parcel){ .revoked = access_cell_ref(cell) })) /* new requests are refused all the same: the cell says so */
         log_event(LOG_ERROR, "a worker was not told to end the streams of a key", F_STR("cause", "out of memory"));
+}
+
+bool worker_report(struct worker *w, struct gateway_report *r) {
+    return post(w, (struct parcel){ .report = r });
+}
+
+void worker_tell(struct worker *w, enum worker_word word, struct sv id) {
+    struct parcel p = { .word = word };
+    if (sv_to_cstr(id, p.id, sizeof p.id))
+        (void)post(w, p);
 }
 
 void worker_drain(struct worker *w, void (*on_empty)(void *arg), void *arg) {

@@ -7,6 +7,7 @@
 
 #include "app/demo.h"
 #include "gateway/gateway.h"
+#include "gateway/watch.h"
 
 struct worker;
 
@@ -32,6 +33,11 @@ void worker_config(struct worker *w, struct config *c);     /* shares */
 void worker_access(struct worker *w, struct access_snapshot *s); /* shares */
 /* Ends the exchanges of a key; shares its cell. */
 void worker_revoke(struct worker *w, struct access_cell *cell);
+/* Sends r there; it comes back to r->home, filled, and r->msg.deliver runs. False: it did not go, and stays the caller's. */
+bool worker_report(struct worker *w, struct gateway_report *r) MUST_CHECK;
+/* A word about the request of that x-request-id, if it is this worker's. */
+enum worker_word { WORKER_STOP, WORKER_SEE, WORKER_UNSEE };
+void worker_tell(struct worker *w, enum worker_word word, struct sv id);
 /* Stops accepting and ends what is idle; on_empty runs on the worker's thread when the last connection is gone. */
 void worker_drain(struct worker *w, void (*on_empty)(void *arg), void *arg);
 /* Cuts what is left, ends the thread and frees everything. */

@@ -258,6 +258,7 @@ struct config {
         uint64_t retain_ms;
         struct sv currency;
         struct config_money energy_price; /* of a kilowatt-hour */
+        bool content;
     } telemetry;
     struct config_limits limits;
     struct {

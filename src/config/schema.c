@@ -346,6 +346,8 @@ const struct setting settings[] = {
 
     ROW("telemetry.retain", T_DURATION, LIVE, TOP(telemetry.retain_ms), "90d", HOUR, 3650 * 24 * HOUR,
         .text = "how long the row of each request is kept; sums per day stay"),
+    ROW("telemetry.content", T_BOOL, LIVE, TOP(telemetry.content), "false", 0, 1,
+        .text = "operators at the console may watch what a client is being sent; who did is in the audit log, and nothing of it is kept"),
     ROW("telemetry.currency", T_STRING, LIVE, TOP(telemetry.currency), "XXX", 3, 3, .check = check_currency,
         .text = "what all prices are in, for show; `XXX` is ISO 4217's word for none in particular. Nothing is converted"),
     ROW("telemetry.energy_price", T_MONEY, LIVE, TOP(telemetry.energy_price), NULL, 0, PRICE_MAX,

@@ -15,11 +15,12 @@
 #include "io/dialer.h"
 #include "io/sock.h"
 #include "store/store.h"
+#include "telemetry/bus.h"
 #include "telemetry/ledger.h"
 #include "translate/translate.h"
 #include "version.h"
 
-enum { LOG_LOOK_MS = 200 };
+enum { LOG_LOOK_MS = 200, BUS_EVENTS = 10000, BUS_BYTES = 16 << 20 };
 
 /* --- status ------------------------------------------------------------------------------------------------------- */
 
@@ -378,6 +379,58 @@ static void logs(struct request *r) {
     timer_set(r->admin->loop, &r->timer, LOG_LOOK_MS, on_log_look, r);
 }
 
+/* --- what has changed --------------------------------------------------------------------------------------------- */
+
+static const struct fleet_endpoint *endpoint_named(const struct snapshot *s, struct sv name) {
+    for (size_t i = 0; s && i < s->n_endpoints; i++)
+        if (sv_eq(s->endpoints[i].name, name))
+            return &s->endpoints[i];
+    return NULL;
+}
+
+static void publish(struct admin *a, enum bus_topic topic, struct buf *data) {
+    if (!data->failed)
+        bus_publish(a->bus, topic, clock_wall_ms(), buf_sv(data));
+    buf_deinit(data);
+}
+
+static void tell_endpoint(struct admin *a, struct sv name, const char *state, const char *was, struct sv reason, size_t n_models) {
+    struct buf out = BUF_MAX(REQUEST_BODY_MAX);
+    buf_add_char(&out, '{');
+    put_text(&out, "endpoint", name);
+    put_text(&out, "state", sv_of(state));
+    put_text(&out, "was", sv_of(was));
+    put_text(&out, "reason", reason);
+    put_number(&out, "models", n_models);
+    buf_add_char(&out, '}');
+    publish(a, BUS_FLEET, &out);
+}
+
+void admin_fleet_changed(struct admin *a, struct snapshot *s) {
+    for (size_t i = 0; i < s->n_endpoints; i++) {
+        const struct fleet_endpoint *now = &s->endpoints[i], *was = endpoint_named(a->told, now->name);
+        if (!was || was->state != now->state || was->n_models != now->n_models)
+            tell_endpoint(a, now->name, fleet_state_name(now->state), was ? fleet_state_name(was->state) : "new", now->reason, now->n_models);
+    }
+    for (size_t i = 0; a->told && i < a->told->n_endpoints; i++)
+        if (!endpoint_named(s, a->told->endpoints[i].name))
+            tell_endpoint(a, a->told->endpoints[i].name, "gone", fleet_state_name(a->told->endpoints[i].state), SV(""), 0);
+    snapshot_unref(a->told);
+    a->told = snapshot_ref(s);
+}
+
+void admin_changed(struct admin *a, enum admin_change what) {
+    static const enum bus_topic topics[] = { BUS_KEY, BUS_USER, BUS_MODE, BUS_CONFIG };
+    struct buf out = BUF_MAX(256);
+    struct mode_state mode;
+    buf_add_char(&out, '{');
+    mode_now(a->house->mode, &mode);
+    if (what == ADMIN_MODE)
+        put_text(&out, "mode", mode.is_live ? SV("live") : SV("dev"));
+    buf_add_char(&out, '}');
+    publish(a, topics[what], &out);
+}
+
 /* --- the table ---------------------------------------------------------------------------------------------------- */
 
 enum {
@@ -399,12 +452,16 @@ static const struct route {
     { "GET", "/drover/v1/config", config_get, ROLE_ADMIN, 0, 0 },
     { "GET", "/drover/v1/endpoints", endpoints, ROLE_VIEWER, 0, 0 },
     { "POST", "/drover/v1/endpoints/refresh", refresh, ROLE_OPERATOR, 0, 1024 },
+    { "GET", "/drover/v1/events", events_open, ROLE_VIEWER, 0, 0 },
     { "GET", "/drover/v1/explain", explain, ROLE_VIEWER, 0, 0 },
+    { "GET", "/drover/v1/history", history_get, ROLE_VIEWER, 0, 0 },
     { "GET", "/drover/v1/keys", keys_list, ROLE_ADMIN, 0, 0 },
     { "POST", "/drover/v1/keys", keys_make, ROLE_ADMIN, FRESH, 256 << 10 },
     { "DELETE", "/drover/v1/keys/{id}", keys_delete, ROLE_ADMIN, FRESH | RISKY, 1024 },
     { "GET", "/drover/v1/keys/{id}", keys_get, ROLE_ADMIN, 0, 0 },
     { "PUT", "/drover/v1/keys/{id}", keys_put, ROLE_ADMIN, FRESH | RISKY, 256 << 10 },
+    { "GET", "/drover/v1/live", live_get, ROLE_VIEWER, 0, 0 },
+    { "POST", "/drover/v1/live/{id}/stop", live_stop, ROLE_OPERATOR, 0, 1024 },
     { "GET", "/drover/v1/log-level", log_level_get, ROLE_OPERATOR, 0, 0 },
     { "PUT", "/drover/v1/log-level", log_level_put, ROLE_OPERATOR, RISKY, 1024 },
     { "GET", "/drover/v1/logs", logs, ROLE_OPERATOR, 0, 0 },
@@ -448,8 +505,11 @@ static bool path_is(struct sv path, struct sv row, struct sv *ret_rest) {
     *ret_rest = SV_NULL;
     if (at < 0)
         return sv_eq(path, row);
-    *ret_rest = sv_from(path, (size_t)at);
-    return sv_starts(path, sv_first(row, (size_t)at)) && ret_rest->n && sv_find_char(*ret_rest, '/') < 0;
+    struct sv tail = sv_from(row, (size_t)sv_find_char(row, '}') + 1), rest = sv_from(path, (size_t)at);
+    if (!sv_starts(path, sv_first(row, (size_t)at)) || rest.n <= tail.n || !sv_ends(rest, tail))
+        return false;
+    *ret_rest = sv_first(rest, rest.n - tail.n);
+    return sv_find_char(*ret_rest, '/') < 0;
 }
 
 static const struct route *find_route(const struct http_head *head, struct sv *ret_rest, struct err *e) {
@@ -526,7 +586,6 @@ static bool identify(struct request *r, struct err *e) {
     }
     r->is_outside = true;
     r->peer = http_get(head, SV(DOOR_PEER));
-    r->is_tls = http_get(head, SV(DOOR_TLS)).p != NULL;
     if (!read_secret(head, &secret, &by_cookie, e) || (by_cookie && !check_page(head, r->body.n > 0, e)))
         return false;
     r->session = secret.n ? people_session(r->admin->house->people, secret) : NULL;
@@ -617,6 +676,9 @@ static void on_request(void *owner, struct http_in *in) {
     }
     r->admin = owner;
     r->in = in;
+    r->is_tls = in->tag == r->admin->door && http_get(in->head, SV(DOOR_TLS)).p;
+    if (assets_answer(r))
+        return;
     r->route = find_route(in->head, &r->rest, &e);
     if (r->route && !decode_rest(r))
         r->route = (err_set(&e, ERR_NOT_FOUND, "no such path"), NULL);
@@ -690,7 +752,9 @@ struct admin *admin_new(struct loop *l, const struct admin_house *house, struct 
     int fd = listen_socket((struct sockaddr *)&u, sizeof u, false, 64, e);
     umask(was);
     a->door = fd >= 0 ? door_new(a, e) : NULL;
-    a->server = a->door ? http_server_new(l, &server_events, a, e) : NULL;
+    a->bus = bus_new(BUS_EVENTS, BUS_BYTES);
+    a->pages = a->bus ? pages_new(a) : NULL;
+    a->server = a->door && a->pages ? http_server_new(l, &server_events, a, e) : NULL;
     a->listener = a->server ? listener_new(l, fd, &listener_events, a, e) : NULL;
     if (!a->listener) {
         err_ctx(e, "admin socket %s", a->path);
@@ -698,6 +762,8 @@ struct admin *admin_new(struct loop *l, const struct admin_house *house, struct 
             close(fd);
         http_server_free(a->server);
         dialer_unref(a->door);
+        pages_free(a->pages);
+        bus_free(a->bus);
         mem_free(a);
         return NULL;
     }
@@ -717,7 +783,10 @@ void admin_free(struct admin *a) {
     door_close(a->door);
     dialer_unref(a->door);
     listener_close(a->listener);
+    pages_free(a->pages);
     http_server_free(a->server);
+    bus_free(a->bus);
+    snapshot_unref(a->told);
     unlink(a->path);
     mem_free(a);
 }

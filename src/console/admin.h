@@ -10,7 +10,10 @@
 #include "access/people.h"
 #include "config/config.h"
 #include "fleet/fleet.h"
+#include "gateway/gateway.h"
 #include "telemetry/metrics.h"
+
+struct gateway_report;
 
 /* What the API shows and does; borrowed while the admin server lives. */
 struct admin_house {
@@ -24,6 +27,12 @@ struct admin_house {
     struct config *const *config;    /* the settings in force: the pointer is read at each request */
     uint64_t started_ms;             /* wall clock */
     const char *const *addresses;    /* what is listened on, for people; NULL-terminated */
+    /* The workers: how many there are; sends a report to the i-th (app/worker.h); tells all of them a word about a request. */
+    unsigned (*n_workers)(void *owner);
+    bool (*report)(void *owner, unsigned i, struct gateway_report *r);
+    void (*stop)(void *owner, struct sv id);
+    void (*see)(void *owner, struct sv id, bool on);
+    _Atomic bool *watched;           /* of struct gateway_shared */
     /* Reads the configuration again; false with *e set when the new one is refused. */
     bool (*reload)(void *owner, struct err *e);
     void *owner;
@@ -35,6 +44,11 @@ struct admin *admin_new(struct loop *l, const struct admin_house *house, struct 
 void admin_free(struct admin *a);
 /* Through which workers reach it; borrowed until admin_free. */
 struct dialer *admin_door(struct admin *a);
+
+/* What has changed, for the pages that follow: the fleet's snapshot; keys, people, the mode, the settings. */
+void admin_fleet_changed(struct admin *a, struct snapshot *s);
+enum admin_change { ADMIN_KEYS, ADMIN_USERS, ADMIN_MODE, ADMIN_CONFIG };
+void admin_changed(struct admin *a, enum admin_change what);
 
 /* The routes, for the test of docs/openapi.yaml: "PUT /drover/v1/keys/{id} admin fresh key" and so on; NULL past the last. */
 const char *admin_route_at(unsigned i);

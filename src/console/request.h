@@ -9,6 +9,7 @@
 #include "console/admin.h"
 #include "http/server.h"
 #include "store/store.h"
+#include "telemetry/record.h"
 
 enum { REQUEST_BODY_MAX = 1 << 20, REQUEST_ANSWER_MAX = 64 << 20 };
 
@@ -23,6 +24,10 @@ struct admin {
     struct listener *listener;
     char path[108];
     struct dialer *door; /* also the tag of what comes through it */
+    struct bus *bus;
+    struct live *live;
+    struct pages *pages;
+    struct snapshot *told; /* the fleet as the bus last told of it */
 };
 
 struct request { /* in the arena of its http_in */
@@ -93,6 +98,9 @@ void put_known(struct buf *out, const char *key, uint64_t v); /* nothing when it
 void put_money(struct buf *out, const char *key, int64_t millionths); /* as a number: 0.15 */
 void put_truth(struct buf *out, const char *key, bool v);
 
+/* assets.c: the console's own files. False: the path is none of its. */
+bool assets_answer(struct request *r);
+
 /* session.c */
 void session_get(struct request *r);
 void session_begin(struct request *r);
@@ -114,6 +122,16 @@ void mode_get(struct request *r);
 void mode_put(struct request *r);
 void mode_key_put(struct request *r);
 
+/* events.c: pages that follow what happens. */
+struct pages *pages_new(struct admin *a); /* and a->live; NULL: out of memory */
+void pages_free(struct pages *ps);
+void events_open(struct request *r);
+
+/* live.c */
+void live_get(struct request *r);
+void live_stop(struct request *r);
+void history_get(struct request *r);
+
 /* keys.c */
 void keys_list(struct request *r);
 void keys_make(struct request *r);
@@ -128,6 +146,8 @@ void backup_make(struct request *r);
 void store_check_run(struct request *r);
 
 /* usage.c */
+/* An ended request as the API tells it; moments relative to received_us = 0. */
+void put_record(struct buf *out, const struct request_record *r);
 void usage_get(struct request *r);
 void requests_list(struct request *r);
 

@@ -73,19 +73,60 @@ static void put_count(struct buf *out, const char *key, int64_t v) {
         buf_add_u64(out, (uint64_t)v);
 }
 
-static void put_cost(struct buf *out, struct store_rows *r, int column) {
-    if (store_is_null(r, column)) {
+static void put_cost(struct buf *out, int64_t millionths) {
+    if (millionths < 0) {
         put_name(out, "cost");
         buf_add(out, SV("null"));
     } else {
-        put_money(out, "cost", store_i64(r, column));
+        put_money(out, "cost", millionths);
     }
+}
+
+void put_record(struct buf *out, const struct request_record *r) {
+    put_text(out, "id", r->id);
+    put_text(out, "key", r->key);
+    put_text(out, "slug", r->slug);
+    put_text(out, "model", r->model);
+    put_text(out, "endpoint", r->endpoint);
+    put_text(out, "runtime", r->runtime);
+    put_text(out, "dialect", r->dialect);
+    put_text(out, "api", r->api);
+    put_number(out, "ended_ms", r->ended_ms);
+    put_truth(out, "stream", r->stream);
+    put_number(out, "status", (uint64_t)r->status);
+    put_text(out, "result", sv_of(request_result_name(r->result)));
+    put_number(out, "attempts", r->attempts);
+    put_count(out, "input_tokens", r->input);
+    put_count(out, "cached_tokens", r->cached);
+    put_count(out, "output_tokens", r->output);
+    put_count(out, "reasoning_tokens", r->reasoning);
+    put_text(out, "input_source", sv_of(token_source_name(r->input_source)));
+    put_text(out, "output_source", sv_of(token_source_name(r->output_source)));
+    put_number(out, "queue_us", r->queue_us);
+    put_count(out, "first_us", r->first_us ? (int64_t)r->first_us : -1);
+    put_number(out, "total_us", r->done_us);
+    put_number(out, "bytes_in", r->bytes_in);
+    put_number(out, "bytes_out", r->bytes_out);
+    put_cost(out, r->cost);
+    put_text(out, "cost_source", sv_of(cost_source_name(r->cost_source)));
+}
+
+static struct request_record record_of(struct store_rows *r) {
+    int64_t first_us = store_i64(r, 20);
+    return (struct request_record){
+        .id = store_text(r, 0), .key = store_text(r, 1), .slug = store_text(r, 2), .model = store_text(r, 3), .endpoint = store_text(r, 4),
+        .runtime = store_text(r, 5), .dialect = store_text(r, 6), .api = store_text(r, 7), .ended_ms = (uint64_t)store_i64(r, 8),
+        .stream = store_i64(r, 9) != 0, .status = (int)store_i64(r, 10), .result = (enum request_result)store_i64(r, 11),
+        .attempts = (unsigned)store_i64(r, 12), .input = store_i64(r, 13), .cached = store_i64(r, 14), .output = store_i64(r, 15),
+        .reasoning = store_i64(r, 16), .input_source = (enum token_source)store_i64(r, 17), .output_source = (enum token_source)store_i64(r, 18),
+        .queue_us = (uint64_t)store_i64(r, 19), .first_us = first_us > 0 ? (uint64_t)first_us : 0, .done_us = (uint64_t)store_i64(r, 21),
+        .bytes_in = (uint64_t)store_i64(r, 22), .bytes_out = (uint64_t)store_i64(r, 23), .cost = store_is_null(r, 24) ? -1 : store_i64(r, 24),
+        .cost_source = (enum cost_source)store_i64(r, 25),
+    };
 }
 
 static bool run_rows(struct store_tx *tx, struct question *q, struct err *e) {
     struct look *l = CONTAINER(q, struct look, q);
-    static const char *const texts[] = { "id", "key", "slug", "model", "endpoint", "runtime", "dialect", "api" };
-    static const char *const counts[] = { "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens" };
     struct store_rows *r = STORE_QUERY(tx, e,
                                        "SELECT id, key_id, slug, model, endpoint, runtime, dialect, api, ended_ms, stream, status, result, attempts, "
                                        "tokens_in, tokens_cached, tokens_out, tokens_reasoning, in_source, out_source, queue_us, first_us, total_us, "
@@ -97,25 +138,9 @@ static bool run_rows(struct store_tx *tx, struct question *q, struct err *e) {
     put_name(&l->q.out, "requests");
     buf_add_char(&l->q.out, '[');
     for (size_t n = 0; r && (step = store_next(r, e)) == STORE_ROW; n++) {
+        const struct request_record row = record_of(r);
         buf_add(&l->q.out, n ? SV(",{") : SV("{"));
-        for (int i = 0; i < 8; i++)
-            put_text(&l->q.out, texts[i], store_text(r, i));
-        put_number(&l->q.out, "ended_ms", (uint64_t)store_i64(r, 8));
-        put_truth(&l->q.out, "stream", store_i64(r, 9) != 0);
-        put_number(&l->q.out, "status", (uint64_t)store_i64(r, 10));
-        put_text(&l->q.out, "result", sv_of(request_result_name((enum request_result)store_i64(r, 11))));
-        put_number(&l->q.out, "attempts", (uint64_t)store_i64(r, 12));
-        for (int i = 0; i < 4; i++)
-            put_count(&l->q.out, counts[i], store_i64(r, 13 + i));
-        put_text(&l->q.out, "input_source", sv_of(token_source_name((enum token_source)store_i64(r, 17))));
-        put_text(&l->q.out, "output_source", sv_of(token_source_name((enum token_source)store_i64(r, 18))));
-        put_number(&l->q.out, "queue_us", (uint64_t)store_i64(r, 19));
-        put_count(&l->q.out, "first_us", store_i64(r, 20));
-        put_number(&l->q.out, "total_us", (uint64_t)store_i64(r, 21));
-        put_number(&l->q.out, "bytes_in", (uint64_t)store_i64(r, 22));
-        put_number(&l->q.out, "bytes_out", (uint64_t)store_i64(r, 23));
-        put_cost(&l->q.out, r, 24);
-        put_text(&l->q.out, "cost_source", sv_of(cost_source_name((enum cost_source)store_i64(r, 25))));
+        put_record(&l->q.out, &row);
         buf_add_char(&l->q.out, '}');
     }
     buf_add(&l->q.out, SV("]}"));

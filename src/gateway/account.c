@@ -115,6 +115,8 @@ void account__finish(struct exchange *x, enum request_result result) {
     account__left(x);
     access_settle(&x->hold, tokens_of(&r), set_cost(x, &r));
     metrics_request(x->g->metrics, &r);
+    if (atomic_load_explicit(&x->g->shared->watched, memory_order_relaxed))
+        watch__ended(x->g, &r);
     if (x->g->ledger)
         ledger_add(x->g->ledger, &r);
 }

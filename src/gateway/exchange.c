@@ -49,6 +49,7 @@ static void exchange_free(void *arg) {
     exchange__drop_body(x);
     translate_free(x->translate);
     buf_deinit(&x->kept);
+    buf_deinit(&x->seen);
     if (x->has_events)
         events_deinit(&x->events);
     snapshot_unref(x->snapshot);
@@ -67,6 +68,7 @@ void exchange__end(struct exchange *x, enum request_result result) {
     http_call_cancel(x->call);
     x->call = NULL;
     count__end(x);
+    watch__end(x);
     account__finish(x, result);
     access_end(&x->hold);
     schedule_release(&x->sched);
@@ -320,6 +322,7 @@ void gateway_free(struct gateway *g) {
     snapshot_unref(g->snapshot);
     access_snapshot_unref(g->access);
     ledger_shard_free(g->ledger);
+    watch__free(g);
     config_unref(g->config);
     mem_free(g);
 }

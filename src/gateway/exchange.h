@@ -43,6 +43,8 @@ struct gateway {
     struct timer park_timer;
     struct loop_flush look;     /* at those that wait, at the end of this turn */
     struct list all;            /* exchanges under way */
+    struct watch_ended *ended;  /* watch.c's: for the next report; NULL: none */
+    unsigned n_seen;            /* exchanges with is_seen */
 };
 
 enum {
@@ -118,6 +120,11 @@ struct exchange {
     struct timer limit;         /* gateway.deadline until the reply begins, then limits.upstream.total */
     uint64_t bytes_out;
     int status;
+
+    /* somebody watches */
+    bool is_seen;
+    struct buf seen;            /* what the client was sent since the last report */
+    uint64_t seen_from;         /* place of its first byte in the answer */
 };
 
 /* Takes it off the list of those that wait; harmless when it is not on it. */
@@ -249,6 +256,12 @@ bool share__is_of_slug(const struct exchange *x);
 void share__give_back(struct exchange *x);
 /* The stream goes on: its share must, too. False: there is no more of it. */
 bool share__extend(struct exchange *x, struct err *e);
+
+/* watch.c: for whoever watches. */
+void watch__ended(struct gateway *g, const struct request_record *r);
+void watch__sent(struct exchange *x, struct sv bytes);
+void watch__end(struct exchange *x);
+void watch__free(struct gateway *g);
 
 /* media.c: links to media that the runtime would fetch; false: refused. sched.taken is set. */
 bool media__check(struct exchange *x, struct err *e);

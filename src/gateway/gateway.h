@@ -23,6 +23,7 @@ struct gateway_shared {
     struct ledger *ledger;      /* NULL: nothing is recorded */
     uint64_t started_ms;        /* wall clock */
     struct access_guard guard;  /* against guessing keys */
+    _Atomic bool watched;       /* ended requests are kept for the next report (gateway/watch.h) */
 };
 
 /* What a listener allows; the tag of its connections. */

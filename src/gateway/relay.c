@@ -101,6 +101,8 @@ void relay__pass(struct exchange *x, struct sv bytes) {
     if (!x->started)
         start_reply(x);
     http_in_send(x->in, bytes);
+    if (x->is_seen)
+        watch__sent(x, bytes);
     x->bytes_out += bytes.n;
     x->last_out_us = loop_now_us(x->g->loop);
     if (!x->client_paused && http_in_queued(x->in) > x->config->limits.stream.memory / 2) {

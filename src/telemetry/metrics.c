@@ -585,6 +585,14 @@ void metrics_totals(struct metrics *m, struct metrics_totals *ret) {
             ret->input_tokens += models[i]->tokens[T_INPUT][s];
             ret->output_tokens += models[i]->tokens[T_OUTPUT][s];
         }
+        for (size_t b = 0; b < BUCKETS_MAX; b++)
+            ret->first_token[b] += models[i]->buckets[H_TTFT][b];
     }
     arena_deinit(&a);
+}
+
+_Static_assert((int)METRICS_FIRST_TOKEN == (int)BUCKETS_MAX, "the door shows the classes as they are kept");
+
+double metrics_first_token_s(unsigned i) {
+    return i < histogram_info[H_TTFT].n ? histogram_info[H_TTFT].le[i] : 0;
 }

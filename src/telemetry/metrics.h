@@ -44,11 +44,15 @@ struct metrics_place {
 /* Appends the Prometheus text format (version 0.0.4), all series of metering.md section 9 that exist. Any thread. */
 bool metrics_print(struct metrics *m, const struct metrics_place *places, size_t n_places, struct buf *out);
 
-/* Sums for `drover status`. */
+/* Sums for `drover status` and the console. */
+enum { METRICS_FIRST_TOKEN = 24 };
 struct metrics_totals {
     uint64_t requests, failed, cancelled, in_flight, queued, connections;
     uint64_t input_tokens, output_tokens;
+    uint64_t first_token[METRICS_FIRST_TOKEN]; /* requests by their time to the first token, see metrics_first_token_s */
 };
+/* Upper end of a class of first_token in seconds; 0 past the last one that has an end. */
+double metrics_first_token_s(unsigned i);
 void metrics_totals(struct metrics *m, struct metrics_totals *ret);
 
 #endif
