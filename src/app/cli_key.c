@@ -19,7 +19,7 @@ static const struct {
     { "--from", "NETWORK,...", "networks", "where it may come from: 10.0.0.0/8,2001:db8::/32; '' for anywhere", O_LIST },
     { "--rights", "RIGHT,...", "rights", "pass (unknown /v1 paths, requests without a model), manage (pull, load, delete), measure (/metrics)", O_LIST },
     { "--expires", "TIME", "expires_ms", "from now on: 90d, 12h, 30m; or never", O_EXPIRES },
-    { "--priority", "N", "priority", "-100 to 100; higher goes first", O_COUNT },
+    { "--priority", "N", "priority", "-100 to 100; its share where requests wait doubles with every 25", O_COUNT },
     { "--requests", "N", "requests_per_min", "requests per minute; 0 for the default", O_LIMIT },
     { "--burst", "N", "requests_burst", "of these at once", O_LIMIT },
     { "--concurrent", "N", "concurrent", "requests at one time", O_LIMIT },

@@ -60,6 +60,8 @@ static void put_live(struct buf *out, const struct live_request *q, uint64_t now
     put_truth(out, "stream", q->stream);
     put_number(out, "attempts", q->attempts);
     put_number(out, "queue_ms", q->queue_us / 1000);
+    put_known(out, "place", q->place);
+    put_known(out, "expect_ms", q->expect_ms);
     put_known(out, "ttft_ms", (q->first_us + 999) / 1000);
     put_count(out, "input", q->input);
     put_count(out, "output", q->output);

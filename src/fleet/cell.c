@@ -1,5 +1,6 @@
 #include "base/mem.h"
 #include "fleet/fleet.h"
+#include "fleet/queue.h"
 
 enum {
     AVOID_US = 1000000,   /* a worker may keep traffic off a failing place this long without the control loop's verdict */
@@ -27,8 +28,10 @@ struct cell *cell_ref(struct cell *c) {
 }
 
 struct cell *cell_unref(struct cell *c) {
-    if (c && atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) == 1)
+    if (c && atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) == 1) {
+        queue__free(atomic_load_explicit(&c->queue, memory_order_relaxed));
         mem_free(c);
+    }
     return NULL;
 }
 

@@ -2,10 +2,10 @@
  *
  * Two faces. The control face (struct fleet, control loop only) finds endpoints, asks them what they are, watches their
  * health and builds snapshots. The request face (struct snapshot, any thread) is immutable and counted: a worker holds
- * one, looks a slug up, lets schedule_next choose, and never waits, locks or asks.
+ * one, looks a slug up, lets schedule_next choose, and never waits or asks; it locks only where requests wait in line.
  *
  * The few numbers that all threads share about a place live in struct cell, beside the snapshots, so that they survive a
- * swap: requests in flight, the control loop's verdict, measured speed, outcomes. They are plain atomics. */
+ * swap: requests in flight, the control loop's verdict, measured speed, outcomes. They are plain atomics, but for the line. */
 #ifndef DROVER_FLEET_FLEET_H
 #define DROVER_FLEET_FLEET_H
 
@@ -14,6 +14,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/list.h"
 #include "base/map.h"
 #include "config/config.h"
 #include "io/dialer.h"
@@ -33,6 +34,9 @@ enum breaker_word {
     BREAKER_TRIAL,    /* one request at a time may try (cell.trial is the permit) */
 };
 
+struct seat;
+struct queue;
+
 /* Counted; one per endpoint and one per target. */
 struct cell {
     _Alignas(64) _Atomic uint32_t in_flight;
@@ -47,6 +51,9 @@ struct cell {
     _Atomic uint64_t retry_after_us;  /* monotonic; the place itself asked to be left alone until then (429) */
     _Atomic uint64_t no_usage_until_us; /* monotonic; it refused the usage switch: requests go without until then */
     _Atomic uint64_t no_count_until_us; /* monotonic; it could not count a prompt: it is not asked until then */
+    const struct seat *_Atomic first;   /* whose turn it is; NULL: nobody waits in line. Endpoints only, as the next two */
+    _Atomic uint64_t released_us;     /* when there was room again last, and somebody in line for it; 0: there was nobody */
+    struct queue *_Atomic queue;      /* the line, and its lock; made when somebody waits for the first time */
     _Atomic unsigned refs;
 };
 
@@ -176,6 +183,7 @@ struct schedule_want {
     struct sv node;       /* endpoint name, or empty */
     const struct sv *only; /* patterns of endpoint names that may serve; NULL: any */
     size_t n_only;
+    struct ticket *ticket; /* its turns at the places it waits for; NULL: a newcomer, who goes behind those that wait */
     uint64_t now_us;
 };
 
@@ -208,14 +216,47 @@ struct schedule {
     bool is_trial;        /* taken holds the breaker's trial permit */
 };
 
-/* Chooses and reserves the best target not tried yet: counts it in flight. False when none can take it: verdicts tell why.
- * Any thread. Every success needs one schedule_release. */
+/* Chooses and reserves the best target not tried yet: counts it in flight; want's ticket, if there is one, has been used then. False
+ * when none can take it: verdicts tell why. Any thread. Every success needs one schedule_release. */
 bool schedule_next(struct schedule *s, const struct schedule_want *want);
 /* The same choice without reserving, for `drover explain`. */
 bool schedule_explain(struct schedule *s, const struct schedule_want *want);
-void schedule_release(struct schedule *s);
+/* Gives it back, and wakes whoever is next there. */
+void schedule_release(struct schedule *s, uint64_t now_us);
 /* Why nothing can be taken, as a fault with words for the client. */
 void schedule_fault(const struct schedule *s, const struct schedule_want *want, struct err *e);
+
+/* --- waiting in line ---------------------------------------------------------------------------------------------- */
+
+/* A place with a limit (max_concurrent) that is reached has a line: fair between principals, over all threads (line.h tells the
+ * order). Whoever waits holds a ticket, with a seat in the line of each place that could take it. A place is granted by
+ * schedule_next, on the thread of the one whose turn it is; when that may have come, its waker is called. */
+
+struct waker {
+    void (*wake)(struct waker *w); /* any thread, with the line's lock held: to post a message, no more */
+};
+
+/* One thread's, but for what the lines know of it. */
+struct ticket {
+    uint64_t who;         /* the principal; 0: nobody in particular */
+    uint32_t cost;
+    struct waker *waker;  /* borrowed while it waits */
+    struct list seats;    /* one per place; owned */
+};
+
+/* priority: -100..100. A principal's share doubles with every 25. */
+void ticket_init(struct ticket *t, uint64_t who, int32_t priority, struct waker *w);
+/* After schedule_next said no: keeps the seats at the places that are busy or loading for it, takes those it has not (again the next
+ * time, where memory is short), gives up the others. True: there is room already where it is its turn; try again. */
+bool ticket_wait(struct ticket *t, const struct schedule *s) MUST_CHECK;
+/* Leaves all lines; whose turn it becomes is woken. Harmless when it is in none. */
+void ticket_leave(struct ticket *t);
+/* The best of its places (1: next), and when its turn will come as things go; 0: unknown. */
+void ticket_tell(const struct ticket *t, unsigned *ret_place, uint64_t *ret_expect_ms);
+/* The same for one that would come now, at the end of the shortest line. */
+uint64_t schedule_expect_ms(const struct schedule *s);
+/* How many wait in line there. */
+unsigned cell_queued(struct cell *c);
 
 /* --- the control face --------------------------------------------------------------------------------------------- */
 

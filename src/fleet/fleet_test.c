@@ -28,6 +28,7 @@ struct page {
 };
 
 struct site {
+    struct list visits;
     struct loop *loop;
     struct listener *listener;
     char host[32];
@@ -39,6 +40,7 @@ struct site {
 };
 
 struct visit {
+    struct list visits; /* of its site */
     struct site *site;
     struct stream *stream;
     char head[4096];
@@ -46,6 +48,7 @@ struct visit {
 };
 
 static void visit_end(struct visit *v) {
+    list_drop(&v->visits);
     stream_close(v->stream);
     free(v);
 }
@@ -95,6 +98,8 @@ static void on_accept(void *owner, struct stream *stream) {
     struct visit *v = calloc(1, sizeof *v);
     v->site = owner;
     v->stream = stream;
+    list_init(&v->visits);
+    list_push_back(&v->site->visits, &v->visits);
     stream_own(stream, &visit_events, v);
     stream_read(stream, true);
 }
@@ -107,6 +112,7 @@ static void site_open(struct site *s, struct loop *l, const char *host, uint16_t
     struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(port) };
     socklen_t n = sizeof at;
     *s = (struct site){ .loop = l, .pages = pages };
+    list_init(&s->visits);
     snprintf(s->host, sizeof s->host, "%s", host);
     assert_int_equal(inet_pton(AF_INET, host, &at.sin_addr), 1);
     int fd = listen_socket((struct sockaddr *)&at, sizeof at, false, 64, &e);
@@ -119,9 +125,12 @@ static void site_open(struct site *s, struct loop *l, const char *host, uint16_t
 }
 
 static void site_close(struct site *s) {
-    if (s->listener)
-        listener_close(s->listener);
+    if (!s->listener)
+        return;
+    listener_close(s->listener);
     s->listener = NULL;
+    for (struct list *it; (it = s->visits.next) != &s->visits;)
+        visit_end(CONTAINER(it, struct visit, visits));
 }
 
 /* --- a fleet to look at --------------------------------------------------------------------------------------------- */

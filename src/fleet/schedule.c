@@ -1,11 +1,11 @@
-/* fleet/schedule.c - who gets the request.
+/* fleet/schedule.c - where a request goes; between requests for a place that is full, its line decides (queue.c).
  *
  * First the questions with a hard answer: is it the endpoint asked for, does it live, does it speak the dialect, can the
  * model do what is asked, is there room. Among those that remain the order is: higher priority, a free slot before none,
  * local before remote, then the least outstanding work divided by speed and weight. A conversation keeps returning to the
  * place that rendezvous hashing gives it, which holds its prefix in its cache, unless that place has clearly more to do than
  * the best one. */
-#include "fleet/fleet.h"
+#include "fleet/queue.h"
 
 enum {
     AFFINITY_SLACK = 2,        /* outstanding requests a conversation's own place may be ahead by before it loses it */
@@ -59,10 +59,10 @@ static enum schedule_verdict judge(const struct fleet_target *t, const struct sc
         return SCHEDULE_BREAKER;
     if (atomic_load_explicit(&c->retry_after_us, memory_order_relaxed) > w->now_us)
         return SCHEDULE_AVOIDED;
-    if (word != BREAKER_TRIAL && atomic_load_explicit(&c->avoid_until_us, memory_order_relaxed) > w->now_us)
-        return SCHEDULE_AVOIDED;
-    if (p->max_concurrent && in_flight(c) >= p->max_concurrent)
+    if (p->max_concurrent && (in_flight(c) >= p->max_concurrent || queue__others_first(c, w->ticket)))
         return SCHEDULE_BUSY;
+    if (word != BREAKER_TRIAL && atomic_load_explicit(&c->avoid_until_us, memory_order_relaxed) > w->now_us)
+        return SCHEDULE_AVOIDED; /* behind the turn: as a last resort it is taken all the same */
     if (t->model->can_known && (w->can & ~t->model->can))
         return SCHEDULE_CANNOT;
     if (t->model->context && w->tokens * 100 > t->model->context * CONTEXT_SLACK_PERCENT)
@@ -182,6 +182,7 @@ bool schedule_next(struct schedule *s, const struct schedule_want *w) {
             s->taken = t;
             s->tried |= 1ull << i;
             s->verdicts[i] = SCHEDULE_TAKEN;
+            queue__granted(w->ticket, t->endpoint);
             return true;
         }
         s->verdicts[i] = SCHEDULE_BUSY; /* another worker was faster: look again */
@@ -196,14 +197,15 @@ bool schedule_explain(struct schedule *s, const struct schedule_want *w) {
     return s->taken != NULL;
 }
 
-void schedule_release(struct schedule *s) {
+void schedule_release(struct schedule *s, uint64_t now_us) {
     if (!s->taken)
         return;
     struct cell *c = s->taken->endpoint->cell;
     if (s->is_trial)
         atomic_store_explicit(&c->trial, 0, memory_order_release);
-    atomic_fetch_sub_explicit(&c->in_flight, 1, memory_order_acq_rel);
     atomic_fetch_sub_explicit(&s->taken->cell->in_flight, 1, memory_order_relaxed);
+    atomic_fetch_sub(&c->in_flight, 1); /* before the look at the line, in the order that all threads see (queue.c) */
+    queue__released(c, now_us);
     s->taken = NULL;
     s->is_trial = false;
 }

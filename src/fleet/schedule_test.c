@@ -48,7 +48,7 @@ static size_t chosen(struct bench *b, const struct schedule_want *w) {
     if (!schedule_next(&s, w))
         return PLACES;
     size_t i = (size_t)(s.taken - b->targets);
-    schedule_release(&s);
+    schedule_release(&s, chat.now_us);
     return i;
 }
 
@@ -89,8 +89,8 @@ static void each_obstacle_has_its_verdict_and_its_words(void **state) {
         schedule_fault(&s, &w, &e);
         assert_int_equal(e.code, cases[i].code);
         assert_true(strlen(schedule_verdict_text(cases[i].verdict)) > 0);
-        schedule_release(&other);
-        schedule_release(&s); /* nothing taken: harmless */
+        schedule_release(&other, chat.now_us);
+        schedule_release(&s, chat.now_us); /* nothing taken: harmless */
         bench_deinit(&b);
     }
 }
@@ -114,7 +114,7 @@ static void a_doubtful_target_is_a_last_resort_and_its_other_obstacles_come_firs
         assert_int_equal(s.verdicts[0], SCHEDULE_LOADING);
         b.endpoints[0].state = FLEET_UP;
         assert_true(schedule_next(&s, &w));
-        schedule_release(&s);
+        schedule_release(&s, chat.now_us);
         bench_deinit(&b);
     }
     (void)state;
@@ -158,7 +158,7 @@ static void every_candidate_is_tried_once_and_in_order(void **state) {
     size_t order[PLACES], n = 0;
     while (schedule_next(&s, &chat)) {
         order[n++] = (size_t)(s.taken - b.targets);
-        schedule_release(&s);
+        schedule_release(&s, chat.now_us);
     }
     assert_int_equal(n, 4);
     assert_int_equal(order[0], 2); /* priority */
@@ -176,8 +176,8 @@ static void the_least_loaded_place_is_chosen(void **state) {
     struct schedule first = { .slug = &b.slug }, second = { .slug = &b.slug };
     assert_true(schedule_next(&first, &chat) && schedule_next(&second, &chat));
     assert_ptr_not_equal(first.taken, second.taken);
-    schedule_release(&first);
-    schedule_release(&second);
+    schedule_release(&first, chat.now_us);
+    schedule_release(&second, chat.now_us);
     b.targets[0].cell->us_per_token = 40000; /* slow */
     b.targets[1].cell->us_per_token = 10000;
     assert_int_equal(chosen(&b, &chat), 1);
@@ -311,23 +311,23 @@ static void a_place_with_a_free_slot_comes_before_a_full_one(void **state) {
         assert_ptr_equal(s[i].taken, &b.targets[i == 1 || i == 2]); /* full, all of them: by load again */
     }
     for (int i = 0; i < 6; i++)
-        schedule_release(&s[i]);
+        schedule_release(&s[i], chat.now_us);
 
     b.endpoints[1].local = false; /* a free slot elsewhere is better than a place in the queue here ... */
     s[0] = s[1] = (struct schedule){ .slug = &b.slug };
     assert_true(schedule_next(&s[0], &chat) && schedule_next(&s[1], &chat));
     assert_ptr_equal(s[0].taken, &b.targets[0]);
     assert_ptr_equal(s[1].taken, &b.targets[1]);
-    schedule_release(&s[1]);
+    schedule_release(&s[1], chat.now_us);
     b.endpoints[0].priority = 1; /* ... but the operator's word is stronger, on the order and on the bound */
     s[1] = (struct schedule){ .slug = &b.slug };
     assert_true(schedule_next(&s[1], &chat));
     assert_ptr_equal(s[1].taken, &b.targets[0]);
-    schedule_release(&s[1]);
+    schedule_release(&s[1], chat.now_us);
     b.endpoints[0].priority = 0;
     b.endpoints[0].max_concurrent = 2;
     assert_int_equal(chosen(&b, &chat), 0);
-    schedule_release(&s[0]);
+    schedule_release(&s[0], chat.now_us);
     bench_deinit(&b);
 }
 
@@ -350,10 +350,10 @@ static void a_trial_takes_the_only_permit(void **state) {
     assert_true(first.is_trial);
     assert_false(schedule_next(&second, &chat));
     assert_int_equal(second.verdicts[0], SCHEDULE_BREAKER);
-    schedule_release(&first);
-    schedule_release(&first); /* twice is harmless */
+    schedule_release(&first, chat.now_us);
+    schedule_release(&first, chat.now_us); /* twice is harmless */
     assert_true(schedule_next(&second, &chat));
-    schedule_release(&second);
+    schedule_release(&second, chat.now_us);
     b.endpoints[0].max_concurrent = 1; /* a full place gives the permit back */
     b.endpoints[0].cell->in_flight = 1;
     assert_false(schedule_next(&first, &chat));
@@ -383,7 +383,7 @@ static void *hammer(void *arg) {
         cell_speed(s.taken->cell, x >> 44, x >> 40, 16);
         atomic_fetch_add(h->n_taken, 1);
         atomic_fetch_sub(h->inside, 1);
-        schedule_release(&s);
+        schedule_release(&s, chat.now_us);
     }
     return NULL;
 }

@@ -26,15 +26,6 @@ void exchange__goto(struct exchange *x, enum exchange_state to) {
     x->state = to;
 }
 
-void exchange__unpark(struct exchange *x) {
-    if (list_empty(&x->parked))
-        return;
-    list_drop(&x->parked);
-    x->g->n_parked--;
-    x->waits_at = cell_unwait(x->waits_at);
-    metrics_queued(x->g->metrics, -1);
-}
-
 void exchange__drop_body(struct exchange *x) {
     atomic_fetch_sub_explicit(&x->g->shared->buffered, x->body_charged, memory_order_relaxed);
     x->body_charged = 0;
@@ -62,7 +53,7 @@ void exchange__end(struct exchange *x, enum request_result result) {
         return; /* a late event after a cancel is normal */
     struct gateway *g = x->g;
     exchange__goto(x, EX_DONE);
-    exchange__unpark(x);
+    wait__end(x);
     timer_stop(g->loop, &x->heartbeat);
     timer_stop(g->loop, &x->limit);
     http_call_cancel(x->call);
@@ -71,11 +62,11 @@ void exchange__end(struct exchange *x, enum request_result result) {
     watch__end(x);
     account__finish(x, result);
     access_end(&x->hold);
-    schedule_release(&x->sched);
+    schedule_release(&x->sched, loop_now_us(g->loop));
     list_drop(&x->all);
     metrics_in_flight(g->metrics, -1);
     atomic_fetch_sub_explicit(&g->shared->streams, 1, memory_order_relaxed);
-    resolve__look_later(g);
+    wait__look_later(g);
 }
 
 /* --- reading the body --------------------------------------------------------------------------------------------- */
@@ -194,6 +185,7 @@ static struct exchange *exchange_new(struct gateway *g, struct http_in *in, cons
     x->is_json = (route->flags & LLM_R_BODY_MODEL) && !x->is_form;
     list_init(&x->all);
     list_init(&x->parked);
+    list_init(&x->ticket.seats);
     buf_init(&x->kept, 16 << 20);
     if (x->is_json) {
         scan_init(&x->scan);
@@ -253,10 +245,6 @@ void gateway_request(struct gateway *g, struct http_in *in) {
 
 /* --- the gateway -------------------------------------------------------------------------------------------------- */
 
-static void on_look(struct loop_flush *f) {
-    resolve__parked(CONTAINER(f, struct gateway, look));
-}
-
 struct gateway *gateway_new(struct loop *l, struct gateway_shared *shared, struct metrics_shard *metrics, struct config *c,
                             struct err *e) {
     struct gateway *g = mem_new(sizeof *g);
@@ -270,11 +258,9 @@ struct gateway *gateway_new(struct loop *l, struct gateway_shared *shared, struc
     g->shared = shared;
     g->metrics = metrics;
     g->config = config_ref(c);
-    list_init(&g->parked);
     list_init(&g->all);
-    list_init(&g->look.dirty);
-    g->look.run = on_look;
-    g->client = http_client_new(l, &head, e);
+    bool ok = wait__init(g, e);
+    g->client = ok ? http_client_new(l, &head, e) : NULL;
     g->ledger = g->client && shared->ledger ? ledger_shard_new(shared->ledger, l) : NULL;
     if (!g->client || (shared->ledger && !g->ledger && !err_no_memory(e))) {
         gateway_free(g);
@@ -293,8 +279,7 @@ void gateway_snapshot(struct gateway *g, struct snapshot *s) {
     snapshot_ref(s);
     snapshot_unref(g->snapshot);
     g->snapshot = s;
-    if (g->n_parked)
-        resolve__parked(g);
+    wait__look(g);
 }
 
 void gateway_access(struct gateway *g, struct access_snapshot *s) {
@@ -316,8 +301,7 @@ void gateway_revoke(struct gateway *g, const struct access_cell *cell) {
 void gateway_free(struct gateway *g) {
     if (!g)
         return;
-    timer_stop(g->loop, &g->park_timer);
-    list_drop(&g->look.dirty);
+    wait__deinit(g);
     http_client_free(g->client);
     snapshot_unref(g->snapshot);
     access_snapshot_unref(g->access);

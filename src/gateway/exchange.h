@@ -41,6 +41,7 @@ struct gateway {
     struct list parked;         /* of struct exchange, by parked, oldest first */
     unsigned n_parked;
     struct timer park_timer;
+    struct bell *bell;          /* by which other threads say that the turn of one of them may have come */
     struct loop_flush look;     /* at those that wait, at the end of this turn */
     struct list all;            /* exchanges under way */
     struct watch_ended *ended;  /* watch.c's: for the next report; NULL: none */
@@ -85,6 +86,10 @@ struct exchange {
     } fallen[FALLBACK_DEPTH_MAX];
     uint64_t body_us, deadline_us, park_until_us, parked_us, queue_us;
     struct cell *waits_at;      /* where it counts as waiting; shared, NULL when it does not */
+    struct ticket ticket;       /* its turns in line */
+    unsigned queue_place;       /* in line, 1: next; 0: unknown, or it does not wait */
+    unsigned queue_began;       /* the same when it began to wait first; stays */
+    uint64_t queue_expect_ms;   /* until its turn, as things go; 0: unknown */
     struct err last;            /* why the last attempt failed */
     struct count *count;        /* the prompt is being counted; count.c's */
     uint64_t counted_for;       /* id_hash of the target that was asked last; 0: none */
@@ -127,8 +132,6 @@ struct exchange {
     uint64_t seen_from;         /* place of its first byte in the answer */
 };
 
-/* Takes it off the list of those that wait; harmless when it is not on it. */
-void exchange__unpark(struct exchange *x);
 /* Gives the request's bodies back. */
 void exchange__drop_body(struct exchange *x);
 void exchange__goto(struct exchange *x, enum exchange_state to);
@@ -156,8 +159,25 @@ bool local__count(struct exchange *x);                   /* tokens of a prompt, 
 void resolve__start(struct exchange *x);
 void resolve__retry(struct exchange *x);         /* the next candidate, after x->last */
 bool resolve__may_fall_back(const struct exchange *x);
-void resolve__parked(struct gateway *g);         /* something may have become free: looks at all that wait */
-void resolve__look_later(struct gateway *g);     /* the same at the end of the turn */
+void resolve__look_again(struct exchange *x);    /* at one that waits: ends at most this one */
+
+/* wait.c: those that wait, for room or for a lease of their budget. */
+bool wait__init(struct gateway *g, struct err *e);
+void wait__deinit(struct gateway *g);            /* nobody waits any more */
+/* Waits for its turn at the targets that are busy or loading. False: too many do already. */
+bool wait__in_line(struct exchange *x, struct err *e);
+void wait__for_lease(struct exchange *x);        /* it is in no line then */
+/* Its targets are still busy or loading: it stays in their lines, and what is told of its place is brought up to date. */
+void wait__on(struct exchange *x);
+/* It waits no more; harmless when it did not. */
+void wait__end(struct exchange *x);
+void wait__look(struct gateway *g);              /* something may have become free: looks at all that wait */
+void wait__look_later(struct gateway *g);        /* the same at the end of the turn */
+/* Puts how long it has waited and its place in front of e, and when to come again into it; nothing where it was in no line. */
+void wait__words(const struct exchange *x, struct err *e);
+/* The keep-alive of one that waits, telling its place where the API has comments for that; a view on text, or a constant. */
+enum { WAIT_BEAT_MAX = 96 };
+struct sv wait__beat(const struct exchange *x, char text[static WAIT_BEAT_MAX]);
 
 /* place.c: requests for an endpoint rather than a model. */
 bool place__is_meant(const struct exchange *x);

@@ -1,8 +1,8 @@
 /* gateway/gateway.h - the data plane: one per worker, fed with requests by the worker's HTTP server.
  *
  * A request's life is a struct exchange (exchange.h): admit -> read -> resolve -> (park) -> forward -> relay -> account.
- * Settings and fleet reach a gateway as immutable snapshots; nothing here locks, queries or formats logs on the way. Life:
- * gateway_new -> gateway_config, gateway_snapshot -> gateway_request... -> gateway_free. Worker's thread only. */
+ * Settings and fleet reach a gateway as immutable snapshots; nothing here queries or formats logs on the way, or locks but where
+ * requests wait in line. Life: gateway_new -> gateway_config, gateway_snapshot -> gateway_request... -> gateway_free. Worker's thread only. */
 #ifndef DROVER_GATEWAY_GATEWAY_H
 #define DROVER_GATEWAY_GATEWAY_H
 

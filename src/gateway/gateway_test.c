@@ -19,7 +19,7 @@
 #define CHUNK(delta, finish) "data: {\"id\":\"c\",\"model\":\"real\",\"choices\":[{\"index\":0,\"delta\":{" delta "},\"finish_reason\":" finish "}]}\n\n"
 #define USAGE "data: {\"id\":\"c\",\"model\":\"real\",\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5}}\n\n"
 
-enum { WAIT_MS = 5000 };
+enum { WAIT_MS = 5000, ROOM_MS = 1 };
 
 static struct house {
     struct loop loop;
@@ -35,6 +35,9 @@ static struct house {
     struct gateway_listener listener;
     struct timer late;
     struct buf got;
+    struct schedule held; /* the only place of the runtime, while it is full */
+    struct timer room;
+    bool fills;           /* it is when the request comes, for a moment */
     bool ended, is_late, cuts; /* cuts: the runtime's stream just ends */
     int status;       /* of the runtime */
     const char *count; /* what its tokenizer says */
@@ -202,6 +205,24 @@ static void on_end(void *owner, const struct err *e) {
 
 static const struct stream_events client_events = { on_read, on_end, NULL, NULL };
 
+static struct cell other;
+
+static void make_room(void *arg) {
+    (void)arg;
+    timer_stop(&h.loop, &h.room);
+    schedule_release(&h.held, loop_now_us(&h.loop));
+}
+
+static void fill(void) {
+    static const struct fleet_target target = { .endpoint = &h.endpoint, .model = &h.model, .cell = &other };
+    static const struct fleet_target *list[] = { &target };
+    static const struct fleet_slug slug = { .targets = list, .n_targets = 1 };
+    const struct schedule_want any = { .now_us = loop_now_us(&h.loop) };
+    h.held = (struct schedule){ .slug = &slug };
+    assert_true(schedule_next(&h.held, &any));
+    timer_set(&h.loop, &h.room, ROOM_MS, make_room, NULL);
+}
+
 static void on_late(void *arg) {
     (void)arg;
     h.is_late = true;
@@ -233,6 +254,8 @@ static const char *ask(const char *path, const char *body, long fail_at, int *re
     stream_own(client, &client_events, NULL);
     stream_read(client, true);
     http_serve(h.front, server, &h.listener);
+    if (h.fills)
+        fill();
     stream_write1(client, (struct sv){ request, (size_t)n });
     if (fail_at) /* from here on: the connection and what was sent are there */
         mem_fail_at(fail_at, (int)(fail_at % 2));
@@ -242,6 +265,7 @@ static const char *ask(const char *path, const char *body, long fail_at, int *re
     *ret_hit = mem_fail_hit();
     mem_fail_at(0, 0);
     timer_stop(&h.loop, &h.late);
+    make_room(NULL);
     stream_close(client);
     if (h.is_late)
         print_error("no answer and no end for allocation %ld; so far: %.300s\n", fail_at, h.got.base ? h.got.base : "");
@@ -257,6 +281,7 @@ static void nothing_is_left(void) {
     assert_int_equal(atomic_load(&h.cell->in_flight), 0);
     assert_int_equal(atomic_load(&h.target_cell->in_flight), 0);
     assert_int_equal(atomic_load(&h.target_cell->waiting), 0);
+    assert_int_equal(cell_queued(h.cell), 0);
 }
 
 /* Failures speak against the place; here they were ours. */
@@ -306,6 +331,19 @@ static void passed_through(void **state) {
     publish(LLM_SPEAKS_CHAT);
     check("/v1/chat/completions", CHAT "}", "\"content\":\"Hi.\"", "\"total_tokens\":5}}");
     check("/v1/chat/completions", CHAT ",\"stream\":true}", "{\"content\":\".\"}", "data: [DONE]");
+}
+
+/* The request comes while there is no room. */
+static void waited_in_line(void **state) {
+    int none;
+    (void)state;
+    h.endpoint.max_concurrent = 1;
+    publish(LLM_SPEAKS_CHAT);
+    h.fills = true;
+    assert_non_null(strstr(ask("/v1/chat/completions", CHAT "}", 0, &none), "drover-queue-place: 1\r\n"));
+    check("/v1/chat/completions", CHAT "}", "\"content\":\"Hi.\"", "\"total_tokens\":5}}");
+    h.fills = false;
+    h.endpoint.max_concurrent = 0;
 }
 
 static void translated(void **state) {
@@ -393,14 +431,39 @@ static void what_cannot_be_translated(void **state) {
     nothing_is_left();
 }
 
+/* The last one: the house is taken down while a word to one that waits is on its way. */
+static void a_bell_that_still_rings_when_the_gateway_goes(void **state) {
+    struct stream *client, *server;
+    struct err e;
+    char request[512];
+    int n = snprintf(request, sizeof request, "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+                     "content-length: %zu\r\n\r\n" CHAT "}", strlen(CHAT "}"));
+    (void)state;
+    h.endpoint.max_concurrent = 1;
+    publish(LLM_SPEAKS_CHAT);
+    assert_true(stream_pair(&h.loop, &client, &server, &e));
+    stream_own(client, &client_events, NULL);
+    http_serve(h.front, server, &h.listener);
+    fill();
+    timer_stop(&h.loop, &h.room);
+    stream_write1(client, (struct sv){ request, (size_t)n });
+    for (int turn = 0; turn < 1000 && cell_queued(h.cell) == 0; turn++)
+        uv_run(&h.loop.uv, UV_RUN_NOWAIT);
+    assert_int_equal(cell_queued(h.cell), 1);
+    make_room(NULL);
+    stream_close(client);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(passed_through),
+        cmocka_unit_test(waited_in_line),
         cmocka_unit_test(translated),
         cmocka_unit_test(counted_first),
         cmocka_unit_test(under_opaque_names),
         cmocka_unit_test(a_runtime_that_fails),
         cmocka_unit_test(what_cannot_be_translated),
+        cmocka_unit_test(a_bell_that_still_rings_when_the_gateway_goes),
     };
     h.status = 200;
     return cmocka_run_group_tests_name("gateway/gateway", tests, setup, teardown);

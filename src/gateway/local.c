@@ -41,7 +41,8 @@ static void metrics(struct gateway *g, struct http_in *in) {
     for (size_t i = 0; places && i < n; i++) {
         const struct fleet_endpoint *p = &s->endpoints[i];
         places[i] = (struct metrics_place){ p->name, p->kind, p->state == FLEET_UP || p->state == FLEET_DEGRADED,
-                                            atomic_load(&p->cell->in_flight), (int)atomic_load(&p->cell->breaker) };
+                                            atomic_load(&p->cell->in_flight), cell_queued(p->cell),
+                                            (int)atomic_load(&p->cell->breaker) };
     }
     if (places && metrics_print(g->shared->metrics, places, n, &out))
         answer__reply(in, 200, SV("text/plain; version=0.0.4; charset=utf-8"), buf_sv(&out));

@@ -76,6 +76,6 @@ bool place__find(struct exchange *x, struct err *e) {
     list[0] = t;
     *slug = (struct fleet_slug){ .name = SV("other"), .targets = list, .n_targets = 1 };
     x->sched = (struct schedule){ .slug = slug };
-    x->want = (struct schedule_want){ .now_us = loop_now_us(x->g->loop) };
+    x->want = (struct schedule_want){ .ticket = &x->ticket, .now_us = loop_now_us(x->g->loop) };
     return true;
 }

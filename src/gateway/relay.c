@@ -6,7 +6,7 @@
 #include "gateway/exchange.h"
 
 enum {
-    OWN_HEADERS = 7 + ANSWER_LIMITS,
+    OWN_HEADERS = 8 + ANSWER_LIMITS,
     BEAT_SLACK_MS = 1,
     LAST_MOMENT_MS = 250, /* for a runtime to end its reply behind the last event, so that the connection can be used again */
 };
@@ -54,8 +54,9 @@ struct sv relay__endpoint(const struct exchange *x) {
 
 /* type: of an answer that Drover makes itself; empty when the runtime's own fields go on. */
 static void start(struct exchange *x, int status, struct sv type, int64_t length) {
-    char id[33], space[24];
+    char id[33], space[24], place_space[24];
     struct buf queue = { .p = space, .base = space, .cap = sizeof space, .max = sizeof space };
+    struct buf place = { .p = place_space, .base = place_space, .cap = sizeof place_space, .max = sizeof place_space };
     unsigned n = 0;
     const struct http_head *reply = type.n ? NULL : x->reply;
     struct http_header own[OWN_HEADERS];
@@ -78,6 +79,10 @@ static void start(struct exchange *x, int status, struct sv type, int64_t length
         out[n++] = (struct http_header){ SV("drover-target"), x->target };
     buf_add_u64(&queue, x->queue_us / 1000);
     out[n++] = (struct http_header){ SV("drover-queue-ms"), buf_sv(&queue) };
+    if (x->queue_began) {
+        buf_add_u64(&place, x->queue_began);
+        out[n++] = (struct http_header){ SV("drover-queue-place"), buf_sv(&place) };
+    }
     n += answer__limits(x, out + n);
     if (length < 0)
         out[n++] = (struct http_header){ SV("x-accel-buffering"), SV("no") };
@@ -128,7 +133,8 @@ static void on_heartbeat(void *arg) {
     uint64_t every_us = x->config->limits.stream.heartbeat_ms * 1000, now = loop_now_us(x->g->loop);
     uint64_t quiet = now - x->last_out_us;
     if (quiet + BEAT_SLACK_MS * 1000 >= every_us) {
-        struct sv beat = llm_keepalive(x->route->api);
+        char text[WAIT_BEAT_MAX];
+        struct sv beat = wait__beat(x, text);
         bool between = !x->has_events || events_held(&x->events).n == 0; /* never inside an event */
         if (!x->started)
             relay__start_stream(x);

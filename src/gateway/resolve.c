@@ -2,13 +2,10 @@
  *
  * name -> slug -> candidates (fleet) -> the best one is reserved -> forward. Candidates that fail before the first byte
  * are followed by the next one, then by the slug's fallbacks. When all that stands in the way is room or loading, the
- * request waits: bounded in time and, for each target over all workers, in number. Those that wait are looked at again when
- * something ended here or a snapshot came, and every PARK_LOOK_MS for what ended on other workers. */
+ * request waits for its turn (wait.c), and is looked at again here. */
 #include "gateway/exchange.h"
 
 #include "base/json.h"
-
-enum { PARK_LOOK_MS = 50 };
 
 /* Ollama's first versions called it "name", and Ollama still takes that. */
 static struct sv older_name(struct exchange *x) {
@@ -71,6 +68,7 @@ static void set_want(struct exchange *x) {
     w->node = x->node;
     w->only = x->key ? x->key->endpoints : NULL;
     w->n_only = x->key ? x->key->n_endpoints : 0;
+    w->ticket = &x->ticket;
     w->now_us = loop_now_us(x->g->loop);
     if (!x->is_json)
         return;
@@ -107,55 +105,12 @@ static bool find_slug(struct exchange *x, struct sv name, struct err *e) {
     return true;
 }
 
-/* --- waiting ------------------------------------------------------------------------------------------------------ */
 
 static bool worth_waiting(const struct schedule *s) {
     bool waits = false;
     for (size_t i = 0; i < s->slug->n_targets; i++)
         waits = waits || s->verdicts[i] == SCHEDULE_BUSY || s->verdicts[i] == SCHEDULE_LOADING;
     return waits;
-}
-
-static void on_park_look(void *arg) {
-    struct gateway *g = arg;
-    resolve__parked(g);
-}
-
-/* A waiting place at the first target that has one, of those that are busy or loading. Where it stays counted, even when a
- * later snapshot leads it elsewhere. */
-static struct cell *waiting_place(struct exchange *x) {
-    const struct schedule *s = &x->sched;
-    for (size_t i = 0; i < s->slug->n_targets; i++) {
-        const struct fleet_target *t = s->slug->targets[i];
-        struct cell *c = place__is_meant(x) ? t->endpoint->cell : t->cell; /* the former's target is its own */
-        if ((s->verdicts[i] == SCHEDULE_BUSY || s->verdicts[i] == SCHEDULE_LOADING) &&
-            cell_wait(c, (uint32_t)x->config->gateway.park_max))
-            return c;
-    }
-    return NULL;
-}
-
-static void wait(struct exchange *x) {
-    struct gateway *g = x->g;
-    if (x->state != EX_PARKED)
-        exchange__goto(x, EX_PARKED);
-    x->parked_us = loop_now_us(g->loop);
-    x->park_until_us = x->parked_us + x->config->gateway.park_timeout_ms * 1000;
-    list_push_back(&g->parked, &x->parked);
-    g->n_parked++;
-    metrics_queued(g->metrics, 1);
-    relay__heartbeat_start(x);
-    if (!timer_is_set(&g->park_timer))
-        timer_set(g->loop, &g->park_timer, PARK_LOOK_MS, on_park_look, g);
-}
-
-static bool park(struct exchange *x, struct err *e) {
-    x->waits_at = waiting_place(x);
-    if (!x->waits_at)
-        return err_limit(e, LIMIT_PARK_MAX, "\"%.*s\" is busy and gateway.park_max (%d) requests wait already; try again shortly",
-                         SV_FMT(x->sched.slug->name), x->config->gateway.park_max);
-    wait(x);
-    return true;
 }
 
 static void choose(struct exchange *x, const struct err *why);
@@ -165,22 +120,34 @@ static void take_share(struct exchange *x) {
     struct err e;
     switch (share__reserve(x, &e)) {
     case ACCESS_RESERVED:
-        exchange__unpark(x);
+        wait__end(x);
         choose(x, x->attempts ? &x->last : NULL);
         return;
     case ACCESS_REFUSED: answer__fail(x, &e, RESULT_REJECTED); return;
     case ACCESS_LATER: break;
     }
     if (x->state != EX_PARKED) {
-        wait(x);
+        wait__for_lease(x);
     } else if (loop_now_us(x->g->loop) >= x->park_until_us) {
         err_set(&e, ERR_UNAVAILABLE, "the budget of this key could not be looked up in time; try again shortly");
         answer__fail(x, &e, RESULT_REJECTED);
     }
 }
 
-/* One that waits: takes a newer snapshot, then a target if there is room. */
-static void look_again(struct exchange *x) {
+/* Its waiting was in vain. */
+static void give_up(struct exchange *x, bool in_time) {
+    struct err e;
+    schedule_fault(&x->sched, &x->want, &e);
+    wait__words(x, &e);
+    if (!in_time) {
+        e.limit = LIMIT_PARK_TIMEOUT;
+        err_ctx(&e, "waited gateway.park_timeout (%llu s)", (unsigned long long)x->config->gateway.park_timeout_ms / 1000);
+    }
+    answer__fail(x, &e, RESULT_REJECTED);
+}
+
+/* Takes a newer snapshot, then a target if there is room and it is its turn. */
+void resolve__look_again(struct exchange *x) {
     struct err e;
     if (x->hold.cell && !x->hold.is_reserved) {
         take_share(x);
@@ -200,34 +167,15 @@ static void look_again(struct exchange *x) {
     if (schedule_next(&x->sched, &x->want)) {
         account__took(x);
         x->queue_us += x->want.now_us - x->parked_us;
-        exchange__unpark(x);
+        wait__end(x);
         forward__start(x);
     } else if (!worth_waiting(&x->sched)) {
-        schedule_fault(&x->sched, &x->want, &e);
-        answer__fail(x, &e, RESULT_REJECTED);
+        give_up(x, true);
     } else if (x->want.now_us >= x->park_until_us) {
-        schedule_fault(&x->sched, &x->want, &e);
-        e.limit = LIMIT_PARK_TIMEOUT;
-        err_ctx(&e, "waited gateway.park_timeout (%llu s)", (unsigned long long)x->config->gateway.park_timeout_ms / 1000);
-        answer__fail(x, &e, RESULT_REJECTED);
+        give_up(x, false);
+    } else {
+        wait__on(x);
     }
-}
-
-void resolve__look_later(struct gateway *g) {
-    if (g->n_parked)
-        loop_flush_later(g->loop, &g->look);
-}
-
-void resolve__parked(struct gateway *g) {
-    unsigned n = g->n_parked;
-    timer_stop(g->loop, &g->park_timer);
-    for (struct list *it = g->parked.next; n-- && it != &g->parked;) {
-        struct list *next = it->next; /* looking at one ends at most that one */
-        look_again(CONTAINER(it, struct exchange, parked));
-        it = next;
-    }
-    if (g->n_parked)
-        timer_set(g->loop, &g->park_timer, PARK_LOOK_MS, on_park_look, g);
 }
 
 /* --- choosing ----------------------------------------------------------------------------------------------------- */
@@ -290,7 +238,7 @@ static void choose(struct exchange *x, const struct err *why) {
         schedule_fault(&x->sched, &x->want, &e);
         if (x->fallbacks)
             err_ctx(&e, "\"%.*s\" and its fallbacks", SV_FMT(x->asked));
-        if (!waits || !park(x, &e))
+        if (!waits || !wait__in_line(x, &e))
             answer__fail(x, &e, RESULT_REJECTED);
         return;
     }
@@ -300,6 +248,7 @@ static void on_deadline(void *arg) {
     struct exchange *x = arg;
     struct err e;
     err_limit(&e, LIMIT_DEADLINE, "no answer within gateway.deadline (%llu s)", (unsigned long long)x->config->gateway.deadline_ms / 1000);
+    wait__words(x, &e);
     answer__fail(x, &e, RESULT_UPSTREAM_ERROR);
 }
 
@@ -327,8 +276,8 @@ void resolve__start(struct exchange *x) {
 
 void resolve__retry(struct exchange *x) {
     account__left(x);
-    schedule_release(&x->sched);
     x->want.now_us = loop_now_us(x->g->loop);
+    schedule_release(&x->sched, x->want.now_us);
     bool more = x->attempts <= (unsigned)x->config->gateway.retry_max && x->want.now_us < x->deadline_us &&
                 !(x->route->flags & LLM_R_MANAGE);
     if (more)

@@ -138,6 +138,8 @@ static void describe(const struct exchange *x, struct arena *a, struct live_requ
         .state = state_of(x),
         .stream = x->is_stream,
         .attempts = x->attempts,
+        .place = x->queue_place,
+        .expect_ms = x->queue_expect_ms,
         .age_us = since(now, x->in->received_us),
         .queue_us = x->queue_us + (x->state == EX_PARKED ? since(now, x->parked_us) : 0),
         .first_us = metered && m->has_first ? since(m->t_first_us, x->in->received_us) : 0,

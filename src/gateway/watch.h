@@ -33,7 +33,8 @@ struct live_request {
     struct sv id, key, key_name, api, asked, slug, endpoint, model;
     enum live_state state;
     bool stream;
-    unsigned attempts;
+    unsigned attempts, place;    /* place: in the queue; 0: in none */
+    uint64_t expect_ms;          /* until its turn; 0: unknown */
     uint64_t age_us, queue_us, first_us; /* first_us: until the first output; 0: not yet */
     int64_t input, output, reasoning;
     uint64_t bytes_out;

@@ -526,16 +526,17 @@ static void print_gauges(struct metrics *m, const struct metrics_place *places, 
         const char *name, *help;
     } gauges[] = { { "drover_node_up", "1 when the endpoint can serve" },
                    { "drover_node_running", "Requests under way at the endpoint, sent by this gateway" },
+                   { "drover_queue_waiting", "Requests in line for the endpoint; one that may go to several is in line at each" },
                    { "drover_node_breaker", "Circuit breaker: 0 closed, 1 open, 2 trying" } };
-    for (int g = 0; g < 3; g++) {
+    for (int g = 0; g < 4; g++) {
         head(out, gauges[g].name, "gauge", gauges[g].help);
         for (size_t i = 0; i < n; i++) {
             struct labels l;
             labels_begin(&l);
             label(&l, "node", places[i].endpoint);
             label(&l, "runtime", places[i].runtime);
-            unsigned v = g == 0 ? places[i].up : g == 1 ? places[i].running : (unsigned)places[i].breaker;
-            buf_printf(out, "%s{%.*s} %u\n", gauges[g].name, SV_FMT(buf_sv(&l.text)), v);
+            const unsigned v[] = { places[i].up, places[i].running, places[i].waiting, (unsigned)places[i].breaker };
+            buf_printf(out, "%s{%.*s} %u\n", gauges[g].name, SV_FMT(buf_sv(&l.text)), v[g]);
         }
     }
 }

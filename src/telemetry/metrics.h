@@ -38,7 +38,7 @@ void metrics_limit(struct metrics_shard *s, enum err_limit limit);
 struct metrics_place {
     struct sv endpoint, runtime;
     bool up;
-    uint32_t running;
+    uint32_t running, waiting;
     int breaker;
 };
 /* Appends the Prometheus text format (version 0.0.4), all series of metering.md section 9 that exist. Any thread. */
