@@ -187,10 +187,53 @@ test('a page that sends nonsense is told so; one that reads nothing holds little
 });
 
 test('the last minutes are kept', async () => {
-  const { interval_ms, points } = await (await as('operator', '/drover/v1/history')).json();
-  assert.equal(interval_ms, 1000);
+  const points = await until('three requests in the past', async () => {
+    const history = await (await as('operator', '/drover/v1/history')).json();
+    assert.equal(history.interval_ms, 1000);
+    return history.points.reduce((n, p) => n + p.requests, 0) >= 3 && history.points;
+  });
   assert.ok(points.length >= 3 && points.every((p, i) => i === 0 || p.at_ms > points[i - 1].at_ms));
-  assert.ok(points.reduce((n, p) => n + p.requests, 0) >= 3);
+});
+
+test('settings tell where they come from, and no secret', async () => {
+  const { file, settings } = await (await as('admin', '/drover/v1/settings')).json(), of = (name) => settings.find((s) => s.name === name);
+  assert.equal(file, drover.file);
+  assert.deepEqual([of('telemetry.content').value, of('telemetry.content').origin], [true, 'file']);
+  assert.ok(of('telemetry.content').line > 0);
+  assert.equal(of('gateway.body_max').value, '64MiB');
+  assert.deepEqual([of('gateway.body_max').origin, of('gateway.body_max').default], ['default', '64MiB']);
+  assert.equal(of('workers').restart, true);
+  assert.ok(settings.every((s) => s.help && s.type && s.name));
+  assert.equal((await as('operator', '/drover/v1/settings')).status, 403);
+});
+
+test('an alert fires after a while, says what to do, is silenced, and ends', async () => {
+  const dead = await startFake('openai', { models: ['gone'] });
+  dead.name = 'dead';
+  drover.configure({ endpoints: [{ name: 'fake', url: fake.url, kind: 'auto' }, { name: 'dead', url: dead.url, kind: 'auto' }], telemetry: { content: true } });
+  assert.equal((await drover.cli('reload')).code, 0);
+  await until('the second', async () => (await drover.modelIds()).includes('gone'));
+  const page = await follow('operator', ['events']);
+  await dead.close();
+  const list = async () => (await (await as('operator', '/drover/v1/alerts')).json()).alerts;
+  const alert = await until('the alert', async () => (await list()).find((a) => a.kind === 'endpoint' && a.object === 'dead'), 90000, 500);
+  assert.equal(alert.severity, 'bad');
+  assert.match(alert.text, /^dead is down: /);
+  assert.match(alert.cure, /start the runtime/);
+  await page.want('its event', (m) => m.event?.topic === 'alert' && m.event.data.fires);
+  const silence = (until_ms, name = 'operator') => fetch(`${drover.url}/drover/v1/alerts/${alert.id}/silence`, { method: 'PUT', body: JSON.stringify({ until_ms }),
+    headers: { cookie: cookies[name], 'drover-console': '1', 'content-type': 'application/json' } });
+  const later = Date.now() + 3600000;
+  assert.equal((await silence(later + 30 * 86400000)).status, 400);
+  assert.equal((await silence('soon')).status, 400);
+  assert.equal((await silence(later)).status, 200);
+  assert.equal((await list()).find((a) => a.id === alert.id).silenced_until_ms, later);
+  assert.match((await drover.cli('audit', 'list')).stdout, /alert\.silence/);
+  drover.configure({ endpoints: [{ name: 'fake', url: fake.url, kind: 'auto' }], telemetry: { content: true } });
+  await drover.cli('reload');
+  await page.want('its end', (m) => m.event?.topic === 'alert' && m.event.data.fires === false);
+  assert.deepEqual(await list(), []);
+  page.close();
 });
 
 test('two hundred streams and ten consoles at once', async () => {

@@ -257,6 +257,7 @@ static void on_hashed(void *arg, struct sv hash, const struct err *e) {
 }
 
 static void refuse(struct act *a) {
+    a->people->n_refused++;
     tries_failed(&a->people->tries, sv_of(a->from), sv_of(a->name), loop_now_ms(a->people->loop));
     a->kind = ACT_REFUSED;
     snprintf(a->detail, sizeof a->detail, "wrong name or passphrase");

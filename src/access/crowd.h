@@ -54,6 +54,7 @@ struct people {
     uint8_t setup_hash[ACCESS_HASH];
     uint64_t setup_until_ms; /* monotonic; 0: there is no token */
     struct tries tries;
+    uint64_t n_refused;
     struct timer look;
     bool closing;
     unsigned refs;           /* the owner's and one per act under way */

@@ -69,6 +69,10 @@ bool people_has_admin(const struct people *p) {
     return false;
 }
 
+uint64_t people_refused(const struct people *p) {
+    return p->n_refused;
+}
+
 bool people__is_last_admin(const struct people *p, const struct member *m) {
     LIST_FOR(it, &p->members)
         if (CONTAINER(it, struct member, all) != m && counts_as_admin(CONTAINER(it, struct member, all)))

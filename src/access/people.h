@@ -62,6 +62,7 @@ void people_free(struct people *p);
 struct passphrases *people_passphrases(struct people *p);
 
 bool people_has_admin(const struct people *p);
+uint64_t people_refused(const struct people *p); /* sign-ins since the start that were refused */
 /* A new one-time token for making the first admin, good for an hour; the one before is void. False: there is an admin already. */
 enum { SETUP_TOKEN = 43 };
 bool people_setup_token(struct people *p, char text[static SETUP_TOKEN + 1]);

@@ -352,6 +352,8 @@ void assign(struct loader *l, const struct setting *s, struct node *n, const cha
     }
     if (node_is_null(n))
         return;
+    if (base == l->c && n->origin)
+        l->c->origins__[s - settings] = (struct config_origin){ (enum config_origin_kind)n->origin->kind, n->origin->kind == FROM_FILE ? n->line : 0 };
     if (n->kind != (is_list(s->type) ? NODE_LIST : s->type == T_JSON ? NODE_MAP : NODE_SCALAR)) {
         expected(l, s, n, key);
         return;

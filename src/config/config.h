@@ -112,6 +112,9 @@ struct config_list {
     size_t n;
 };
 
+/* Where a setting's value comes from. */
+enum config_origin_kind { CONFIG_FROM_DEFAULT, CONFIG_FROM_FILE, CONFIG_FROM_ENVIRONMENT, CONFIG_FROM_FLAG };
+
 /* An amount in telemetry.currency. */
 struct config_money {
     int64_t millionths;
@@ -269,6 +272,10 @@ struct config {
     } demo;
 
     /* Not for readers. */
+    struct config_origin {
+        enum config_origin_kind kind;
+        unsigned line;      /* of the file; 0: none */
+    } *origins__;           /* of the settings of the document itself, by their row */
     struct arena arena__;
     _Atomic unsigned refs__;
 };
@@ -320,6 +327,9 @@ struct config *config_unref(struct config *c); /* NULL is fine; returns NULL */
  * JSON. */
 enum config_style { CONFIG_YAML, CONFIG_JSON };
 bool config_show(const struct config *c, struct buf *out, enum config_style style);
+/* Every setting as a JSON array: name, value, default, origin (default, file, environment, flag) with its line, whether it takes a
+ * restart, what it must look like, what it does. No secrets. */
+bool config_list(const struct config *c, struct buf *out);
 /* True when a setting differs that only a restart applies; their paths go to names ("listen, workers"). */
 bool config_needs_restart(const struct config *old, const struct config *new_, struct buf *names);
 

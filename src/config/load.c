@@ -477,7 +477,8 @@ static void fill(struct loader *l) {
     l->cwd = arena_sv(&l->tmp, sv_of(cwd && *cwd == '/' ? cwd : "/"));
     free(cwd);
     l->base = l->cwd;
-    if (!l->cwd.p) {
+    c->origins__ = ARENA_ARRAY(&c->arena__, struct config_origin, n_settings);
+    if (!l->cwd.p || !c->origins__) {
         no_memory(l);
         return;
     }

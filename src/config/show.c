@@ -252,6 +252,47 @@ bool config_show(const struct config *c, struct buf *out, enum config_style styl
     return ok;
 }
 
+static void put_member(struct buf *out, const char *name, struct sv value) {
+    buf_printf(out, ",\"%s\":", name);
+    buf_add_json(out, value);
+}
+
+static bool put_setting(const struct config *c, const struct setting *s, struct buf *out) {
+    static const char *const origins[] = { "default", "file", "environment", "flag" };
+    const struct config_origin *from = &c->origins__[s - settings];
+    struct printer p = { out, CONFIG_JSON, true };
+    struct buf form = BUF_MAX(4096);
+    bool ok = expected_text(s, &form);
+    buf_add(out, SV("{\"name\":"));
+    buf_add_json(out, sv_of(s->path));
+    buf_add(out, SV(",\"value\":"));
+    if (s->type == T_ITEMS)
+        put_items(&p, s, c, 0);
+    else
+        put_value(&p, s, c);
+    put_member(out, "default", sv_of(s->dflt ? s->dflt : ""));
+    put_member(out, "origin", sv_of(origins[from->kind]));
+    if (from->line)
+        buf_printf(out, ",\"line\":%u", from->line);
+    buf_printf(out, ",\"restart\":%s", s->reload == RESTART ? "true" : "false");
+    put_member(out, "type", buf_sv(&form));
+    put_member(out, "help", sv_of(s->text ? s->text : ""));
+    buf_add_char(out, '}');
+    buf_deinit(&form);
+    return ok && p.ok && !out->failed;
+}
+
+bool config_list(const struct config *c, struct buf *out) {
+    bool first = true, ok = buf_add_char(out, '[');
+    for (size_t i = 0; ok && i < n_settings; i++) {
+        if (settings[i].type >= T_MOVED || !setting_in(&settings[i], ""))
+            continue;
+        ok = (first || buf_add_char(out, ',')) && put_setting(c, &settings[i], out);
+        first = false;
+    }
+    return ok && buf_add_char(out, ']');
+}
+
 static bool differs(const struct setting *s, const struct config *a, const struct config *b) {
     struct buf x = BUF_MAX(1 << 20), y = BUF_MAX(1 << 20);
     struct printer px = { &x, CONFIG_JSON, true }, py = { &y, CONFIG_JSON, true };

@@ -5,7 +5,12 @@
 #include "base/arena.h"
 #include "config/config.h"
 
-enum origin_kind { FROM_DEFAULT, FROM_FILE, FROM_ENVIRONMENT, FROM_FLAG };
+enum origin_kind {
+    FROM_DEFAULT = CONFIG_FROM_DEFAULT,
+    FROM_FILE = CONFIG_FROM_FILE,
+    FROM_ENVIRONMENT = CONFIG_FROM_ENVIRONMENT,
+    FROM_FLAG = CONFIG_FROM_FLAG,
+};
 
 struct origin {
     enum origin_kind kind;

@@ -289,6 +289,19 @@ static void config_get(struct request *r) {
     request_reply(r, 200, &out);
 }
 
+static void settings_get(struct request *r) {
+    const struct config *c = *r->admin->house->config;
+    struct buf out = BUF_MAX(REQUEST_ANSWER_MAX);
+    buf_add_char(&out, '{');
+    if (c->file.n)
+        put_text(&out, "file", c->file);
+    put_name(&out, "settings");
+    if (!config_list(c, &out))
+        out.failed = true;
+    buf_add_char(&out, '}');
+    request_reply(r, 200, &out);
+}
+
 static void reload(struct request *r) {
     struct err e;
     struct buf out = BUF_MAX(REQUEST_BODY_MAX);
@@ -446,6 +459,8 @@ static const struct route {
     unsigned flags;
     size_t body_max;       /* bytes */
 } routes[] = {
+    { "GET", "/drover/v1/alerts", alerts_list, ROLE_VIEWER, 0, 0 },
+    { "PUT", "/drover/v1/alerts/{id}/silence", alerts_silence, ROLE_OPERATOR, 0, 1024 },
     { "GET", "/drover/v1/audit", audit_list, ROLE_ADMIN, 0, 0 },
     { "POST", "/drover/v1/audit/verify", audit_verify, ROLE_ADMIN, 0, 1024 },
     { "POST", "/drover/v1/backup", backup_make, ROLE_ADMIN, INSIDE, 16384 },
@@ -479,6 +494,7 @@ static const struct route {
     { "DELETE", "/drover/v1/sessions/{id}", sessions_end, ROLE_VIEWER, 0, 1024 },
     { "POST", "/drover/v1/setup", setup, ROLE_NONE, 0, 8192 },
     { "POST", "/drover/v1/setup/token", setup_token, ROLE_ADMIN, INSIDE, 1024 },
+    { "GET", "/drover/v1/settings", settings_get, ROLE_ADMIN, 0, 0 },
     { "GET", "/drover/v1/status", status, ROLE_VIEWER, 0, 0 },
     { "POST", "/drover/v1/store/check", store_check_run, ROLE_ADMIN, 0, 1024 },
     { "GET", "/drover/v1/usage", usage_get, ROLE_VIEWER, 0, 0 },
@@ -754,7 +770,8 @@ struct admin *admin_new(struct loop *l, const struct admin_house *house, struct 
     a->door = fd >= 0 ? door_new(a, e) : NULL;
     a->bus = bus_new(BUS_EVENTS, BUS_BYTES);
     a->pages = a->bus ? pages_new(a) : NULL;
-    a->server = a->door && a->pages ? http_server_new(l, &server_events, a, e) : NULL;
+    a->alerts = a->pages ? alerts_new(a, e) : NULL;
+    a->server = a->door && a->alerts ? http_server_new(l, &server_events, a, e) : NULL;
     a->listener = a->server ? listener_new(l, fd, &listener_events, a, e) : NULL;
     if (!a->listener) {
         err_ctx(e, "admin socket %s", a->path);
@@ -762,6 +779,7 @@ struct admin *admin_new(struct loop *l, const struct admin_house *house, struct 
             close(fd);
         http_server_free(a->server);
         dialer_unref(a->door);
+        alerts_free(a->alerts);
         pages_free(a->pages);
         bus_free(a->bus);
         mem_free(a);
@@ -783,6 +801,7 @@ void admin_free(struct admin *a) {
     door_close(a->door);
     dialer_unref(a->door);
     listener_close(a->listener);
+    alerts_free(a->alerts);
     pages_free(a->pages);
     http_server_free(a->server);
     bus_free(a->bus);

@@ -230,6 +230,10 @@ static void on_step(void *arg) {
     buf_deinit(&out);
 }
 
+const struct history *live_history(const struct live *v) {
+    return v->history;
+}
+
 void history_get(struct request *r) {
     const struct history *h = r->admin->live->history;
     const struct history_point *p;

@@ -18,6 +18,8 @@ struct live_events {
 struct live *live_new(struct admin *a, const struct live_events *on, void *owner) MUST_CHECK;
 /* Reports that are still under way come home to nobody. */
 void live_free(struct live *v);
+struct history;
+const struct history *live_history(const struct live *v);
 /* One more who watches, or (-1) one less. */
 void live_watch(struct live *v, int by);
 

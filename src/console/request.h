@@ -27,6 +27,7 @@ struct admin {
     struct bus *bus;
     struct live *live;
     struct pages *pages;
+    struct alerts *alerts;
     struct snapshot *told; /* the fleet as the bus last told of it */
 };
 
@@ -126,6 +127,12 @@ void mode_key_put(struct request *r);
 struct pages *pages_new(struct admin *a); /* and a->live; NULL: out of memory */
 void pages_free(struct pages *ps);
 void events_open(struct request *r);
+
+/* alerts.c */
+struct alerts *alerts_new(struct admin *a, struct err *e) MUST_CHECK;
+void alerts_free(struct alerts *a);
+void alerts_list(struct request *r);
+void alerts_silence(struct request *r);
 
 /* live.c */
 void live_get(struct request *r);
