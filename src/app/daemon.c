@@ -32,6 +32,7 @@ enum {
     WORKERS_MAX = 64,
     WATCH_MS = 2000,      /* how often the configuration file is looked at */
     STORE_CLOSE_MS = 5000,/* for what is still to be written at the end */
+    EXPORT_CLOSE_MS = 2000,/* and sent to a collector */
     QUIET_MS = 300,       /* after a change it is left alone so long: an editor may be in the middle of writing it */
     ADDRESS_TEXT = 96,
 };
@@ -111,6 +112,13 @@ static bool load(const struct config_source *source, struct config **ret, struct
     return true;
 }
 
+/* A collector that cannot be used is no reason not to serve. */
+static void set_export(struct daemon *d) {
+    struct err fault;
+    if (!export_set(d->shared.export, d->config, &fault))
+        log_event(LOG_ERROR, "nothing is exported", F_STR("cause", fault.text));
+}
+
 static void set_census(struct daemon *d) {
     const struct config_limits *m = &d->config->limits;
     struct census_limits l = { (unsigned)m->conn.max, (unsigned)m->conn.per_address, (unsigned)m->conn.per_loopback,
@@ -156,6 +164,7 @@ static bool reload(void *owner, struct err *e) {
     const struct people_settings people = people_settings(next);
     people_set(d->people, &people);
     ledger_set(d->shared.ledger, (uint64_t)next->limits.ledger.queue_rows, next->telemetry.retain_ms);
+    set_export(d);
     set_census(d);
     for (unsigned i = 0; i < d->n_workers; i++)
         worker_config(d->workers[i], next);
@@ -557,8 +566,10 @@ static bool build(struct daemon *d, struct err *e) {
     d->client = d->demo_host ? http_client_new(&d->loop, &head, e) : NULL;
     if (!d->client || !add_places(d, e))
         return false;
-    if (!open_records(d, e) || !check_admin(d, e))
+    d->shared.export = export_new(&d->loop, SV(DROVER_VERSION), c->name, e);
+    if (!d->shared.export || !open_records(d, e) || !check_admin(d, e))
         return false;
+    set_export(d);
     d->fleet = fleet_new(&d->loop, d->client, d->config, &fleet_events, d, e);
     if (!d->fleet)
         return false;
@@ -585,6 +596,7 @@ static void close_handle(uv_handle_t *h) {
 static void take_down(struct daemon *d) {
     for (unsigned i = 0; i < d->n_workers; i++)
         worker_join(d->workers[i]);
+    export_finish(d->shared.export, EXPORT_CLOSE_MS);
     admin_free(d->admin);
     d->admin = NULL;
     mode_free(d->mode);
@@ -593,6 +605,7 @@ static void take_down(struct daemon *d) {
     ledger_flush(d->shared.ledger);
     store_close(d->store, STORE_CLOSE_MS);
     ledger_free(d->shared.ledger);
+    export_free(d->shared.export);
     if (d->fleet)
         fleet_free(d->fleet);
     http_client_free(d->client);

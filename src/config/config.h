@@ -104,6 +104,7 @@ enum config_format { CONFIG_FORMATS(X) };
 
 /* clang-format on */
 
+enum config_scheme { CONFIG_SCHEME_BEARER, CONFIG_SCHEME_BASIC, CONFIG_SCHEME_PLAIN };
 enum config_unpriced { CONFIG_UNPRICED_ALLOW, CONFIG_UNPRICED_REFUSE };
 enum config_auth { CONFIG_AUTH_NONE, CONFIG_AUTH_KEY };
 
@@ -217,6 +218,10 @@ struct config_limits {
         int queue_rows;
     } ledger;
     struct {
+        int queue_rows;
+        size_t queue;
+    } otlp;
+    struct {
         int series_per_name;
     } metrics;
     struct {
@@ -262,6 +267,15 @@ struct config {
         struct sv currency;
         struct config_money energy_price; /* of a kilowatt-hour */
         bool content;
+        struct {
+            struct sv url;              /* empty: nothing is exported */
+            struct config_secret key;
+            struct sv key_header;
+            int key_scheme;             /* enum config_scheme */
+            struct config_list headers; /* "name: value" */
+            struct sv tls_ca;
+            uint64_t interval_ms;
+        } otlp;
     } telemetry;
     struct config_limits limits;
     struct {

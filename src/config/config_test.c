@@ -312,6 +312,20 @@ static void each_fault_is_named_with_its_place(void **state) {
         { "endpoints: [{name: a, url: \"http://a\", watts: 0}]\n", "1:47: endpoints[0].watts: 0 does not mean" },
         { "telemetry: {currency: Euro}\n", "1:23: telemetry.currency: expected the three capitals of a currency" },
         { "telemetry: {energy_price: \"0,30\"}\n", "1:27: telemetry.energy_price: expected an amount" },
+        /* the collector */
+        { "telemetry: {otlp: {url: \"ftp://a\"}}\n", "1:25: telemetry.otlp.url: expected a URL such as http://" },
+        { "telemetry: {otlp: {url: \"http://u:p@a\"}}\n", "1:25: telemetry.otlp.url: expected a URL without user and password" },
+        { "telemetry: {otlp: {headers: [\"X-A b\"]}}\n", "1:30: telemetry.otlp.headers[0]: expected a header field such as" },
+        { "telemetry: {otlp: {headers: [\"X-A:  \"]}}\n", "1:30: telemetry.otlp.headers[0]: expected a header field such as" },
+        { "telemetry: {otlp: {headers: [\"X A: b\"]}}\n", "1:30: telemetry.otlp.headers[0]: expected a header field such as" },
+        { "telemetry: {otlp: {headers: [\"X-A: b\\r\\nY: c\"]}}\n", "1:30: telemetry.otlp.headers[0]: expected a header field such as" },
+        { "telemetry: {otlp: {headers: [\"Host: b\"]}}\n", "1:30: telemetry.otlp.headers[0]: the field \"host\" is made by Drover" },
+        { "telemetry: {otlp: {headers: [\"authorization: b\"]}}\n", "1:30: telemetry.otlp.headers[0]: a credential belongs into telemetry.otlp.key_file" },
+        { "telemetry: {otlp: {key_header: \"a b\"}}\n", "1:32: telemetry.otlp.key_header: expected the name of a header field" },
+        { "telemetry: {otlp: {key_scheme: digest}}\n", "1:32: telemetry.otlp.key_scheme: expected bearer, basic or plain" },
+        { "telemetry: {otlp: {key: a, key_file: b}}\n", "1:38: telemetry.otlp.key_file: give the key or its file, not both" },
+        { "telemetry: {otlp: {interval: 1ms}}\n", "1:30: telemetry.otlp.interval: less than 100ms" },
+        { "telemetry: {otlp: true}\n", "1:19: telemetry.otlp: expected a group of settings" },
         { "access: {unpriced: deny}\n", "1:20: access.unpriced: expected allow or refuse" },
     };
     /* clang-format on */
@@ -562,7 +576,9 @@ static void what_is_shown_reads_back_as_the_same(void **state) {
         "data_dir: \"/we${E}ird $${X} \\\"q\\\" \xc3\xa4\\n\"\nendpoints:\n- {name: a, url: \"http://a/b\", key_file: /k, dialects: [ollama], models: {include: [\"*\"]}}\n- {name: b, url: \"https://b\", tls: "
         "{insecure: true}, max_concurrent: 3}\nmodels: [{slug: a, targets: [\"m \\\"x\\\"\", \"null\", \"5\"], aliases: [b]}]\ngateway: {deadline: 1500ms}\n",
         "endpoints: [{name: a, url: \"http://a\", watts: 350}]\nmodels: [{slug: a, targets: [m], price: {input: 0.15, output: 0}}, {slug: b, targets: [m]}]\n"
-        "telemetry: {currency: EUR, energy_price: 0.2999}\naccess: {unpriced: refuse}\n",
+        "telemetry: {currency: EUR, energy_price: 0.2999, otlp: {url: \"https://c/x\", key_file: /k, key_header: x-team, "
+        "key_scheme: plain, headers: [\"X-A: b: c\"], tls: {ca: /ca}, interval: 1s}}\naccess: {unpriced: refuse}\n",
+        "telemetry: {otlp: null}\n",
     };
     static const char *const env[] = { "HOME=/h", "E=e", NULL };
     /* clang-format on */
@@ -593,7 +609,10 @@ static void what_is_shown_reads_back_as_the_same(void **state) {
 
 static void what_is_shown_holds_no_secret(void **state) {
     (void)state;
-    struct config *c = good("endpoints: [{name: a, url: \"http://a\", key: sk-very-secret}]\n");
+    struct config *c = good("endpoints: [{name: a, url: \"http://a\", key: sk-very-secret}]\ntelemetry: {otlp: {key: also-very-secret}}\n");
+    struct config *other = good("endpoints: [{name: a, url: \"http://a\", key: sk-very-secret}]\ntelemetry: {otlp: {key: more-very-secret}}\n");
+    assert_false(config_is_same(c, other));
+    config_unref(other);
     for (int style = CONFIG_YAML; style <= CONFIG_JSON; style++) {
         struct buf b = BUF_MAX(1 << 20);
         struct config_report r;
@@ -904,6 +923,7 @@ static const char *const uncounted[] = {
     "limits.stream.heartbeat",
     "limits.stream.memory",
     "limits.ledger.queue_rows",               /* the store's trouble, told by it */
+    "limits.otlp.queue_rows", "limits.otlp.queue", /* in drover_otlp_spans_total; no request is refused */
     "limits.metrics.series_per_name",
     "limits.log.line",
     "limits.log.ring_lines",

@@ -36,6 +36,12 @@ static const struct choice unpriced[] = {
     { "refuse", "403", CONFIG_UNPRICED_REFUSE },
     { 0 },
 };
+static const struct choice schemes[] = {
+    { "bearer", "`Bearer KEY`", CONFIG_SCHEME_BEARER },
+    { "basic", "`Basic KEY`, where the key is the base64 of user and password", CONFIG_SCHEME_BASIC },
+    { "plain", "the key as it is", CONFIG_SCHEME_PLAIN },
+    { 0 },
+};
 static const struct choice auths[] = {
     { "none", "no credentials, so loopback only", CONFIG_AUTH_NONE }, { "key", "an API key with each request", CONFIG_AUTH_KEY }, { NULL, NULL, 0 }
 };
@@ -97,6 +103,31 @@ static bool check_currency(struct sv v, struct err *e) {
     for (size_t i = 0; ok && i < v.n; i++)
         ok = v.p[i] >= 'A' && v.p[i] <= 'Z';
     return ok || err_set(e, ERR_CONFIG, "expected the three capitals of a currency, such as EUR (ISO 4217)");
+}
+
+/* A field name: tchar of RFC 9110, section 5.6.2. */
+static bool is_field_name(struct sv v) {
+    return v.n >= 1 && v.n <= 64 && only(v, "!#$%&'*+-.^_`|~");
+}
+
+static bool check_field_name(struct sv v, struct err *e) {
+    return is_field_name(v) || err_set(e, ERR_CONFIG, "expected the name of a header field");
+}
+
+/* Those that frame the message are not for anybody to choose. */
+static bool check_field(struct sv v, struct err *e) {
+    static const char *const ours[] = { "host", "content-type", "content-length", "content-encoding", "transfer-encoding", "connection", "user-agent" };
+    struct sv value = v, name;
+    bool ok = sv_cut(&value, ':', &name) && is_field_name(name) && sv_trim(value).n;
+    for (size_t i = 0; ok && i < value.n; i++)
+        ok = (unsigned char)value.p[i] >= 0x20 && (unsigned char)value.p[i] < 0x7f;
+    if (!ok)
+        return err_set(e, ERR_CONFIG, "expected a header field such as \"X-Scope-OrgID: team\"");
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
+        if (sv_eq_nocase(name, sv_of(ours[i])))
+            return err_set(e, ERR_CONFIG, "the field \"%s\" is made by Drover", ours[i]);
+    return !sv_eq_nocase(name, SV("authorization")) ||
+           err_set(e, ERR_CONFIG, "a credential belongs into telemetry.otlp.key_file: what stands here is shown");
 }
 
 /* A runtime's own id is opaque (C-15): it may be a file path with blanks. */
@@ -352,6 +383,20 @@ const struct setting settings[] = {
         .text = "what all prices are in, for show; `XXX` is ISO 4217's word for none in particular. Nothing is converted"),
     ROW("telemetry.energy_price", T_MONEY, LIVE, TOP(telemetry.energy_price), NULL, 0, PRICE_MAX,
         .text = "price of a kilowatt-hour, for endpoints with `watts`"),
+    ROW("telemetry.otlp.url", T_STRING, LIVE, TOP(telemetry.otlp.url), NULL, 1, 2048, .check = check_url,
+        .text = "collector to which traces and metrics go by OTLP/HTTP, to `/v1/traces` and `/v1/metrics` below it, such as "
+                "http://127.0.0.1:4318 (docs/otlp.md); not set: nothing is exported"),
+    ROW("telemetry.otlp.key", T_SECRET, LIVE, TOP(telemetry.otlp.key), NULL, 1, 4096, .text = "credential for the collector"),
+    ROW("telemetry.otlp.key_header", T_STRING, LIVE, TOP(telemetry.otlp.key_header), "authorization", 1, 64, .check = check_field_name,
+        .text = "header field that it is sent in"),
+    ROW("telemetry.otlp.key_scheme", T_ENUM, LIVE, TOP(telemetry.otlp.key_scheme), "bearer", 0, 0, .choices = schemes,
+        .text = "how it stands there"),
+    ROW("telemetry.otlp.headers", T_LIST, LIVE, TOP(telemetry.otlp.headers), NULL, 0, 16, .check = check_field,
+        .text = "more fields to send, each `name: value`; not for secrets"),
+    ROW("telemetry.otlp.tls.ca", T_FILE, LIVE, TOP(telemetry.otlp.tls_ca), NULL, 1, 4000,
+        .text = "PEM file with the CA to trust instead of the system's"),
+    ROW("telemetry.otlp.interval", T_DURATION, LIVE, TOP(telemetry.otlp.interval_ms), "10s", 100, 10 * MIN,
+        .text = "time between two exports; many requests send their traces sooner"),
 
     MOVED("gateway.connect_timeout", "limits.upstream.connect"),
     MOVED("gateway.first_byte_timeout", "limits.upstream.first_byte"),
@@ -431,6 +476,10 @@ const struct setting settings[] = {
 
     LIMIT("ledger.queue_rows", T_INT, ledger.queue_rows, "10000", 256, 1000000, "503 for requests of keys",
           "records of requests that wait to be written"),
+
+    LIMIT("otlp.queue_rows", T_INT, otlp.queue_rows, "8192", 64, 1000000, "their traces are dropped and counted",
+          "requests whose traces wait for the collector"),
+    LIMIT("otlp.queue", T_SIZE, otlp.queue, "16MiB", M, G, "their traces are dropped and counted", "memory for them"),
 
     LIMIT("metrics.series_per_name", T_INT, metrics.series_per_name, "1000", 10, 10000, "folded into `other`",
           "label sets of one metric"),

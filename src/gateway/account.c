@@ -119,4 +119,5 @@ void account__finish(struct exchange *x, enum request_result result) {
         watch__ended(x->g, &r);
     if (x->g->ledger)
         ledger_add(x->g->ledger, &r);
+    trace__finish(x, &r);
 }

@@ -191,6 +191,7 @@ static struct exchange *exchange_new(struct gateway *g, struct http_in *in, cons
         scan_init(&x->scan);
         scan_limit(&x->scan, (unsigned)x->config->limits.json.depth, (unsigned)x->config->limits.json.members);
     }
+    trace__begin(x);
     list_push_back(&g->all, &x->all);
     metrics_in_flight(g->metrics, 1);
     atomic_fetch_add_explicit(&g->shared->streams, 1, memory_order_relaxed);
@@ -262,7 +263,8 @@ struct gateway *gateway_new(struct loop *l, struct gateway_shared *shared, struc
     bool ok = wait__init(g, e);
     g->client = ok ? http_client_new(l, &head, e) : NULL;
     g->ledger = g->client && shared->ledger ? ledger_shard_new(shared->ledger, l) : NULL;
-    if (!g->client || (shared->ledger && !g->ledger && !err_no_memory(e))) {
+    g->export = g->client && shared->export ? export_shard_new(shared->export, l) : NULL;
+    if (!g->client || (shared->ledger && !g->ledger && !err_no_memory(e)) || (shared->export && !g->export && !err_no_memory(e))) {
         gateway_free(g);
         return NULL;
     }
@@ -306,6 +308,7 @@ void gateway_free(struct gateway *g) {
     snapshot_unref(g->snapshot);
     access_snapshot_unref(g->access);
     ledger_shard_free(g->ledger);
+    export_shard_free(g->export);
     watch__free(g);
     config_unref(g->config);
     mem_free(g);

@@ -34,6 +34,7 @@ struct gateway {
     struct gateway_shared *shared;
     struct metrics_shard *metrics;
     struct ledger_shard *ledger; /* NULL: nothing is recorded */
+    struct export_shard *export; /* NULL: no traces */
     struct config *config;
     struct snapshot *snapshot;
     struct access_snapshot *access;
@@ -73,6 +74,7 @@ struct exchange {
     size_t body_n, body_cap;
     uint64_t body_charged;      /* bytes counted in shared->buffered: those that came, not those announced */
     bool is_json, is_form, is_stream;
+    struct tracing *tracing;    /* NULL: it is not traced; trace.c's */
 
     /* the choice */
     struct schedule sched;
@@ -266,6 +268,20 @@ void account__took(struct exchange *x);
 void account__left(struct exchange *x);
 /* The record of a finished exchange. */
 void account__finish(struct exchange *x, enum request_result result);
+
+/* trace.c: what an OpenTelemetry collector is told. All harmless, and one branch, where nothing is exported. */
+void trace__begin(struct exchange *x);
+/* The next attempt, at sched.taken; goes on with the present one where that has not ended. Then it went out; then what it came to. */
+void trace__attempt(struct exchange *x);
+void trace__sent(struct exchange *x);
+void trace__status(struct exchange *x, int status);
+void trace__failed(struct exchange *x, const char *reason); /* a literal */
+/* The attempt is over: sched.taken is about to be given back. */
+void trace__attempt_end(struct exchange *x);
+void trace__finish(struct exchange *x, const struct request_record *r);
+/* Fields of the client that are not sent on as they came; then the one that is sent instead, false when it is not traced. */
+bool trace__replaces(const struct exchange *x, struct sv field);
+bool trace__header(struct exchange *x, struct http_header *ret);
 
 /* share.c: its share of the key's budgets. sched.slug is set. */
 /* Reserves the most it may come to. */

@@ -85,7 +85,7 @@ static unsigned make_headers(struct exchange *x, bool is_own, struct http_header
         struct http_header h = head->headers[i];
         if (stays_here(h.name) || sv_find_char(h.name, '_') >= 0 || forward__is_named(head, h.name))
             continue;
-        if (is_own && !fits_any_body(h.name))
+        if ((is_own && !fits_any_body(h.name)) || trace__replaces(x, h.name))
             continue;
         out[n++] = h;
     }
@@ -96,7 +96,7 @@ static unsigned make_headers(struct exchange *x, bool is_own, struct http_header
     out[n++] = (struct http_header){ SV("x-request-id"), sv_of(id) };
     if (p->auth.n)
         out[n++] = (struct http_header){ SV("authorization"), p->auth };
-    return n;
+    return trace__header(x, &out[n]) ? n + 1 : n;
 }
 
 bool forward__spec(struct exchange *x, struct sv path, bool is_own, struct http_call_spec *ret_spec) {
@@ -311,6 +311,7 @@ static void on_drain(void *arg) {
 static void attempt_failed(struct exchange *x, const struct err *e, const char *reason) {
     const struct fleet_target *t = x->sched.taken;
     metrics_attempt(x->g->metrics, t->endpoint->name, reason);
+    trace__failed(x, reason);
     cell_outcome(t->endpoint->cell, OUTCOME_FAILED, loop_now_us(x->g->loop));
     x->last = *e;
     err_ctx(&x->last, "%.*s", SV_FMT(relay__endpoint(x)));
@@ -365,6 +366,7 @@ void forward__go(struct exchange *x) {
     struct http_call_spec spec;
     struct err e;
     x->attempts++;
+    trace__attempt(x);
     if (must_translate(x) && !translate(x, &e)) {
         cannot_translate(x, &e);
         return;
@@ -388,6 +390,7 @@ void forward__go(struct exchange *x) {
         resolve__retry(x);
         return;
     }
+    trace__sent(x);
     if (http_call_is_ready(x->call))
         send_body(x);
 }

@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "fleet/fleet.h"
 #include "http/server.h"
+#include "telemetry/export.h"
 #include "telemetry/ledger.h"
 #include "telemetry/metrics.h"
 
@@ -21,6 +22,7 @@ struct gateway_shared {
     _Atomic unsigned streams;   /* exchanges under way */
     struct metrics *metrics;
     struct ledger *ledger;      /* NULL: nothing is recorded */
+    struct export *export;      /* NULL: there is no way out for traces */
     uint64_t started_ms;        /* wall clock */
     struct access_guard guard;  /* against guessing keys */
     _Atomic bool watched;       /* ended requests are kept for the next report (gateway/watch.h) */

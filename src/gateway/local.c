@@ -44,7 +44,7 @@ static void metrics(struct gateway *g, struct http_in *in) {
                                             atomic_load(&p->cell->in_flight), cell_queued(p->cell),
                                             (int)atomic_load(&p->cell->breaker) };
     }
-    if (places && metrics_print(g->shared->metrics, places, n, &out))
+    if (places && metrics_print(g->shared->metrics, places, n, &out) && (!g->shared->export || export_print(g->shared->export, &out)))
         answer__reply(in, 200, SV("text/plain; version=0.0.4; charset=utf-8"), buf_sv(&out));
     else
         answer__reply(in, 503, SV("text/plain"), SV("out of memory\n"));

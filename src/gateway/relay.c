@@ -265,6 +265,7 @@ void relay__head(struct exchange *x, const struct http_head *head) {
     const struct fleet_target *t = x->sched.taken;
     uint64_t now = loop_now_us(x->g->loop);
     struct cell *cell = t->endpoint->cell;
+    trace__status(x, head->status);
     if (another_may_help(head->status)) {
         uint64_t wait = retry_after_us(head);
         if (head->status == 429 || wait)

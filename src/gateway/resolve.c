@@ -275,6 +275,7 @@ void resolve__start(struct exchange *x) {
 }
 
 void resolve__retry(struct exchange *x) {
+    trace__attempt_end(x);
     account__left(x);
     x->want.now_us = loop_now_us(x->g->loop);
     schedule_release(&x->sched, x->want.now_us);
