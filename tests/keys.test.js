@@ -229,6 +229,25 @@ COMP_WORDS=(drover key re); COMP_CWORD=2; _drover; echo "\${COMPREPLY[@]}"`], { 
   assert.equal(bash.stdout, 'revoke\n');
 });
 
+test('uses of keys that are refused are in the audit log, equal ones together', async () => {
+  const k = await key('refused', '--models', 'writer'), { id } = await drover.cliJson('key', 'show', 'refused');
+  for (let i = 0; i < 3; i++) assert.equal((await chat(k)).status, 404);
+  assert.equal((await post('/api/pull', { model: 'x' }, bearer(k))).status, 403);
+  assert.equal((await drover.cli('key', 'set', 'refused', '--enabled', 'no')).code, 0);
+  assert.equal((await chat(k)).status, 401);
+  const acts = await until('the rows', async () => {
+    const rows = (await drover.cliJson('audit', 'list')).acts.filter((a) => a.action === 'key.refuse' && a.object === id);
+    return rows.length >= 3 && rows;
+  });
+  const details = acts.map((a) => a.detail).join('\n');
+  assert.match(details, /a model that it may not use \(3 times\)/);
+  assert.match(details, /right "manage"/);
+  assert.match(details, /switched off/);
+  assert.ok(acts.every((a) => a.peer === '127.0.0.1'));
+  assert.equal(JSON.stringify(acts).includes(k.slice(20)), false, 'no secret');
+  assert.equal((await drover.cliJson('audit', 'verify')).intact, true);
+});
+
 test('guessing keys is slowed', async () => {
   const mine = await startDrover({ endpoints: [fake], models: ['coder'] }), port = mine.port;
   try {

@@ -136,6 +136,9 @@ struct access_guard {
 /* One more from there. Turns the fault into ERR_LIMIT when there were too many lately. */
 void access_guard_count(struct access_guard *g, struct sv peer, uint64_t now_us, struct err *e);
 
+/* What a credential says of itself: the id of one of our keys; empty for anything else. Borrowed from it. */
+struct sv access_credential_id(struct sv credential);
+
 /* All rights are there for no key at all: the keyless operator on a loopback listener may use everything. */
 bool access_has_budget(const struct access_key *k);
 bool access_has_money_budget(const struct access_key *k);
@@ -227,6 +230,17 @@ const struct access_key *access_find_key(const struct access *a, struct sv id_or
 bool access_network_read(struct sv text, struct access_network *ret, struct err *e);
 enum { ACCESS_NETWORK_TEXT = 64 };
 char *access_network_text(const struct access_network *n, char text[static ACCESS_NETWORK_TEXT]);
+
+/* --- refusals ----------------------------------------------------------------------------------------------------- */
+
+struct access_refusals;
+/* Control loop. NULL: out of memory. */
+struct access_refusals *access_refusals_new(struct loop *l, struct store *s) MUST_CHECK;
+/* Writes what is left; before store_close. NULL is fine. */
+void access_refusals_free(struct access_refusals *r);
+/* Any thread, a short lock: the use of a key (its id; empty: of no key of ours) was refused; it goes into the audit log within seconds,
+ * equal ones together. r NULL: nothing is noted. */
+void access_refused(struct access_refusals *r, struct sv key, struct sv peer, struct sv why);
 
 /* --- the audit log ------------------------------------------------------------------------------------------------ */
 

@@ -107,6 +107,11 @@ static bool comes_from(const struct access_key *k, struct sv peer) {
     return false;
 }
 
+struct sv access_credential_id(struct sv credential) {
+    struct sv id = SV_NULL;
+    return key_read(credential, &id) == KEY_OURS ? id : SV_NULL;
+}
+
 const struct access_key *access_identify(const struct access_snapshot *s, struct sv credential, uint64_t wall_ms, struct sv peer,
                                          struct err *e) {
     static const uint8_t nobody[KEY_HASH];

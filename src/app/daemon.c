@@ -526,7 +526,8 @@ static bool open_records(struct daemon *d, struct err *e) {
     d->mode = d->people ? mode_new(&d->loop, d->store, people_passphrases(d->people), on_mode, d, e) : NULL;
     d->shared.ledger = d->mode ? ledger_new(&d->loop, d->store, (uint64_t)d->config->limits.ledger.queue_rows, d->config->telemetry.retain_ms, e)
                                  : NULL;
-    return d->shared.ledger != NULL;
+    d->shared.refusals = d->shared.ledger ? access_refusals_new(&d->loop, d->store) : NULL;
+    return d->shared.refusals || (d->shared.ledger && err_no_memory(e));
 }
 
 static bool is_loopback(const struct sockaddr_storage *a) {
@@ -602,6 +603,7 @@ static void take_down(struct daemon *d) {
     mode_free(d->mode);
     people_free(d->people);
     access_free(d->access);
+    access_refusals_free(d->shared.refusals);
     ledger_flush(d->shared.ledger);
     store_close(d->store, STORE_CLOSE_MS);
     ledger_free(d->shared.ledger);

@@ -149,8 +149,10 @@ static bool identify(struct gateway *g, struct http_in *in, const struct access_
     if (ok && !*ret && (l->needs_key || sv_starts(credential, SV("sk-drv-")))) {
         *ret = access_identify(g->access, credential, clock_wall_ms(), sv_of(in->stream->peer), e);
         ok = *ret != NULL;
-        if (!ok && credential.n)
+        if (!ok && credential.n) {
+            access_refused(g->shared->refusals, access_credential_id(credential), sv_of(in->stream->peer), sv_of(e->text));
             access_guard_count(&g->shared->guard, sv_of(in->stream->peer), loop_now_us(g->loop), e);
+        }
     }
     sodium_memzero(scratch, sizeof scratch);
     return ok;
@@ -208,6 +210,7 @@ bool admit__check(struct gateway *g, struct http_in *in, struct admission *ret) 
         return false;
     }
     if (!check_rights(ret->route, ret->key, &e)) {
+        access_refused(g->shared->refusals, ret->key->id, sv_of(in->stream->peer), sv_of(e.text));
         answer__error(g, in, ret->route, &e, NULL);
         return false;
     }

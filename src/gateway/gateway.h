@@ -25,6 +25,7 @@ struct gateway_shared {
     struct export *export;      /* NULL: there is no way out for traces */
     uint64_t started_ms;        /* wall clock */
     struct access_guard guard;  /* against guessing keys */
+    struct access_refusals *refusals; /* NULL: nothing is noted */
     _Atomic bool watched;       /* ended requests are kept for the next report (gateway/watch.h) */
 };
 

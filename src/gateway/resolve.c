@@ -90,6 +90,8 @@ static bool may_use(const struct exchange *x, const struct fleet_slug *slug, str
 
 static bool find_slug(struct exchange *x, struct sv name, struct err *e) {
     const struct fleet_slug *slug = x->snapshot ? snapshot_find(x->snapshot, name, &x->node) : NULL;
+    if (x->key && slug && !may_use(x, slug, name))
+        access_refused(x->g->shared->refusals, x->key->id, sv_of(x->in->stream->peer), SV("asked for a model that it may not use"));
     if (x->key && (!slug || !may_use(x, slug, name))) /* what it may not use and what is not there look the same */
         return err_set(e, ERR_NO_MODEL, "model \"%.*s\" is unknown, or not allowed for this key", SV_FMT(name));
     if (!slug) {

@@ -18,7 +18,7 @@ enum { CLOSE_LOOK_MS = 20 }; /* between interrupts of what does not end */
 
 #define TO(s) (1u << (s))
 #define STATES(X)                                                                   \
-    X(STORE_WELL,    "ok",      TO(STORE_FAILING) | TO(STORE_DAMAGED))              \
+    X(STORE_WELL,    "well",    TO(STORE_FAILING) | TO(STORE_DAMAGED))              \
     X(STORE_FAILING, "failing", TO(STORE_WELL) | TO(STORE_DAMAGED)) /* probed */    \
     X(STORE_DAMAGED, "damaged", 0)                                  /* until replaced */
 
