@@ -191,7 +191,7 @@ test('every request is in the ledger, by key and by day', async () => {
   const rows = await new Promise((go, fail) => list.get({ socketPath: path.join(drover.dir, 'run/drover.sock'), path: '/drover/v1/requests?limit=3', host: 'localhost' },
     (r) => { let t = ''; r.on('data', (d) => { t += d; }).on('end', () => go(JSON.parse(t).requests)); }).on('error', fail));
   assert.equal(rows.length, 3);
-  assert.ok(rows.some((row) => row.key === id && row.api === CHAT && row.result === 'ok' && row.first_us > 0));
+  assert.ok(rows.some((row) => row.key === id && row.key_name === 'counted' && row.api === CHAT && row.result === 'ok' && row.first_us > 0));
   assert.equal((await drover.cliJson('status')).records.rows_lost, 0);
 });
 

@@ -2,7 +2,7 @@
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import http from 'node:http';
-import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startFake } from './fakes/index.js';
@@ -240,4 +240,26 @@ test('Live asks for the permission key with what is risky; Dev comes back with i
   assert.match((await drover.cli('mode')).stdout, /^live/);
   assert.equal((await drover.cli('mode', 'dev')).code, 0, 'who has the machine has the last word');
   assert.equal((await drover.cliJson('audit', 'verify')).intact, true);
+});
+
+test('the command line signs in at a hub elsewhere, follows its events, and signs out', async () => {
+  const far = (...verb) => command(DROVER, [...verb, '--hub', drover.url], { env: { ...process.env, XDG_CONFIG_HOME: drover.dir, DROVER_BIN: undefined } });
+  const none = await far('key', 'list');
+  assert.equal(none.code, 1);
+  assert.match(none.stderr, /nobody has signed in/);
+  assert.equal((await far('login', '--user', 'sam', '--passphrase-file', file('pass', 'wrong wrong wrong\n'))).code, 4);
+  const login = await far('login', '--user', 'sam', '--passphrase-file', file('pass', `${PASS}\n`));
+  assert.equal(login.code, 0, login.stderr);
+  assert.equal(statSync(path.join(drover.dir, 'drover/login.json')).mode & 0o777, 0o600);
+  const made = await far('key', 'add', 'from-far');
+  assert.match(made.stdout, /^sk-drv-/);
+  assert.match((await far('user', 'list')).stdout, /sam +admin/);
+  assert.equal((await far('backup', '/tmp/never')).code, 4, 'what is done on the machine itself is done there');
+  const events = await far('events');
+  assert.match(events.stdout, /^\d+ {2}\S+ {2}key/m);
+  assert.equal((await far('status')).code, 0);
+  assert.equal((await far('logs', '-n', '3')).code, 0);
+  assert.equal((await far('logout')).code, 0);
+  assert.equal((await far('status')).code, 1);
+  assert.match((await drover.cli('events')).stdout, /key/, 'and on the socket');
 });

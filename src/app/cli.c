@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "app/call.h"
 #include "app/daemon.h"
+#include "app/login.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -118,34 +118,62 @@ struct config *settings_of(const struct cli *c) {
     return cfg;
 }
 
-static bool find_socket(const struct cli *c, char *path, size_t size) {
+static bool find_socket(const struct cli *c, struct arena *a, struct call_place *ret) {
+    char path[108];
     struct config *cfg = settings_of(c);
-    bool ok = cfg && daemon_socket(cfg, path, size);
+    bool ok = cfg && daemon_socket(cfg, path, sizeof path) && (ret->socket = arena_sv(a, sv_of(path))).p;
     config_unref(cfg);
     return ok;
 }
 
+bool find_hub(const struct cli *c, struct arena *a, struct call_place *ret) {
+    struct login l;
+    *ret = (struct call_place){ 0 };
+    if (!c->hub)
+        return find_socket(c, a, ret);
+    ret->url = sv_of(c->hub);
+    ret->ca_file = c->ca_file;
+    if (!login_read(ret->url, a, &l)) {
+        fprintf(stderr, "drover: nobody has signed in at %s from here; drover login --hub %s --user NAME\n", c->hub, c->hub);
+        return false;
+    }
+    ret->secret = l.secret;
+    if (!ret->ca_file && l.ca_file.n)
+        ret->ca_file = l.ca_file.p;
+    return true;
+}
+
+int unreachable(const struct call_place *at, const struct err *e) {
+    if (at->socket.n)
+        fprintf(stderr, "drover: no daemon answers on %.*s (%s)\n        start one with: drover serve\n", SV_FMT(at->socket), e->text);
+    else
+        fprintf(stderr, "drover: %.*s does not answer (%s)\n", SV_FMT(at->url), e->text);
+    return e->code == ERR_TIMEOUT ? CLI_TIMED_OUT : CLI_UNREACHABLE;
+}
+
 bool daemon_runs(const struct cli *c) {
-    char socket[108];
-    struct err e;
-    struct buf out = BUF_MAX(4096);
-    bool runs = find_socket(c, socket, sizeof socket) &&
-                (call_admin(sv_of(socket), SV("GET"), SV("/drover/v1/version"), SV_NULL, SV_NULL, collect, &out, &e) != 0 || e.code == ERR_TIMEOUT);
-    buf_deinit(&out);
+    struct call_place at;
+    struct arena a;
+    struct err e = { 0 };
+    const struct call_what what = { .method = SV("GET"), .target = SV("/drover/v1/session") };
+    arena_init(&a, 1 << 16, NULL);
+    bool runs = find_hub(c, &a, &at) && (call_hub(&at, &what, &e) != 0 || e.code == ERR_TIMEOUT);
+    arena_deinit(&a);
     return runs;
 }
 
 /* Asks and, on success, leaves the answer in out. Prints faults. Returns an exit code. */
 int ask(const struct cli *c, struct sv method, struct sv target, struct sv version, struct sv body, struct buf *out) {
-    char socket[108];
+    struct call_place at;
+    struct arena a;
     struct err e;
-    if (!find_socket(c, socket, sizeof socket))
-        return CLI_FAILED;
-    int status = call_admin(sv_of(socket), method, target, version, body, collect, out, &e);
-    if (status == 0) {
-        fprintf(stderr, "drover: no daemon answers on %s (%s)\n        start one with: drover serve\n", socket, e.text);
-        return e.code == ERR_TIMEOUT ? CLI_TIMED_OUT : CLI_UNREACHABLE;
-    }
+    const struct call_what what = { .method = method, .target = target, .version = version, .body = body, .on_body = collect, .arg = out };
+    arena_init(&a, 1 << 16, NULL);
+    bool found = find_hub(c, &a, &at);
+    int status = found ? call_hub(&at, &what, &e) : 0, code = found && status == 0 ? unreachable(&at, &e) : CLI_FAILED;
+    arena_deinit(&a);
+    if (status == 0)
+        return code;
     if (status < 300)
         return CLI_DONE;
     CLEANUP(json_doc_freep) yyjson_doc *doc = json_parse(buf_sv(out));
@@ -372,8 +400,9 @@ static void on_log_bytes(void *arg, struct sv bytes) {
 }
 
 static int verb_logs(struct cli *c) {
-    char socket[108];
     struct err e;
+    struct call_place at;
+    struct arena a;
     struct tail tail = { .part = BUF_MAX(1 << 20), .json = c->json };
     struct buf target = BUF_MAX(256);
     uint64_t lines = 100;
@@ -381,18 +410,17 @@ static int verb_logs(struct cli *c) {
         fprintf(stderr, "drover: -n takes a number from 0 to %d\n", LOG_RING_LINES);
         return CLI_USAGE;
     }
-    if (!find_socket(c, socket, sizeof socket))
-        return CLI_FAILED;
     buf_printf(&target, "/drover/v1/logs?follow=%d&lines=", c->follow);
     add_escaped(&target, sv_of(c->lines ? c->lines : "100"));
-    int status = call_admin(sv_of(socket), SV("GET"), buf_sv(&target), SV_NULL, SV_NULL, on_log_bytes, &tail, &e);
+    const struct call_what what = { .method = SV("GET"), .target = buf_sv(&target), .on_body = on_log_bytes, .arg = &tail };
+    arena_init(&a, 1 << 16, NULL);
+    bool found = find_hub(c, &a, &at);
+    int status = found ? call_hub(&at, &what, &e) : 0;
+    int code = status >= 300 ? fault_code(status) : status ? CLI_DONE : found ? unreachable(&at, &e) : CLI_FAILED;
+    arena_deinit(&a);
     buf_deinit(&target);
     buf_deinit(&tail.part);
-    if (status == 0) {
-        fprintf(stderr, "drover: no daemon answers on %s (%s)\n", socket, e.text);
-        return CLI_UNREACHABLE;
-    }
-    return status < 300 ? CLI_DONE : CLI_FAILED;
+    return code;
 }
 
 static int verb_version(struct cli *c) {
@@ -454,6 +482,9 @@ static const struct verb {
     { "env", "[--plain] [--key-file FILE]", "variables that point OpenAI, Anthropic and Ollama clients here", 0, 0, verb_env },
     { "launch", "PROGRAM [ARGUMENT...]", "run PROGRAM with those variables set", 0, 0, verb_launch },
     { "completion", "bash | zsh | fish", "print what makes the shell complete drover's verbs", 1, 1, verb_completion },
+    { "events", "[-f] [--since ID]", "what has happened since then, or happens from now on; -f goes on", 0, 0, verb_events },
+    { "login", "--hub URL --user NAME", "sign in at a hub elsewhere; verbs with --hub URL go there then", 0, 0, verb_login },
+    { "logout", "--hub URL", "sign out there", 0, 0, verb_logout },
     { "logs", "[-f] [-n LINES]", "the daemon's log; -f follows it", 0, 0, verb_logs },
     { "reload", "", "read the configuration again, all or nothing", 0, 0, verb_reload },
     { "config", "check [FILE] | show", "validate a configuration, or print the effective one", 1, 2, verb_config },
@@ -505,7 +536,7 @@ bool option(const char *arg, const char *name, int argc, char **argv, int *i, co
 }
 
 int cli_main(int argc, char **argv) {
-    struct cli c = { 0 };
+    struct cli c = { .hub = getenv("DROVER_HUB") };
     const struct verb *verb = NULL;
     for (int i = 1; i < argc; i++) {
         const char *a = argv[i], *set = NULL;
@@ -534,6 +565,8 @@ int cli_main(int argc, char **argv) {
             ;
         else if (option(a, "--config", argc, argv, &i, &c.config_path, &bad) || option(a, "--api", argc, argv, &i, &c.api, &bad) ||
                  option(a, "--by", argc, argv, &i, &c.by, &bad) || option(a, "--key-file", argc, argv, &i, &c.key_file, &bad) ||
+                 option(a, "--hub", argc, argv, &i, &c.hub, &bad) || option(a, "--ca", argc, argv, &i, &c.ca_file, &bad) ||
+                 option(a, "--user", argc, argv, &i, &c.user, &bad) || option(a, "--since", argc, argv, &i, &c.since, &bad) ||
                  option(a, "--passphrase-file", argc, argv, &i, &c.passphrase_file, &bad) ||
                   option(a, "--days", argc, argv, &i, &c.days, &bad) ||
                  option(a, "-n", argc, argv, &i, &c.lines, &bad) || option(a, "--lines", argc, argv, &i, &c.lines, &bad))

@@ -12,6 +12,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
+_Static_assert((int)SECRET_LINE == (int)PASSPHRASE_MOST + 2, "a line with its end");
+
 /* --- passphrases -------------------------------------------------------------------------------------------------- */
 
 static bool read_line(FILE *from, char text[static PASSPHRASE_MOST + 2]) {
@@ -41,16 +43,15 @@ static bool prompt(const char *what, char text[static PASSPHRASE_MOST + 2]) {
     return ok;
 }
 
-/* From the file, from standard input for "-", else asked for twice. False, and said, when there is none. */
-static bool read_passphrase(const struct cli *c, const char *what, char text[static PASSPHRASE_MOST + 2]) {
+bool read_passphrase(const struct cli *c, const char *what, bool twice, char text[static SECRET_LINE]) {
     char again[PASSPHRASE_MOST + 2] = "";
     if (!c->passphrase_file) {
-        bool ok = prompt(what, text) && prompt("once more", again);
+        bool ok = prompt(what, text) && (!twice || prompt("once more", again));
         if (!ok)
             fprintf(stderr, "drover: no terminal to ask on; give --passphrase-file FILE (- for standard input)\n");
-        else if (strcmp(text, again) != 0)
+        else if (twice && strcmp(text, again) != 0)
             fprintf(stderr, "drover: the two differ\n");
-        ok = ok && strcmp(text, again) == 0;
+        ok = ok && (!twice || strcmp(text, again) == 0);
         sodium_memzero(again, sizeof again);
         return ok;
     }
@@ -146,11 +147,15 @@ static int user_add(struct cli *c) {
     struct buf body = BUF_MAX(16384), out = BUF_MAX(ANSWER_MAX);
     enum access_role role;
     int code = CLI_USAGE;
+    if (c->hub && !daemon_runs(c)) {
+        fprintf(stderr, "drover: %s does not answer\n", c->hub);
+        return CLI_UNREACHABLE;
+    }
     if (!c->role || !access_role_read(sv_of(c->role), &role)) {
         fprintf(stderr, "drover: --role takes viewer, operator or admin\n");
         return code;
     }
-    if (read_passphrase(c, "passphrase of the new user", text)) {
+    if (read_passphrase(c, "passphrase of the new user", true, text)) {
         buf_add_char(&body, '{');
         add_text(&body, "name", sv_of(c->args[1]));
         add_text(&body, "role", sv_of(c->role));
@@ -194,7 +199,7 @@ static int user_set(struct cli *c) {
     bool switched = c->enabled && (strcmp(c->enabled, "yes") == 0 || strcmp(c->enabled, "no") == 0);
     if (!c->role && !switched && !c->passphrase && !c->passphrase_file) {
         fprintf(stderr, "usage: drover user set NAME [--role viewer|operator|admin] [--enabled yes|no] [--passphrase | --passphrase-file FILE]\n");
-    } else if ((!c->passphrase && !c->passphrase_file) || read_passphrase(c, "new passphrase", text)) {
+    } else if ((!c->passphrase && !c->passphrase_file) || read_passphrase(c, "new passphrase", true, text)) {
         int64_t seen = version_of(c, c->args[1], &code);
         buf_add_char(&body, '{');
         if (c->role)
@@ -286,7 +291,7 @@ static int mode_key(struct cli *c) {
     char text[PASSPHRASE_MOST + 2];
     struct buf body = BUF_MAX(16384), out = BUF_MAX(ANSWER_MAX);
     int code = CLI_USAGE;
-    if (read_passphrase(c, "permission key", text)) {
+    if (read_passphrase(c, "permission key", true, text)) {
         buf_add_char(&body, '{');
         add_text(&body, "permission_key", sv_of(text));
         buf_add_char(&body, '}');

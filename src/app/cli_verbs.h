@@ -2,6 +2,7 @@
 #ifndef DROVER_APP_CLI_VERBS_H
 #define DROVER_APP_CLI_VERBS_H
 
+#include "app/call.h"
 #include "app/cli.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -19,6 +20,7 @@ struct cli {
     bool csv, check, plain;
     const char *key_file;
     const char *role, *enabled, *passphrase_file;
+    const char *hub, *ca_file, *user, *since;
     bool passphrase;
     char **launch; /* the program and its arguments, to the end of argv */
     const char *key[KEY_OPTIONS]; /* values of cli_key.c's options, by their row; NULL: not given */
@@ -50,12 +52,23 @@ bool option(const char *arg, const char *name, int argc, char **argv, int *i, co
 
 /* The settings that --config and --set make, with a complaint on standard error when they are none; owned (config_unref). */
 struct config *settings_of(const struct cli *c);
-/* Whether a daemon answers on the socket of these settings. */
+/* Where the daemon is: at --hub, else on the socket of these settings. Lives in a. False, and said, when that is nowhere. */
+bool find_hub(const struct cli *c, struct arena *a, struct call_place *ret);
+/* Whether a daemon answers there. */
 bool daemon_runs(const struct cli *c);
+/* What to say, and which exit code, when nobody answered. */
+int unreachable(const struct call_place *at, const struct err *e);
+/* From --passphrase-file, else asked for twice. False, and said, when there is none. */
+enum { SECRET_LINE = 1026 };
+bool read_passphrase(const struct cli *c, const char *what, bool twice, char text[static SECRET_LINE]);
 
 /* cli_user.c */
 int verb_user(struct cli *c);
 int verb_mode(struct cli *c);
+/* cli_login.c */
+int verb_login(struct cli *c);
+int verb_logout(struct cli *c);
+int verb_events(struct cli *c);
 /* cli_key.c */
 bool key_option(const char *values[static KEY_OPTIONS], int argc, char **argv, int *i, bool *ret_bad);
 int verb_key(struct cli *c);

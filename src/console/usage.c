@@ -85,6 +85,8 @@ static void put_cost(struct buf *out, int64_t millionths) {
 void put_record(struct buf *out, const struct request_record *r) {
     put_text(out, "id", r->id);
     put_text(out, "key", r->key);
+    if (r->key_name.n)
+        put_text(out, "key_name", r->key_name);
     put_text(out, "slug", r->slug);
     put_text(out, "model", r->model);
     put_text(out, "endpoint", r->endpoint);
@@ -121,16 +123,17 @@ static struct request_record record_of(struct store_rows *r) {
         .reasoning = store_i64(r, 16), .input_source = (enum token_source)store_i64(r, 17), .output_source = (enum token_source)store_i64(r, 18),
         .queue_us = (uint64_t)store_i64(r, 19), .first_us = first_us > 0 ? (uint64_t)first_us : 0, .done_us = (uint64_t)store_i64(r, 21),
         .bytes_in = (uint64_t)store_i64(r, 22), .bytes_out = (uint64_t)store_i64(r, 23), .cost = store_is_null(r, 24) ? -1 : store_i64(r, 24),
-        .cost_source = (enum cost_source)store_i64(r, 25),
+        .cost_source = (enum cost_source)store_i64(r, 25), .key_name = store_text(r, 26),
     };
 }
 
 static bool run_rows(struct store_tx *tx, struct question *q, struct err *e) {
     struct look *l = CONTAINER(q, struct look, q);
     struct store_rows *r = STORE_QUERY(tx, e,
-                                       "SELECT id, key_id, slug, model, endpoint, runtime, dialect, api, ended_ms, stream, status, result, attempts, "
+                                       "SELECT r.id, key_id, slug, model, endpoint, runtime, dialect, api, ended_ms, stream, status, result, attempts, "
                                        "tokens_in, tokens_cached, tokens_out, tokens_reasoning, in_source, out_source, queue_us, first_us, total_us, "
-                                       "bytes_in, bytes_out, cost, cost_source FROM request WHERE ended_ms < $1 ORDER BY ended_ms DESC LIMIT $2",
+                                       "bytes_in, bytes_out, cost, cost_source, k.name FROM request r LEFT JOIN api_key k ON k.id = r.key_id "
+                                       "WHERE ended_ms < $1 ORDER BY ended_ms DESC LIMIT $2",
                                        STORE_I64(l->before_ms), STORE_I64(l->limit));
     enum store_step step = STORE_FAULT;
     buf_add_char(&l->q.out, '{');

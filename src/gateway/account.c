@@ -73,6 +73,7 @@ void account__finish(struct exchange *x, enum request_result result) {
     struct request_record r = {
         .id = sv_of(id),
         .key = x->key ? x->key->id : SV_NULL,
+        .key_name = x->key ? x->key->name : SV_NULL,
         .api = sv_of(x->route->path),
         .ended_ms = clock_wall_ms(),
         .slug = x->sched.slug ? x->sched.slug->name : SV("other"),

@@ -45,7 +45,7 @@ void watch__ended(struct gateway *g, const struct request_record *r) {
         return;
     }
     struct request_record *to = &w->records[w->n];
-    struct sv *views[] = { &to->id, &to->key, &to->slug, &to->model, &to->endpoint, &to->runtime, &to->dialect, &to->api };
+    struct sv *views[] = { &to->id, &to->key, &to->key_name, &to->slug, &to->model, &to->endpoint, &to->runtime, &to->dialect, &to->api };
     *to = *r;
     for (size_t i = 0; i < sizeof views / sizeof views[0]; i++)
         *views[i] = arena_sv(&w->arena, *views[i]);

@@ -40,7 +40,8 @@ const char *cost_source_name(enum cost_source s);
 /* Views are borrowed for the call that gets the record. Moments are monotonic microseconds, 0 = never came. */
 struct request_record {
     struct sv id;                      /* x-request-id */
-    struct sv key;                     /* id of the API key; empty: nobody in particular */
+    struct sv key;                     /* id of the API key, or a person's name; empty: nobody in particular */
+    struct sv key_name;                /* as it is called now; the ledger keeps the id alone */
     struct sv slug, model, endpoint, runtime, dialect, api; /* api: its path */
     uint64_t ended_ms;                 /* wall clock */
     enum request_result result;
