@@ -263,3 +263,15 @@ test('the command line signs in at a hub elsewhere, follows its events, and sign
   assert.equal((await far('status')).code, 1);
   assert.match((await drover.cli('events')).stdout, /key/, 'and on the socket');
 });
+
+test('in Live the log tells strangers to the machine only what somebody must act on', async () => {
+  const page = browser();
+  await page.signIn('sam');
+  assert.equal((await drover.cli('mode', 'live')).code, 0);
+  await drover.cli('reload');
+  const lines = (await page.get('/drover/v1/logs?lines=4096')).text.trim().split('\n').map((l) => JSON.parse(l));
+  assert.ok(lines.some((l) => l.held > 0));
+  assert.ok(lines.every((l) => l.held || l.missed || ['warn', 'error'].includes(l.level)));
+  assert.match((await drover.cli('logs', '-n', '20')).stdout, /nothing in it has changed/);
+  assert.equal((await drover.cli('mode', 'dev')).code, 0);
+});

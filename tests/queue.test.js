@@ -284,3 +284,14 @@ test('a stream that waits is told its place in comments', () => at({ limits: { s
   assert.match(answer.text, /"content":"Hi\."/);
   assert.match(answer.text, /data: \[DONE\]\n\n$/);
 }));
+
+test('who waits at a fallback stays there when something in the fleet changes', () => at({ models: [{ slug: 'brave', targets: ['nobody/none'], fallback: ['m'] }] }, async (h) => {
+  await h.fill();
+  await h.line(['w'], { model: 'brave' });
+  h.drover.configure({ endpoints: [...h.endpoints, { name: 'more', url: 'http://127.0.0.1:9', kind: 'openai' }] });
+  assert.equal((await h.drover.cli('reload')).code, 0);
+  await until('the new one', async () => (await h.drover.cliJson('endpoints')).endpoints.some((e) => e.name === 'more' && e.state === 'down'));
+  await h.waiting(1);
+  h.fake.open();
+  assert.deepEqual((await h.answers()).map((a) => a.status), [200, 200]);
+}));

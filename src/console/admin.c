@@ -339,19 +339,30 @@ static void log_level_put(struct request *r) {
     log_level_get(r);
 }
 
+/* {"missed":N}: lines that gave way before they were read; {"held":N}: in Live, those that nobody has to act on. */
+static void send_count(struct request *r, const char *what, uint64_t n) {
+    char told[64];
+    int m = snprintf(told, sizeof told, "{\"%s\":%llu}\n", what, (unsigned long long)n);
+    if (n)
+        http_in_send(r->in, (struct sv){ told, (size_t)m });
+}
+
 static void send_logs(struct request *r) {
     char line[LOG_LINE_MAX + 1];
-    uint64_t missed;
+    uint64_t missed, held = 0;
     size_t n;
+    struct mode_state mode;
+    mode_now(r->admin->house->mode, &mode);
     while (http_in_queued(r->in) < 256 << 10 && (n = log_read(&r->log_seq, line, &missed))) {
-        if (missed) {
-            char told[64];
-            int m = snprintf(told, sizeof told, "{\"missed\":%llu}\n", (unsigned long long)missed);
-            http_in_send(r->in, (struct sv){ told, (size_t)m });
+        send_count(r, "missed", missed);
+        if (r->is_outside && mode.is_live && log_line_level((struct sv){ line, n }) > LOG_WARN) {
+            held++;
+            continue;
         }
         line[n] = '\n';
         http_in_send(r->in, (struct sv){ line, n + 1 });
     }
+    send_count(r, "held", held);
 }
 
 static void on_log_look(void *arg) {

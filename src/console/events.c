@@ -184,12 +184,6 @@ static void send_events(struct page *p) {
     }
 }
 
-static bool level_of(struct sv line, enum log_level *ret) {
-    ptrdiff_t at = sv_find(line, SV("\"level\":\""));
-    struct sv rest = at < 0 ? SV_NULL : sv_from(line, (size_t)at + 9), word;
-    return sv_cut(&rest, '"', &word) && log_level_parse(word, ret);
-}
-
 /* In Live only what somebody should act on; the rest is counted. */
 static void send_log(struct page *p) {
     char line[LOG_LINE_MAX];
@@ -201,9 +195,8 @@ static void send_log(struct page *p) {
     mode_now(p->pages->admin->house->mode, &mode);
     buf_add(&m, SV("{\"log\":["));
     for (unsigned i = 0; i < LINES_PER_FLUSH && m.n + p->out.n < QUEUE_MAX && (len = log_read(&p->log_at, line, &missed)); i++) {
-        enum log_level level = LOG_INFO;
+        enum log_level level = log_line_level((struct sv){ line, len });
         lost += missed;
-        (void)level_of((struct sv){ line, len }, &level);
         if (level > p->log_level)
             continue;
         if (p->is_outside && mode.is_live && level > LOG_WARN) {

@@ -166,6 +166,13 @@ void request_ask(struct request *r, const struct question *what, size_t size) {
     request_fail(r, &e, NULL);
 }
 
+enum log_level log_line_level(struct sv line) {
+    enum log_level level = LOG_INFO;
+    ptrdiff_t at = sv_find(line, SV("\"level\":\""));
+    struct sv rest = at < 0 ? SV_NULL : sv_from(line, (size_t)at + 9), word;
+    return sv_cut(&rest, '"', &word) && log_level_parse(word, &level) ? level : LOG_INFO;
+}
+
 void put_name(struct buf *out, const char *key) {
     buf_printf(out, "%s\"%s\":", out->n && out->p[out->n - 1] != '{' ? "," : "", key);
 }

@@ -6,6 +6,7 @@
 #define DROVER_CONSOLE_REQUEST_H
 
 #include "base/json.h"
+#include "base/log.h"
 #include "console/admin.h"
 #include "http/server.h"
 #include "store/store.h"
@@ -122,6 +123,9 @@ void users_remove(struct request *r);
 void mode_get(struct request *r);
 void mode_put(struct request *r);
 void mode_key_put(struct request *r);
+
+/* The level of a log line in its JSON form; info when it tells none. */
+enum log_level log_line_level(struct sv line);
 
 /* events.c: pages that follow what happens. */
 struct pages *pages_new(struct admin *a); /* and a->live; NULL: out of memory */

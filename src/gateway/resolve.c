@@ -107,7 +107,6 @@ static bool find_slug(struct exchange *x, struct sv name, struct err *e) {
     return true;
 }
 
-
 static bool worth_waiting(const struct schedule *s) {
     bool waits = false;
     for (size_t i = 0; i < s->slug->n_targets; i++)
@@ -171,6 +170,10 @@ void resolve__look_again(struct exchange *x) {
         x->queue_us += x->want.now_us - x->parked_us;
         wait__end(x);
         forward__start(x);
+    } else if (!worth_waiting(&x->sched) && resolve__may_fall_back(x)) { /* a newer snapshot led back to the slug that was asked for */
+        x->queue_us += x->want.now_us - x->parked_us;
+        wait__end(x);
+        choose(x, NULL);
     } else if (!worth_waiting(&x->sched)) {
         give_up(x, true);
     } else if (x->want.now_us >= x->park_until_us) {
