@@ -369,7 +369,7 @@ struct lease {
     bool spent;
 };
 
-/* Only ever leases what is left of the budget of this span; the row of an earlier one is begun anew. */
+/* Only ever leases what is left of the budget of this span; the row of an earlier span is begun anew. */
 static bool run_lease(struct store_tx *tx, struct store_job *job, struct err *e) {
     struct lease *l = CONTAINER(job, struct lease, job);
     struct store_rows *rows = STORE_QUERY(tx, e, "SELECT span_no, leased FROM lease WHERE key_id = $1 AND unit = $2 AND span = $3",
@@ -377,7 +377,8 @@ static bool run_lease(struct store_tx *tx, struct store_job *job, struct err *e)
     if (!rows)
         return false;
     enum store_step step = store_next(rows, e);
-    int64_t leased = step == STORE_ROW && store_i64(rows, 0) == l->span_no ? store_i64(rows, 1) : 0;
+    int64_t there = step == STORE_ROW ? store_i64(rows, 0) : 0, leased = there >= l->span_no && there ? store_i64(rows, 1) : 0;
+    int64_t span_no = there > l->span_no ? there : l->span_no; /* after a clock was set back, a later day's is still the present one */
     if (step == STORE_FAULT)
         return false;
     if (step == STORE_ROW)
@@ -391,7 +392,7 @@ static bool run_lease(struct store_tx *tx, struct store_job *job, struct err *e)
     return l->granted == 0 || STORE_RUN(tx, e,
                                         "INSERT INTO lease (key_id, unit, span, span_no, leased) VALUES ($1, $2, $3, $4, $5) "
                                         "ON CONFLICT (key_id, unit, span) DO UPDATE SET span_no = excluded.span_no, leased = excluded.leased",
-                                        STORE_TEXT(sv_of(l->id)), STORE_I64(l->unit), STORE_I64(l->span), STORE_I64(l->span_no), STORE_I64(leased));
+                                        STORE_TEXT(sv_of(l->id)), STORE_I64(l->unit), STORE_I64(l->span), STORE_I64(span_no), STORE_I64(leased));
 }
 
 static void on_leased(struct store_job *job, const struct err *e) {

@@ -197,12 +197,14 @@ static int64_t spend(const struct access_key *k, int64_t each, unsigned rounds) 
     bool is_money = access_has_money_budget(k);
     int64_t tokens = is_money ? 0 : each, money = is_money ? each : 0;
     int64_t spent = 0;
+    static uint64_t later_us; /* rates are not what is looked at: each request comes a minute after the one before */
     for (unsigned i = 0; i < rounds; i++) {
         struct access_hold h;
         struct err e;
-        assert_true(access_begin(&h, k, clock_mono_us() + i * 1000000u, 1, &e));
+        later_us += 60000000u;
+        assert_true(access_begin(&h, k, clock_mono_us() + later_us, 1, &e));
         enum access_reserved got;
-        while ((got = access_reserve(&h, tokens, money, clock_mono_us() + i * 60000000ull, &e)) == ACCESS_LATER)
+        while ((got = access_reserve(&h, tokens, money, clock_mono_us() + later_us, &e)) == ACCESS_LATER)
             uv_run(&b.loop.uv, UV_RUN_ONCE);
         if (got == ACCESS_RESERVED) {
             access_settle(&h, tokens, money);
@@ -235,6 +237,49 @@ static void a_budget_lasts_over_restarts_and_is_never_overspent(void **state) {
     (void)state;
     lasts_over_restarts("poor", ACCESS_TOKENS, ACCESS_DAY);
     lasts_over_restarts("thrifty", ACCESS_MONEY, ACCESS_MONTH);
+}
+
+#define HOUR_MS INT64_C(3600000)
+
+static void turn_for_a_while(void) {
+    uint64_t until = clock_mono_us() + 80000; /* some looks of the book */
+    while (clock_mono_us() < until)
+        uv_run(&b.loop.uv, UV_RUN_NOWAIT);
+}
+
+static void a_clock_that_is_set_brings_no_budget_again_and_a_new_day_does(void **state) {
+    static const int64_t back[] = { -HOUR_MS, -25 * HOUR_MS, -40 * 24 * HOUR_MS };
+    struct access_key d = draft("set");
+    (void)state;
+    d.limits = (struct access_limits){ .requests_per_min = 1000000, .tokens_per_min = 100000000 };
+    d.limits.budget[ACCESS_TOKENS][ACCESS_DAY] = 50000;
+    d.expires_ms = clock_wall_ms() + 30 * 24 * (uint64_t)HOUR_MS;
+    open_book();
+    assert_int_equal(make(&d), ERR_NONE);
+    const struct access_snapshot *s = access_now(b.access);
+    assert_int_equal(spend(&s->keys[s->n_keys - 1], 1000, 60), 50000);
+    for (size_t i = 0; i < 3; i++) { /* while it runs, and over a restart */
+        clock_wall_shift(back[i]);
+        turn_for_a_while();
+        s = access_now(b.access);
+        assert_int_equal(spend(&s->keys[s->n_keys - 1], 1000, 3), 0);
+        close_book();
+        open_book();
+        s = access_now(b.access);
+        assert_int_equal(spend(&s->keys[s->n_keys - 1], 1000, 3), 0);
+        clock_wall_shift(0);
+    }
+    clock_wall_shift(25 * HOUR_MS);
+    turn_for_a_while();
+    s = access_now(b.access);
+    assert_int_equal(spend(&s->keys[s->n_keys - 1], 1000, 60), 50000);
+    clock_wall_shift(366 * 24 * HOUR_MS);
+    turn_for_a_while();
+    s = access_now(b.access);
+    const struct access_key *k = &s->keys[s->n_keys - 1];
+    assert_true(k->expires_ms < clock_wall_ms()); /* and identify refuses it */
+    clock_wall_shift(0);
+    close_book();
 }
 
 /* --- the audit log ------------------------------------------------------------------------------------------------ */
@@ -299,6 +344,7 @@ int main(void) {
         cmocka_unit_test(what_no_key_may_be_is_refused),
         cmocka_unit_test(networks_read_and_print),
         cmocka_unit_test(a_budget_lasts_over_restarts_and_is_never_overspent),
+        cmocka_unit_test(a_clock_that_is_set_brings_no_budget_again_and_a_new_day_does),
         cmocka_unit_test(every_change_is_in_the_audit_log_and_no_row_can_be_changed_unnoticed),
     };
     if (sodium_init() < 0 || !mkdtemp(dir))

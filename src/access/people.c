@@ -112,7 +112,7 @@ const struct session *people_session(struct people *p, struct sv secret) {
     uint64_t now = clock_wall_ms();
     if (!found || is_over(p, found, now))
         return NULL;
-    found->is.used_ms = now;
+    found->is.used_ms = now > found->is.used_ms ? now : found->is.used_ms; /* the clock may have been set back */
     time_visit(p, found);
     return &found->is;
 }

@@ -230,6 +230,20 @@ static void sessions_end_with_their_time_and_their_number(void **state) {
     finish();
 }
 
+static void a_clock_that_is_set_ends_no_session_early_and_none_goes_on_for_a_year(void **state) {
+    (void)state;
+    begin();
+    assert_int_equal(sign_in("cat", PASS, "192.0.2.3"), ERR_NONE);
+    clock_wall_shift(-3600000);
+    assert_true(opens(b.secret) && at_gateway(b.secret));
+    clock_wall_shift(0);
+    assert_true(opens(b.secret));
+    clock_wall_shift(INT64_C(366) * 86400000);
+    assert_false(opens(b.secret) || at_gateway(b.secret));
+    clock_wall_shift(0);
+    finish();
+}
+
 static void the_setup_token_works_once_and_only_without_an_admin(void **state) {
     char token[SETUP_TOKEN + 1], spare[64];
     struct err e = { 0 };
@@ -358,6 +372,7 @@ int main(void) {
         cmocka_unit_test(rights_that_change_end_sessions),
         cmocka_unit_test(two_admins_cannot_remove_each_other),
         cmocka_unit_test(sessions_end_with_their_time_and_their_number),
+        cmocka_unit_test(a_clock_that_is_set_ends_no_session_early_and_none_goes_on_for_a_year),
         cmocka_unit_test(the_setup_token_works_once_and_only_without_an_admin),
         cmocka_unit_test(guesses_get_slow_by_name_and_by_address_and_never_for_good),
         cmocka_unit_test(live_takes_the_key_and_outlives_the_process),

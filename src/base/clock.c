@@ -1,7 +1,14 @@
 #include "base/clock.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
+
+static _Atomic int64_t shift_ms;
+
+void clock_wall_shift(int64_t ms) {
+    atomic_store_explicit(&shift_ms, ms, memory_order_relaxed);
+}
 
 uint64_t clock_mono_us(void) {
     struct timespec t;
@@ -12,7 +19,7 @@ uint64_t clock_mono_us(void) {
 uint64_t clock_wall_ms(void) {
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
-    return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
+    return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u + (uint64_t)atomic_load_explicit(&shift_ms, memory_order_relaxed);
 }
 
 char *clock_iso8601(uint64_t wall_ms, char text[static 25]) {

@@ -8,6 +8,8 @@
 uint64_t clock_mono_us(void);
 /* Since 1970-01-01 UTC. */
 uint64_t clock_wall_ms(void);
+/* Tests only: the wall clock goes so much ahead (or behind), in all threads. */
+void clock_wall_shift(int64_t ms);
 /* "2026-11-21T05:06:07.089Z" into 25 bytes; returns text. */
 char *clock_iso8601(uint64_t wall_ms, char text[static 25]);
 
