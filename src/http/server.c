@@ -593,10 +593,13 @@ static void on_read(void *owner, struct sv bytes) {
     if (c->ahead.n == 0)
         feed(c, &bytes);
     if (bytes.n && c->state != CONN_CLOSED && c->state != CONN_LINGER) {
-        if (!buf_add(&c->ahead, bytes))
-            conn_close(c);
-        else if (c->ahead.n >= c->server->limits.pipeline_ahead)
+        struct err e;
+        if (!buf_add(&c->ahead, bytes)) {
+            err_no_memory(&e);
+            gone(c, &e);
+        } else if (c->ahead.n >= c->server->limits.pipeline_ahead) {
             stream_read(c->stream, false);
+        }
     }
     step_end(c);
 }
