@@ -122,6 +122,14 @@ wrap=$fixed
 [ ! -f build/tsan/build.ninja ] || unit tsan --suite threads
 wrap=
 
+case web in *"$filter"*)
+    say "unit tests of the console"
+    log=build/test/web.log
+    "$NODE" web/test/run.mjs >"$log" 2>&1 || tail -n 60 "$log"
+    # The runner's own words, in whichever of its forms.
+    awk '/^(# |. )pass /{p=$NF} /^(# |. )fail /{f=$NF} END { if (p == "") f = 1; print p + 0, f + 0, 0 }' "$log" >>"$counts"
+    ;;
+esac
 js asan build/asan/drover tests/*.test.js
 wrap=$fixed
 js tsan build/tsan/drover tests/smoke.test.js tests/routing.test.js tests/passthrough.test.js tests/queue.test.js tests/people.test.js tests/live.test.js

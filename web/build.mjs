@@ -5,7 +5,7 @@
  * The same sources give the same bytes. --fast leaves out the type check. Exits with 1 when types or a budget do not hold. */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
@@ -29,39 +29,54 @@ if (!fast) {
   if (checked.status !== 0) process.exit(1)
 }
 
-/* Fewer requests. Every screen imports the shell, and the shell imports the parts that most screens use: all of that is then one
- * shared file, and the page loads it directly, not an entry file that would only import it. */
-const later = ['answer', 'chart', 'markdown', 'plot', 'thinking', 'timebar']
-const common = readdirSync(join(here, 'src/parts')).map((f) => f.replace(/\.tsx?$/, '')).filter((f) => !later.includes(f))
-const oneShell = {
-  name: 'one-shell',
-  setup(b) {
-    const add = (path, lines) => ({ contents: readFileSync(path, 'utf8') + '\n' + lines.join('\n') + '\n', loader: 'tsx' })
-    b.onLoad({ filter: /[\\/]src[\\/]screens[\\/][a-z]+\.tsx$/ }, ({ path }) => add(path, ["import '../main'"]))
-    b.onLoad({ filter: /[\\/]src[\\/]main\.tsx$/ }, ({ path }) => add(path, common.map((f) => `import './parts/${f}'`)))
-  },
-}
-
-const made = await build({
+const options = {
   absWorkingDir: here,
-  entryPoints: { main: 'src/main.tsx', app: 'src/style/index.css' },
   outdir: 'out',
   write: false,
   bundle: true,
   splitting: true,
   format: 'esm',
   target: 'es2022',
-  minify: true,
   jsx: 'automatic',
   jsxImportSource: 'preact',
+  metafile: true,
+  logLevel: 'warning',
+}
+
+/* What a file imports, directly or not, without what it loads later. */
+function imports(inputs, from, seen = new Set()) {
+  for (const i of inputs[from].imports) if (i.kind === 'import-statement' && !seen.has(i.path)) imports(inputs, i.path, seen.add(i.path))
+  return seen
+}
+
+/* Fewer requests. Every screen is made to import the shell, and the shell all that Fleet is made of: that is then one shared file, and
+ * the page loads it directly, not an entry file that would only import it. */
+const alone = await build({ ...options, entryPoints: ['src/screens/fleet.tsx'] })
+const common = [...imports(alone.metafile.inputs, 'src/screens/fleet.tsx')].filter((f) => f.startsWith('src/'))
+const oneShell = {
+  name: 'one-shell',
+  setup(b) {
+    const add = (path, files) => ({ contents: readFileSync(path, 'utf8') + files.map((f) => `\nimport '${f}'\n`).join(''), loader: 'tsx' })
+    b.onLoad({ filter: /[\\/]src[\\/]screens[\\/][a-z]+\.tsx$/ }, ({ path }) => add(path, ['../main']))
+    b.onLoad({ filter: /[\\/]src[\\/]main\.tsx$/ }, ({ path }) =>
+      add(
+        path,
+        common.map((f) => f.replace('src/', './')),
+      ),
+    )
+  },
+}
+
+const made = await build({
+  ...options,
+  entryPoints: { main: 'src/main.tsx', app: 'src/style/index.css' },
+  minify: true,
   charset: 'utf8',
   legalComments: 'none',
   entryNames: 'assets/[name]-[hash]',
   chunkNames: 'assets/[name]-[hash]',
   assetNames: 'assets/[name]-[hash]',
-  metafile: true,
   plugins: [oneShell],
-  logLevel: 'warning',
 })
 
 const outputs = new Map()
@@ -82,8 +97,18 @@ function closure(name, seen = new Set()) {
   for (const i of meta.get(name).imports) if (i.kind === 'import-statement') closure(i.path.slice(i.path.indexOf('assets/')), seen)
   return seen
 }
-const screens = [...meta].filter(([, m]) => m.entryPoint?.startsWith('src/screens/')).map(([name, m]) => ({ name, of: basename(m.entryPoint, '.tsx') }))
+const screens = [...meta]
+  .filter(([, m]) => m.entryPoint?.startsWith('src/screens/'))
+  .map(([name, m]) => ({ name, of: basename(m.entryPoint, '.tsx') }))
 const fleet = screens.find((s) => s.of === 'fleet')
+
+/* What the bundle holds of others, with their terms. */
+const terms = Buffer.from(
+  ['preact', 'uplot']
+    .map((name) => `${name}\n\n${readFileSync(join(here, 'node_modules', name, 'LICENSE'), 'utf8').trim()}\n`)
+    .join('\n\n'),
+)
+const termsFile = `assets/licences-${createHash('sha256').update(terms).digest('hex').slice(0, 8).toUpperCase()}.txt`
 
 const icons = readFileSync(join(here, 'src/icons.svg'), 'utf8').replace(/>\s+</g, '><').trim()
 const page = readFileSync(join(here, 'src/index.html'), 'utf8')
@@ -92,12 +117,19 @@ const page = readFileSync(join(here, 'src/index.html'), 'utf8')
   .replace('%STYLE%', style)
   .replace('%SHELL%', shell)
   .replace('%FLEET%', fleet.name)
+  .replace('%LICENCES%', termsFile)
   .replace('%ICONS%', icons)
 const files = [{ path: '/console/', file: 'index.html', bytes: Buffer.from(page), immutable: false }]
 for (const [name, bytes] of [...outputs].sort(([a], [b]) => (a < b ? -1 : 1)))
   files.push({ path: '/console/' + name, file: name, bytes: Buffer.from(bytes), immutable: true })
 
-const types = { html: 'text/html; charset=utf-8', js: 'text/javascript; charset=utf-8', css: 'text/css; charset=utf-8' }
+const types = {
+  html: 'text/html; charset=utf-8',
+  js: 'text/javascript; charset=utf-8',
+  css: 'text/css; charset=utf-8',
+  txt: 'text/plain; charset=utf-8',
+}
+files.push({ path: '/console/' + termsFile, file: termsFile, bytes: terms, immutable: true })
 const gz = new Map()
 const manifest = []
 let all = 0
@@ -106,7 +138,9 @@ mkdirSync(join(resolve(out), 'assets'), { recursive: true })
 for (const f of files) {
   const at = join(resolve(out), f.file)
   const zipped = gzipSync(f.bytes, { level: 9 })
-  const brotli = brotliCompressSync(f.bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: f.bytes.length } })
+  const brotli = brotliCompressSync(f.bytes, {
+    params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: f.bytes.length },
+  })
   zipped[9] = 255 /* RFC 1952: the system it was made on is unknown, whichever it was */
   writeFileSync(at, f.bytes)
   writeFileSync(at + '.gz', zipped)
@@ -127,7 +161,9 @@ const lines = [
   ['  of it HTML with the icons', gz.get('index.html'), budgets.html],
   ['icons, as they are', Buffer.byteLength(icons), budgets.icons],
   ...screens.filter((s) => s !== fleet).map((s) => ['screen ' + s.of, sum(closure(s.name)), budgets.screen]),
-  ...[...meta].filter(([, m]) => m.entryPoint?.includes('uplot') || m.entryPoint?.endsWith('plot.ts')).map(([name]) => ['charts, once asked for', sum(closure(name)), budgets.chart]),
+  ...[...meta]
+    .filter(([, m]) => m.entryPoint?.includes('uplot') || m.entryPoint?.endsWith('plot.ts'))
+    .map(([name]) => ['charts, once asked for', sum(closure(name)), budgets.chart]),
   ['everything', all, budgets.all],
 ]
 const requests = 3 + closure(fleet.name).size + 2 /* HTML, CSS, shell; Fleet; session, endpoints */

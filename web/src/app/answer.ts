@@ -1,14 +1,16 @@
 /* answer.ts - one answer as it grows: thinking apart, text settled block by block, times measured here. Drawn by parts/answer.tsx at
- * most once a frame, however many pieces come. */
+ * most 25 times a second, however many pieces come. */
 import { MarkdownStream } from '../pure/markdown'
 import { ReplyReader } from '../pure/reply'
 import { count, duration } from '../pure/format'
 import { T } from '../text'
+import { answeredMs } from './api'
 import { prefs } from './prefs'
 import { say } from './say'
 import { store } from './store'
 
 const SAY_MS = 3000
+const DRAW_MS = 40 /* text that grows faster is not read faster */
 
 export class Answer {
   readonly version = store(0) /* grows with each frame that has something new */
@@ -27,6 +29,7 @@ export class Answer {
   private said = 0 /* characters of text that were read aloud */
   private saidMs = 0
   private frame = 0
+  private drawnMs = 0
   private decoder = new TextDecoder()
 
   constructor(private aloud = true) {
@@ -112,12 +115,18 @@ export class Answer {
   }
 
   private changed(): void {
-    this.frame ||= requestAnimationFrame(() => this.bump())
+    if (this.frame) return
+    const draw = (): void => {
+      if (performance.now() - this.drawnMs < DRAW_MS) this.frame = requestAnimationFrame(draw)
+      else this.bump()
+    }
+    this.frame = requestAnimationFrame(draw)
   }
 
   private bump(): void {
     cancelAnimationFrame(this.frame)
     this.frame = 0
+    this.drawnMs = performance.now()
     this.version.set(this.version.get() + 1)
   }
 }
@@ -138,8 +147,17 @@ export async function ask(path: string, body: unknown, answer: Answer, signal: A
   let status = 0
   try {
     /* With a key of its own the request comes as that key and not as the person who is signed in. */
-    const res = await fetch(path, { method: 'POST', headers, body: JSON.stringify(body), signal, credentials: key ? 'omit' : 'same-origin', cache: 'no-store', redirect: 'error' })
+    const res = await fetch(path, {
+      method: 'POST',
+      headers,
+      body: JSON.stringify(body),
+      signal,
+      credentials: key ? 'omit' : 'same-origin',
+      cache: 'no-store',
+      redirect: 'error',
+    })
     status = res.status
+    answeredMs.set(Date.now())
     res.headers.forEach((v, k) => {
       if (k.startsWith('drover-') || k === 'x-request-id' || k === 'content-type') told[k] = v
     })

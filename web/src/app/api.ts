@@ -4,7 +4,7 @@ import { store } from './store'
 
 export class ApiError extends Error {
   constructor(
-    readonly status: number, /* 0: no answer came */
+    readonly status: number /* 0: no answer came */,
     readonly code: string,
     message: string,
     readonly hint = '',
@@ -50,7 +50,15 @@ async function once<T>(method: string, path: string, o: CallOptions, permissionK
   let res: Response
   let text: string
   try {
-    res = await fetch(path, { method, headers, body: o.body === undefined ? null : JSON.stringify(o.body), signal: late.signal, cache: 'no-store', credentials: 'same-origin', redirect: 'error' })
+    res = await fetch(path, {
+      method,
+      headers,
+      body: o.body === undefined ? null : JSON.stringify(o.body),
+      signal: late.signal,
+      cache: 'no-store',
+      credentials: 'same-origin',
+      redirect: 'error',
+    })
     text = await res.text()
   } catch {
     if (o.signal?.aborted) throw new ApiError(0, 'aborted', '')
@@ -75,22 +83,25 @@ async function once<T>(method: string, path: string, o: CallOptions, permissionK
 }
 
 export async function call<T>(method: string, path: string, o: CallOptions = {}): Promise<T> {
-  try {
-    return await once<T>(method, path, o)
-  } catch (e) {
-    if (!(e instanceof ApiError) || o.quiet || !guards) throw e
-    if (e.status === 401) guards.lost()
-    if (e.code === 'reauth_required' && (await guards.reauth())) return once<T>(method, path, o)
-    if (e.code === 'locked') {
-      const key = await guards.unlock()
-      if (key !== undefined) return once<T>(method, path, o, key)
+  let permissionKey: string | undefined
+  let confirmed = false
+  for (;;) {
+    try {
+      return await once<T>(method, path, o, permissionKey)
+    } catch (e) {
+      if (!(e instanceof ApiError) || o.quiet || !guards) throw e
+      if (e.status === 401) guards.lost()
+      if (e.code === 'reauth_required' && !confirmed) confirmed = await guards.reauth()
+      else if (e.code === 'locked' && permissionKey === undefined) permissionKey = await guards.unlock()
+      else throw e
+      if (e.code === 'locked' ? permissionKey === undefined : !confirmed) throw e
     }
-    throw e
   }
 }
 
 export const get = <T>(path: string, signal?: AbortSignal): Promise<T> => call<T>('GET', '/drover/v1/' + path, { signal })
-export const post = <T>(path: string, body: unknown = {}, o: CallOptions = {}): Promise<T> => call<T>('POST', '/drover/v1/' + path, { ...o, body })
+export const post = <T>(path: string, body: unknown = {}, o: CallOptions = {}): Promise<T> =>
+  call<T>('POST', '/drover/v1/' + path, { ...o, body })
 export const put = <T>(path: string, body: unknown, o: CallOptions = {}): Promise<T> => call<T>('PUT', '/drover/v1/' + path, { ...o, body })
 export const del = <T>(path: string, o: CallOptions = {}): Promise<T> => call<T>('DELETE', '/drover/v1/' + path, o)
 

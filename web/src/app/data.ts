@@ -4,6 +4,7 @@ import { useEffect } from 'preact/hooks'
 import { ApiError, get } from './api'
 import { onTopic } from './events'
 import { prefs } from './prefs'
+import { onReturn, present } from './presence'
 import { store, useStore, type Store } from './store'
 import type { Topic } from './types'
 
@@ -42,7 +43,7 @@ export function resource<T>(path: string, topics: Topic[] = [], everyMs = 0): Re
     timer = setTimeout(() => void soon(), ms)
   }
   const soon = (): void => {
-    if (!users || document.hidden || prefs.get().paused) return
+    if (!users || document.hidden || prefs.get().paused || !present()) return
     const wait = startedMs + LEAST_MS - Date.now()
     if (wait > 0) arm(wait)
     else if (running) again = true
@@ -75,7 +76,10 @@ export function resource<T>(path: string, topics: Topic[] = [], everyMs = 0): Re
     use() {
       if (users++) return
       ends = topics.map((t) => onTopic(t, soon))
-      ends.push(prefs.watch((p) => !p.paused && soon()))
+      ends.push(
+        prefs.watch((p) => !p.paused && soon()),
+        onReturn(soon),
+      )
       document.addEventListener('visibilitychange', seen)
       const at = view.get().atMs
       if (at === undefined || Date.now() - at > LEAST_MS) void reload()

@@ -23,7 +23,7 @@ export function noteClock(hubMs: number | undefined): void {
 }
 
 type Feed = 'live' | 'figures' | 'log'
-type FeedValue = { live: Live; figures: Point; log: { lines: unknown[]; missed: number } }
+type FeedValue = { live: Live; figures: Point; log: { lines: unknown[]; missed: number; held: number } }
 const wanted: Record<Feed, number> = { live: 0, figures: 0, log: 0 }
 let logLevel = 'info'
 const feeds = new Map<Feed, Set<(value: never) => void>>()
@@ -38,7 +38,7 @@ function spread(kind: string, value: unknown, whole: Record<string, unknown>): v
     const bye = value as { code?: string; text?: string }
     onBye?.(bye.code ?? '', bye.text ?? '')
   }
-  const given = kind === 'log' ? { lines: value, missed: Number(whole.missed ?? 0) } : value
+  const given = kind === 'log' ? { lines: value, missed: Number(whole.missed ?? 0), held: Number(whole.held ?? 0) } : value
   for (const fn of [...(feeds.get(kind as Feed) ?? [])]) fn(given as never)
   for (const fn of [...(others.get(kind) ?? [])]) fn(value)
 }

@@ -63,7 +63,16 @@ function Passphrase({ q }: { q: Question }) {
         }}
       >
         <p>{T.reauthWhy}</p>
-        <input class="hide-visually" type="text" name="username" autocomplete="username" value={session.get()?.user ?? ''} readOnly tabIndex={-1} aria-hidden="true" />
+        <input
+          class="hide-visually"
+          type="text"
+          name="username"
+          autocomplete="username"
+          value={session.get()?.user ?? ''}
+          readOnly
+          tabIndex={-1}
+          aria-hidden="true"
+        />
         <TextField label={T.passphrase} secret autocomplete="current-password" value={text} onInput={setText} first />
         {fault !== undefined && <Problem error={fault} />}
         <footer class="row">
@@ -101,6 +110,8 @@ function PermissionKey({ q }: { q: Question }) {
 }
 
 const WARN_MS = 120_000
+const ASK_MS = 10_000 /* between questions whether it is over */
+let askedMs = 0
 
 /* Two minutes before the end: stay, or where the session cannot last longer, sign in again without leaving what is on screen. */
 function EndWarning() {
@@ -112,7 +123,10 @@ function EndWarning() {
   if (!s?.signed_in || !end) return null
   const left = end.atMs - Date.now()
   if (left <= 0) {
-    void extend()
+    if (Date.now() - askedMs > ASK_MS) {
+      askedMs = Date.now()
+      void extend()
+    }
     return null
   }
   if (left > WARN_MS || put === end.atMs) return null

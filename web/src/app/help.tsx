@@ -2,7 +2,7 @@
 import { Dialog } from '../parts/dialog'
 import { Mark, type MarkState } from '../parts/mark'
 import { T } from '../text'
-import { keyLayers } from './keyboard'
+import { keyLayers, type KeyBinding } from './keyboard'
 import { prefs, setPref } from './prefs'
 import { useStore } from './store'
 import { CheckField } from '../parts/field'
@@ -11,26 +11,28 @@ const states: MarkState[] = ['ok', 'busy', 'warn', 'bad', 'paused', 'asleep', 'u
 
 export function Help({ onClose }: { onClose(): void }) {
   const p = useStore(prefs)
-  const shown = keyLayers().filter((l) => l.bindings.some((b) => b.does))
+  const shown = new Map<string, KeyBinding[]>()
+  for (const l of keyLayers()) {
+    const listed = l.bindings.filter((b) => b.does)
+    if (listed.length) shown.set(l.title, [...(shown.get(l.title) ?? []), ...listed])
+  }
   return (
     <Dialog title={T.helpTitle} onClose={onClose} wide>
       <div class="help">
-        {shown.map((l) => (
+        {[...shown].map(([title, bindings]) => (
           <section>
-            <h3>{l.title}</h3>
+            <h3>{title}</h3>
             <dl class="keys">
-              {l.bindings
-                .filter((b) => b.does)
-                .map((b) => (
-                  <div>
-                    <dt>
-                      {b.keys.split(' ').map((k) => (
-                        <kbd>{k}</kbd>
-                      ))}
-                    </dt>
-                    <dd>{b.does}</dd>
-                  </div>
-                ))}
+              {bindings.map((b) => (
+                <div>
+                  <dt>
+                    {b.keys.split(' ').map((k) => (
+                      <kbd>{k}</kbd>
+                    ))}
+                  </dt>
+                  <dd>{b.does}</dd>
+                </div>
+              ))}
             </dl>
           </section>
         ))}

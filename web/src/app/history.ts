@@ -5,11 +5,13 @@ import { useResource, type Loaded } from './data'
 import { useFeed } from './events'
 import { lists } from './lists'
 import { prefs } from './prefs'
+import { session } from './session'
 import { store, useStore } from './store'
 import type { Point } from './types'
 
 const KEPT = 900
 const points = store<Point[]>([])
+session.watch((s) => !s?.signed_in && points.set([]))
 
 export function merge(had: Point[], more: Point[]): Point[] {
   const last = had[had.length - 1]?.at_ms ?? 0

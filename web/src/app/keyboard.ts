@@ -41,7 +41,11 @@ function nameOf(e: KeyboardEvent): string {
   const key = e.key === ' ' ? 'Space' : e.key
   if (e.ctrlKey || e.metaKey) return 'Ctrl+' + key.toLowerCase()
   if (e.altKey) return 'Alt+' + key
-  return e.shiftKey && key.length === 1 && key.toLowerCase() !== key.toUpperCase() ? 'Shift+' + key.toUpperCase() : e.shiftKey && key.length > 1 ? 'Shift+' + key : key
+  return e.shiftKey && key.length === 1 && key.toLowerCase() !== key.toUpperCase()
+    ? 'Shift+' + key.toUpperCase()
+    : e.shiftKey && key.length > 1
+      ? 'Shift+' + key
+      : key
 }
 
 function typing(e: KeyboardEvent): boolean {

@@ -48,7 +48,7 @@ function ModeDialog({ mode, facts, onClose }: { mode: 'dev' | 'live'; facts?: Mo
       <p>{mode === 'live' ? T.liveMeans : T.devMeans}</p>
       {facts?.since_ms && (
         <p class="extra">
-          {T.since} <Clock ms={facts.since_ms} /> {facts.by ? visible(facts.by) : ''}
+          {T.since} <Clock ms={facts.since_ms} /> {facts.by && T.byWhom(visible(facts.by))}
         </p>
       )}
       {facts?.until_ms && (

@@ -48,8 +48,16 @@ export function Palette({ onClose, onHelp }: { onClose(): void; onHelp(): void }
     out.push({ text: T.tryModel, kind: T.kindAct, run: () => go('pulse', { tab: 'try' }) })
     out.push({ text: T.themeNext, kind: T.kindAct, run: nextTheme })
     out.push({ text: prefs.get().paused ? T.goOn : T.pauseAll, kind: T.kindAct, run: () => setPref('paused', !prefs.get().paused) })
-    out.push({ text: prefs.get().letters ? T.lettersOff : T.lettersOn, kind: T.kindAct, run: () => setPref('letters', !prefs.get().letters) })
-    out.push({ text: prefs.get().compact ? T.rowsNormal : T.rowsCompact, kind: T.kindAct, run: () => setPref('compact', !prefs.get().compact) })
+    out.push({
+      text: prefs.get().letters ? T.lettersOff : T.lettersOn,
+      kind: T.kindAct,
+      run: () => setPref('letters', !prefs.get().letters),
+    })
+    out.push({
+      text: prefs.get().compact ? T.rowsNormal : T.rowsCompact,
+      kind: T.kindAct,
+      run: () => setPref('compact', !prefs.get().compact),
+    })
     out.push({ text: prefs.get().motion ? T.motionOff : T.motionOn, kind: T.kindAct, run: () => setPref('motion', !prefs.get().motion) })
     if (may('operator')) out.push({ text: T.lookAgain, kind: T.kindAct, run: lookAgain })
     out.push({ text: T.helpTitle, kind: T.kindAct, run: onHelp })
@@ -64,10 +72,13 @@ export function Palette({ onClose, onHelp }: { onClose(): void; onHelp(): void }
 
   const found = useMemo(() => {
     const t = typed.trim().toLowerCase()
-    const hits = t ? entries.map((e) => ({ e, s: score(e.text, t) })).filter((x): x is { e: Entry; s: number } => x.s !== undefined) : entries.map((e) => ({ e, s: 0 }))
+    const hits = t
+      ? entries.map((e) => ({ e, s: score(e.text, t) })).filter((x): x is { e: Entry; s: number } => x.s !== undefined)
+      : entries.map((e) => ({ e, s: 0 }))
     hits.sort((a, b) => a.s - b.s)
     const out = hits.slice(0, MOST).map((x) => x.e)
-    if (/^[\w-]{6,}$/.test(typed.trim())) out.push({ text: T.findRequest(typed.trim()), kind: T.kindRequest, run: () => findRequest(typed.trim()) })
+    if (/^[\w-]{6,}$/.test(typed.trim()))
+      out.push({ text: T.findRequest(typed.trim()), kind: T.kindRequest, run: () => findRequest(typed.trim()) })
     return out
   }, [entries, typed])
 
@@ -114,7 +125,13 @@ export function Palette({ onClose, onHelp }: { onClose(): void; onHelp(): void }
       />
       <ul class="palette-list" id="palette-list" role="listbox" aria-label={T.palette} ref={listRef}>
         {found.map((e, i) => (
-          <li id={'palette-' + i} role="option" aria-selected={i === at} onClick={() => void pick(e)} onMouseMove={() => at !== i && setAt(i)}>
+          <li
+            id={'palette-' + i}
+            role="option"
+            aria-selected={i === at}
+            onClick={() => void pick(e)}
+            onMouseMove={() => at !== i && setAt(i)}
+          >
             {e.text} <span class="extra">{e.kind}</span>
           </li>
         ))}

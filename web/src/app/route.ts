@@ -27,7 +27,11 @@ export const setupToken = ((): string => {
   const m = /^#setup=([^&]{1,512})$/.exec(location.hash)
   if (!m) return ''
   history.replaceState(null, '', location.pathname + '#/')
-  return decodeURIComponent(m[1] ?? '')
+  try {
+    return decodeURIComponent(m[1] ?? '')
+  } catch {
+    return m[1] ?? '' /* the hub will say that it is none of its tokens */
+  }
 })()
 
 export const route = store<Route>(readHash(location.hash))

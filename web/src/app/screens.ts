@@ -15,6 +15,11 @@ export interface Screen {
 
 export const screens: Screen[] = [
   { id: 'fleet', name: T.fleet, icon: 'fleet', letter: 'f', least: 'viewer', load: () => import('../screens/fleet') },
+  { id: 'pulse', name: T.pulse, icon: 'pulse', letter: 'p', least: 'viewer', load: () => import('../screens/pulse') },
+  { id: 'console', name: T.logs, icon: 'console', letter: 'c', least: 'viewer', load: () => import('../screens/console') },
+  { id: 'keys', name: T.keys, icon: 'keys', letter: 'k', least: 'viewer', load: () => import('../screens/keys') },
+  { id: 'settings', name: T.settings, icon: 'settings', letter: 's', least: 'viewer', load: () => import('../screens/settings') },
+  { id: 'alerts', name: T.alertsName, icon: 'alerts', letter: 'a', least: 'viewer', load: () => import('../screens/alerts') },
 ]
 
 /* Entrances: shown in place of the shell. */

@@ -1,8 +1,10 @@
 /* session.ts - who is signed in here, what they may, and when that ends. The identity itself is a cookie the page cannot read. */
 import { answeredMs, call, del, post } from './api'
 import { forgetAll } from './data'
-import { startEvents, stopEvents } from './events'
+import { hubNow, linkView, startEvents, stopEvents } from './events'
+import { setIdleLimit } from './presence'
 import { store } from './store'
+import { T } from '../text'
 import type { Role, Session } from './types'
 
 /* undefined: not known yet. */
@@ -20,13 +22,21 @@ export function may(role: Role): boolean {
 }
 
 function accept(s: Session): void {
+  const was = session.get()?.signed_in
   session.set(s)
-  if (s.signed_in) startEvents(onBye)
-  else {
+  setIdleLimit(s.idle_ms)
+  if (s.signed_in) {
+    if (!was) startEvents(onBye)
+  } else {
     stopEvents()
     forgetAll()
   }
 }
+
+/* A socket that is refused does not say why: it may be that the session is over. */
+linkView.watch((v) => {
+  if (v.phase === 'waiting' && session.get()?.signed_in) void look()
+})
 
 /* The hub ends the socket with a reason; whether the session is over is asked of the hub, not guessed. */
 function onBye(_code: string, text: string): void {
@@ -38,7 +48,9 @@ function onBye(_code: string, text: string): void {
 
 export async function look(): Promise<void> {
   try {
-    accept(await call<Session>('GET', '/drover/v1/session', { quiet: true }))
+    const s = await call<Session>('GET', '/drover/v1/session', { quiet: true })
+    if (session.get()?.signed_in && !s.signed_in) signedOutWhy.set(signedOutWhy.get() || T.sessionEnded)
+    accept(s)
     sessionFault.set(undefined)
   } catch (e) {
     sessionFault.set(e)
@@ -80,7 +92,7 @@ export function sessionEnd(): { atMs: number; forGood: boolean } | undefined {
   const s = session.get()
   if (!s?.signed_in) return undefined
   const idle = s.idle_ms && answeredMs.get() ? answeredMs.get() + s.idle_ms : Infinity
-  const last = s.expires_ms ?? Infinity
+  const last = s.expires_ms ? s.expires_ms - (hubNow() - Date.now()) : Infinity /* by our clock */
   const atMs = Math.min(idle, last)
   return atMs === Infinity ? undefined : { atMs, forGood: last <= idle }
 }

@@ -18,7 +18,7 @@ import { ModeButton } from './mode'
 import { nextTheme, Palette } from './palette'
 import { go, href, replaceScreen, setParams, useRoute } from './route'
 import { closeToast, spoken, toasts } from './say'
-import { screens } from './screens'
+import { screens, type Screen } from './screens'
 import { look, may, session, signOut } from './session'
 import { useStore } from './store'
 
@@ -64,10 +64,20 @@ export function Shell() {
       <TopBar onPalette={() => setOver('palette')} onHelp={() => setOver('help')} />
       <nav class="rail" aria-label={T.screens}>
         {seen.map((s, i) => (
-          <a href={href(s.id)} aria-current={s === screen ? 'page' : undefined} title={s.name} class={i > 4 ? 'sixth' : ''}>
-            <Icon name={s.icon} /> <span class="word">{s.name}</span> <kbd aria-hidden="true">{s.letter}</kbd>
-          </a>
+          <ScreenLink s={s} now={s === screen} rest={i >= PLACES - 1 && seen.length > PLACES} />
         ))}
+        {seen.length > PLACES && (
+          <details class="more" key={screen.id}>
+            <summary>
+              <Icon name="more" label={T.more} />
+            </summary>
+            <div>
+              {seen.slice(PLACES - 1).map((s) => (
+                <ScreenLink s={s} now={s === screen} rest={false} />
+              ))}
+            </div>
+          </details>
+        )}
       </nav>
       <div class="middle">
         <ConnectionLine />
@@ -80,6 +90,16 @@ export function Shell() {
       {over === '' && <Guard />}
       <Regions />
     </div>
+  )
+}
+
+const PLACES = 5 /* in the bottom bar of a phone */
+
+function ScreenLink({ s, now, rest }: { s: Screen; now: boolean; rest: boolean }) {
+  return (
+    <a href={href(s.id)} aria-current={now ? 'page' : undefined} title={s.name} class={rest ? 'rest' : ''}>
+      <Icon name={s.icon} /> <span class="word">{s.name}</span> <kbd aria-hidden="true">{s.letter}</kbd>
+    </a>
   )
 }
 
@@ -99,7 +119,7 @@ function TopBar({ onPalette, onHelp }: { onPalette(): void; onHelp(): void }) {
         <span class="word">drover</span> <span class="hub">{s?.name && <Name text={s.name} most={20} />}</span>
       </span>
       <ModeButton />
-      <button type="button" class="search" onClick={onPalette} aria-label={T.palette}>
+      <button type="button" class="search" onClick={onPalette}>
         <Icon name="search" /> <span class="word">{T.paletteHint}</span> <kbd aria-hidden="true">Ctrl K</kbd>
       </button>
       <span class="grow" />
@@ -178,7 +198,8 @@ function ConnectionLine() {
       {down && (
         <>
           <span class="mark-bad">✕ </span>
-          {T.noContact(duration(Math.floor((Date.now() - since) / 1000) * 1000))} <span aria-live="off">{left > 0 ? T.triesIn(countdown(left)) : T.tries}</span>{' '}
+          {T.noContact(duration(Math.floor((Date.now() - since) / 1000) * 1000))}{' '}
+          <span aria-live="off">{left > 0 ? T.triesIn(countdown(left)) : T.tries}</span>{' '}
           <button
             type="button"
             class="button quiet"

@@ -6,6 +6,7 @@ import { problemText } from '../parts/problem'
 import { Skeleton } from '../parts/skeleton'
 import { T } from '../text'
 import { Lazy } from './lazy'
+import { lists } from './lists'
 import { setupToken, useRoute } from './route'
 import { firstRunPage, screens, signInPage } from './screens'
 import { look, session, sessionFault } from './session'
@@ -53,8 +54,11 @@ function Console() {
 
 const at = document.getElementById('app')
 if (at) {
-  void look()
   const first = screens.find((x) => location.hash.startsWith('#/' + x.id)) ?? screens[0]
   void first?.load()
+  /* What Fleet shows is asked for before the shell is drawn. */
+  void look().then(() => {
+    if (session.get()?.signed_in && first === screens[0]) void lists.endpoints.reload()
+  })
   render(<Console />, at)
 }

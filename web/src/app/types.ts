@@ -63,7 +63,16 @@ export interface Endpoint {
 
 export interface Slug {
   slug: string
-  targets: { endpoint: string; kind: string; model: string; state: EndpointState; loaded: boolean | null; context?: number; in_flight: number; us_per_token?: number }[]
+  targets: {
+    endpoint: string
+    kind: string
+    model: string
+    state: EndpointState
+    loaded: boolean | null
+    context?: number
+    in_flight: number
+    us_per_token?: number
+  }[]
 }
 
 export interface Explanation {

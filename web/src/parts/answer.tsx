@@ -10,7 +10,15 @@ import { Thinking } from './thinking'
 
 const BLOCKS = 120
 
-export function AnswerView({ answer: a, thinkingOpen, onThinking }: { answer: Answer; thinkingOpen: boolean; onThinking(open: boolean): void }) {
+export function AnswerView({
+  answer: a,
+  thinkingOpen,
+  onThinking,
+}: {
+  answer: Answer
+  thinkingOpen: boolean
+  onThinking(open: boolean): void
+}) {
   useStore(a.version)
   const [pages, setPages] = useState(1)
   const settled = a.markdown.settled

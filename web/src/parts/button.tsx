@@ -1,6 +1,6 @@
 /* Button: does something. While what it started goes on it is busy and cannot be pressed again; a fault is shown beside it.
  * act: may return a promise; kind: 'plain' | 'main' (one per place) | 'danger'; icon: glyph in front of the words;
- * locked: why it cannot be used now (shown, and the button is off). */
+ * locked: the right that is missing, off: what else must come first; both are told, and the button cannot be pressed. */
 import type { ComponentChildren } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { T } from '../text'
@@ -13,12 +13,13 @@ interface Props {
   kind?: 'plain' | 'main' | 'danger' | 'quiet'
   icon?: string
   locked?: string
+  off?: string
   label?: string /* accessible name, where the words alone do not say of what */
   pressed?: boolean
   autofocus?: boolean
 }
 
-export function Button({ act, children, kind = 'plain', icon, locked, label, pressed, autofocus }: Props) {
+export function Button({ act, children, kind = 'plain', icon, locked, off, label, pressed, autofocus }: Props) {
   const [busy, setBusy] = useState(false)
   const [fault, setFault] = useState<unknown>(undefined)
   const here = useRef(true)
@@ -29,7 +30,7 @@ export function Button({ act, children, kind = 'plain', icon, locked, label, pre
     }
   }, [])
   const press = async (): Promise<void> => {
-    if (busy || locked) return
+    if (busy || locked || off) return
     setFault(undefined)
     try {
       const r = act()
@@ -47,18 +48,18 @@ export function Button({ act, children, kind = 'plain', icon, locked, label, pre
       <button
         type="button"
         class={'button ' + kind}
-        aria-disabled={busy || locked ? 'true' : undefined}
+        aria-disabled={busy || locked || off ? 'true' : undefined}
         aria-busy={busy ? 'true' : undefined}
         aria-label={label}
         aria-pressed={pressed}
-        title={locked}
+        title={locked ?? off}
         data-autofocus={autofocus ? '' : undefined}
         onClick={press}
       >
         {locked && <Icon name="lock" />}
         {icon && !locked && <Icon name={icon} />}
         {busy ? T.busy : children}
-        {locked && <span class="hide-visually">{locked}</span>}
+        {(locked ?? off) && <span class="hide-visually"> ({locked ?? off})</span>}
       </button>
       {fault !== undefined && <Problem error={fault} />}
     </>

@@ -1,6 +1,7 @@
-/* Chart: values over time. title; times: Unix ms, oldest first; series: at most five, each with values (undefined is a gap) and a line
- * style of its own; format: of values; say: the chart in one sentence. With a table of the same values for who wants it. The library
- * is loaded when the first chart is shown. */
+/* Chart: values over time. title; times: Unix ms, oldest first (it is drawn again when times or series is another array); series: at
+ * most five, each with values (undefined is a gap) and a line style of its own; format: of values; say: the chart in one sentence;
+ * at: of times, where they are not seconds of today (the axis has its last five characters). With a table of the same values for who
+ * wants it. The library is loaded when the first chart is shown. */
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { clock } from '../pure/format'
 import { T } from '../text'
@@ -17,6 +18,7 @@ interface Props {
   series: Series[]
   format(v: number | undefined): string
   say: string
+  at?(ms: number): string
 }
 
 const DASHES = [undefined, [6, 3], [2, 3], [8, 3, 2, 3], [1, 4]]
@@ -24,9 +26,11 @@ const COLOURS = ['--ok-line', '--busy-line', '--accent-line', '--warn-line', '--
 const HEIGHT = 200
 const TABLE_ROWS = 60
 
-export function Chart({ title, times, series, format, say }: Props) {
+export function Chart({ title, times, series, format, say, at: timeText }: Props) {
   const box = useRef<HTMLDivElement>(null)
-  const plot = useRef<{ setData(d: unknown): void; setSize(s: { width: number; height: number }): void; destroy(): void } | undefined>(undefined)
+  const plot = useRef<{ setData(d: unknown): void; setSize(s: { width: number; height: number }): void; destroy(): void } | undefined>(
+    undefined,
+  )
   const [fault, setFault] = useState<unknown>(undefined)
   const [asTable, setAsTable] = useState(false)
   const data = [times.map((t) => t / 1000), ...series.map((s) => s.values.map((v) => v ?? null))]
@@ -43,16 +47,24 @@ export function Chart({ title, times, series, format, say }: Props) {
     void import('./plot')
       .then(({ makePlot }) => {
         if (gone) return
-        const axis = { stroke: colour('--text-dim'), grid: { stroke: colour('--line'), width: 1 }, ticks: { stroke: colour('--line'), width: 1 }, font: '12px system-ui' }
+        const axis = {
+          stroke: colour('--text-dim'),
+          grid: { stroke: colour('--line'), width: 1 },
+          ticks: { stroke: colour('--line'), width: 1 },
+          font: '12px system-ui',
+        }
         plot.current = makePlot(
           {
             width: at.clientWidth || 600,
             height: HEIGHT,
             legend: { live: true },
             cursor: { drag: { x: false, y: false } },
-            axes: [{ ...axis, values: (_: unknown, vs: number[]) => vs.map((v) => clock(v * 1000).slice(-8, -3)) }, { ...axis, size: 70, values: (_: unknown, vs: (number | null)[]) => vs.map((v) => format(v ?? undefined)) }],
+            axes: [
+              { ...axis, values: (_: unknown, vs: number[]) => vs.map((v) => timeText?.(v * 1000).slice(-5) ?? clock(v * 1000).slice(-8, -3)) },
+              { ...axis, size: 70, values: (_: unknown, vs: (number | null)[]) => vs.map((v) => format(v ?? undefined)) },
+            ],
             series: [
-              { value: (_: unknown, v: number | null) => (v === null ? '–' : clock(v * 1000)) },
+              { value: (_: unknown, v: number | null) => (v === null ? '–' : (timeText ?? clock)(v * 1000)) },
               ...series.map((s, i) => ({
                 label: s.label,
                 stroke: colour(COLOURS[i % COLOURS.length] ?? '--ok-line'),
@@ -79,9 +91,7 @@ export function Chart({ title, times, series, format, say }: Props) {
     }
   }, [labels, asTable])
 
-  useEffect(() => {
-    plot.current?.setData(newest.current)
-  })
+  useEffect(() => plot.current?.setData(newest.current), [times, series])
 
   return (
     <figure class="chart">
@@ -113,7 +123,7 @@ export function Chart({ title, times, series, format, say }: Props) {
                 .reverse()
                 .map(({ t, i }) => (
                   <tr>
-                    <th scope="row">{clock(t)}</th>
+                    <th scope="row">{(timeText ?? clock)(t)}</th>
                     {series.map((s) => (
                       <td class="num">{format(s.values[i])}</td>
                     ))}

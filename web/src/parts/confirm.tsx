@@ -40,7 +40,7 @@ export function Confirm({ title, facts, verb, act, onClose, word, gentle }: Prop
         <Button act={onClose} autofocus={!gentle && !word}>
           {T.cancel}
         </Button>
-        <Button act={then(act)} kind="danger" locked={word && typed !== word ? T.typeFirst(word) : undefined}>
+        <Button act={then(act)} kind="danger" off={word && typed !== word ? T.typeFirst(word) : undefined}>
           {verb}
         </Button>
       </footer>

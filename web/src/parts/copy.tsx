@@ -21,7 +21,17 @@ export async function copyText(text: string, shown?: Element | null): Promise<bo
   }
 }
 
-export function Copy({ text, from, words = T.copy, label }: { text: string; from?: RefObject<HTMLElement | null>; words?: string; label?: string }) {
+export function Copy({
+  text,
+  from,
+  words = T.copy,
+  label,
+}: {
+  text: string
+  from?: RefObject<HTMLElement | null>
+  words?: string
+  label?: string
+}) {
   const [said, setSaid] = useState('')
   const press = async (): Promise<void> => {
     const done = (await copyText(text, from?.current)) ? T.copied : T.selected

@@ -8,7 +8,19 @@ import { Icon } from './icon'
 
 let ids = 0
 
-export function Dialog({ title, onClose, wide, side, children }: { title: string; onClose(): void; wide?: boolean; side?: boolean; children: ComponentChildren }) {
+export function Dialog({
+  title,
+  onClose,
+  wide,
+  side,
+  children,
+}: {
+  title: string
+  onClose(): void
+  wide?: boolean
+  side?: boolean
+  children: ComponentChildren
+}) {
   const ref = useRef<HTMLDialogElement>(null)
   const id = useRef('dialog-' + ++ids)
   useEffect(() => {

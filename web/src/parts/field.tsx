@@ -56,7 +56,12 @@ export function TextField(p: TextProps) {
         <textarea {...common} rows={p.area} />
       ) : (
         <span class="row tight">
-          <input {...common} type={(p.secret ? (seen ? 'text' : 'password') : (p.type ?? 'text')) as 'text'} autocomplete={p.autocomplete ?? 'off'} autocapitalize="off" />
+          <input
+            {...common}
+            type={(p.secret ? (seen ? 'text' : 'password') : (p.type ?? 'text')) as 'text'}
+            autocomplete={p.autocomplete ?? 'off'}
+            autocapitalize="off"
+          />
           {p.secret && (
             <button type="button" class="button" aria-pressed={seen} onClick={() => setSeen(!seen)}>
               {seen ? T.hideText : T.showText}
@@ -104,7 +109,17 @@ export function SelectField(p: SelectProps) {
   )
 }
 
-export function CheckField({ label, value, onInput, hint }: { label: ComponentChildren; value: boolean; onInput(value: boolean): void; hint?: string }) {
+export function CheckField({
+  label,
+  value,
+  onInput,
+  hint,
+}: {
+  label: ComponentChildren
+  value: boolean
+  onInput(value: boolean): void
+  hint?: string
+}) {
   const id = useId()
   return (
     <div class="field check">

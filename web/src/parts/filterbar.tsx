@@ -49,7 +49,10 @@ export function FilterBar({ text, onText, choices = [], hidden, onClear, childre
           label={c.label}
           value={c.value}
           onInput={c.onInput}
-          options={[{ value: '', text: T.any }, ...c.options.map((o) => ({ value: o.value, text: o.n === undefined ? o.text : T.withCount(o.text, o.n) }))]}
+          options={[
+            { value: '', text: T.any },
+            ...c.options.map((o) => ({ value: o.value, text: o.n === undefined ? o.text : T.withCount(o.text, o.n) })),
+          ]}
         />
       ))}
       {children}

@@ -1,11 +1,13 @@
 /* Markdown: draws parsed Markdown (pure/markdown.ts) as elements of a fixed list. blocks: settled ones; open: the text behind them that
- * may still grow, shown plain; first: the number of the first block, where earlier ones are left out. Links say their host and ask before they open; images are their address. */
+ * may still grow, shown plain; first: the number of the first block, where earlier ones are left out. Links say their host and ask
+ * before they open; images are their address. */
 import type { ComponentChildren } from 'preact'
 import { memo } from '../app/memo'
 import { safeLink, type Block, type Inline } from '../pure/markdown'
 import { visible } from '../pure/visible'
 import { T } from '../text'
 import { Code } from './code'
+import { Growing } from './growing'
 
 function inlines(list: Inline[]): ComponentChildren {
   return list.map((n) => {
@@ -61,7 +63,13 @@ const OneBlock = memo(function OneBlock({ block: b }: { block: Block }) {
     case 'code':
       return <Code text={b.text} what={b.language ? visible(b.language) : T.code} />
     case 'quote':
-      return <blockquote>{b.blocks.map((x) => <OneBlock block={x} />)}</blockquote>
+      return (
+        <blockquote>
+          {b.blocks.map((x) => (
+            <OneBlock block={x} />
+          ))}
+        </blockquote>
+      )
     case 'list': {
       const items = b.items.map((i) => <li>{i.map((x) => (x.kind === 'p' ? inlines(x.children) : <OneBlock block={x} />))}</li>)
       return b.ordered ? <ol start={b.start}>{items}</ol> : <ul>{items}</ul>
@@ -71,7 +79,11 @@ const OneBlock = memo(function OneBlock({ block: b }: { block: Block }) {
         <div class="table-box" role="region" aria-label={T.tableInAnswer} tabIndex={0}>
           <table>
             <thead>
-              <tr>{b.head.map((c) => <th scope="col">{inlines(c)}</th>)}</tr>
+              <tr>
+                {b.head.map((c) => (
+                  <th scope="col">{inlines(c)}</th>
+                ))}
+              </tr>
             </thead>
             <tbody>
               {b.rows.map((r) => (
@@ -96,7 +108,7 @@ export function Markdown({ blocks, open, first = 0 }: { blocks: readonly Block[]
       {blocks.map((b, i) => (
         <OneBlock key={first + i} block={b} />
       ))}
-      {open && <p class="growing">{visible(open)}</p>}
+      {open && <Growing text={open} />}
     </div>
   )
 }

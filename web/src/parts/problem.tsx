@@ -6,7 +6,7 @@ import { T } from '../text'
 import { Button } from './button'
 
 export function problemText(error: unknown): string {
-  if (!(error instanceof ApiError)) return T.fault(String(error))
+  if (!(error instanceof ApiError)) return T.fault(error instanceof Error ? error.message : String(error))
   if (error.code === 'unreachable') return T.unreachable
   if (error.code === 'denied') return T.denied(error.message)
   if (error.code === 'locked') return T.locked

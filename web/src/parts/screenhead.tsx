@@ -7,7 +7,17 @@ import { clock } from '../pure/format'
 import { T } from '../text'
 import { Icon } from './icon'
 
-export function ScreenHead({ title, state, stale, children }: { title: string; state?: ComponentChildren; stale?: number; children?: ComponentChildren }) {
+export function ScreenHead({
+  title,
+  state,
+  stale,
+  children,
+}: {
+  title: string
+  state?: ComponentChildren
+  stale?: number
+  children?: ComponentChildren
+}) {
   const paused = useStore(prefs).paused
   return (
     <header class="screen-head">

@@ -1,13 +1,18 @@
 /* Table: a real table with a sticky header, sorting by header buttons, rows that open, and only the visible rows in the page when
- * there are more than 200.
+ * there are more than 100.
  *
- * name: for the address (sort) and for screen readers; columns; rows: already filtered; rowKey;
+ * name: for the address (sort) and for screen readers; columns: best a constant, as rows are drawn again when it changes; rows: already
+ * filtered, a row that changed is a new object (where cells depend on anything else, make columns anew with it); rowKey;
  * open: key of the open row, if rows open; onOpen(key | ''); detail(row): what an open row shows below itself;
- * sort: 'column' or '-column'; onSort; rows come in the caller's order when sort is ''. label(row): what a row is called.
+ * onScrolled: told whether the reader has scrolled into the list; sort: 'column' or '-column'; onSort; rows come in the caller's order
+ * when sort is ''. label(row): what a row is called.
  * j, k and the arrows move between rows, Enter opens, "." and other acts are the caller's. */
-import type { ComponentChildren } from 'preact'
-import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks'
+import type { ComponentChildren, FunctionComponent } from 'preact'
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { useKeys } from '../app/keyboard'
+import { memo } from '../app/memo'
+import { prefs } from '../app/prefs'
+import { useStore } from '../app/store'
 import { T } from '../text'
 
 export interface Column<R> {
@@ -37,7 +42,8 @@ interface Props<R> {
   onScrolled?(scrolled: boolean): void
 }
 
-const VIRTUAL_OVER = 200
+const VIRTUAL_OVER = 100 /* more rows of ten cells would pass 3,000 elements in the page */
+const BAR = 48 /* height of the bar that covers the top of the window */
 const SPARE = 20 /* rows kept above and below what is seen */
 
 function sorted<R>(rows: R[], columns: Column<R>[], sort: string): R[] {
@@ -51,46 +57,34 @@ function sorted<R>(rows: R[], columns: Column<R>[], sort: string): R[] {
     .map((x) => x.row)
 }
 
+/* The same rows under the same sort keep their order, whatever their figures do: live data moves nothing that is being read. */
+function held<R>(rows: R[], key: (r: R) => string, was: { sort: string; at: Map<string, number> }, sort: string): R[] | undefined {
+  if (was.sort !== sort || was.at.size !== rows.length) return undefined
+  const out = new Array<R>(rows.length)
+  for (const r of rows) {
+    const i = was.at.get(key(r))
+    if (i === undefined) return undefined
+    out[i] = r
+  }
+  return out
+}
+
 export function Table<R>(p: Props<R>) {
   const box = useRef<HTMLDivElement>(null)
   const body = useRef<HTMLTableSectionElement>(null)
-  const rows = useMemo(() => sorted(p.rows, p.columns, p.sort ?? ''), [p.rows, p.columns, p.sort])
+  const sort = p.sort ?? ''
+  const order = useRef({ sort: '', at: new Map<string, number>() })
+  const rows = useMemo(() => {
+    const out = sort ? (held(p.rows, p.rowKey, order.current, sort) ?? sorted(p.rows, p.columns, sort)) : p.rows
+    order.current = { sort, at: sort ? new Map(out.map((r, i) => [p.rowKey(r), i])) : new Map() }
+    return out
+  }, [p.rows, p.columns, sort])
   const virtual = rows.length > VIRTUAL_OVER
   const [rowPx, setRowPx] = useState(32)
   const [top, setTop] = useState(0)
   const [height, setHeight] = useState(600)
   const [detailPx, setDetailPx] = useState(0)
   const openAt = p.open ? rows.findIndex((r) => p.rowKey(r) === p.open) : -1
-
-  useLayoutEffect(() => {
-    const tr = body.current?.querySelector<HTMLElement>('tr.data')
-    if (tr && tr.offsetHeight && Math.abs(tr.offsetHeight - rowPx) > 0.5) setRowPx(tr.offsetHeight)
-    const d = body.current?.querySelector<HTMLElement>('tr.detail')
-    if (virtual && d && d.offsetHeight !== detailPx) setDetailPx(d.offsetHeight)
-  })
-
-  useEffect(() => {
-    const b = box.current
-    if (!b) return
-    let frame = 0
-    const look = (): void => {
-      frame = 0
-      setTop(b.scrollTop)
-      setHeight(b.clientHeight)
-      p.onScrolled?.(b.scrollTop > 4)
-    }
-    const later = (): void => {
-      frame ||= requestAnimationFrame(look)
-    }
-    b.addEventListener('scroll', later, { passive: true })
-    const watch = new ResizeObserver(later)
-    watch.observe(b)
-    return () => {
-      b.removeEventListener('scroll', later)
-      watch.disconnect()
-      cancelAnimationFrame(frame)
-    }
-  }, [virtual, p.onScrolled])
 
   /* Where row i begins; the open row pushes what is below it. */
   const before = (i: number): number => i * rowPx + (openAt >= 0 && i > openAt ? detailPx : 0)
@@ -100,6 +94,46 @@ export function Table<R>(p: Props<R>) {
     from = Math.max(0, Math.floor((top - (openAt >= 0 && top > before(openAt) ? detailPx : 0)) / rowPx) - SPARE)
     to = Math.min(rows.length, from + Math.ceil(height / rowPx) + 2 * SPARE)
   }
+
+  /* Heights are asked for only where they are needed: it makes the browser lay the table out. */
+  const compact = useStore(prefs).compact
+  useLayoutEffect(() => {
+    const tr = virtual ? body.current?.querySelector<HTMLElement>('tr.data') : undefined
+    if (tr?.offsetHeight) setRowPx(tr.offsetHeight)
+  }, [virtual, compact])
+  useLayoutEffect(() => {
+    const d = virtual && openAt >= 0 ? body.current?.querySelector<HTMLElement>('tr.detail') : undefined
+    if (!d) return
+    setDetailPx(d.offsetHeight)
+    const watch = new ResizeObserver(() => setDetailPx(d.offsetHeight))
+    watch.observe(d)
+    return () => watch.disconnect()
+  }, [virtual, p.open, openAt >= from && openAt < to])
+
+  useEffect(() => {
+    const b = box.current
+    if (!b) return
+    let frame = 0
+    const look = (): void => {
+      frame = 0
+      setTop(b.scrollTop)
+      setHeight(b.clientHeight)
+      p.onScrolled?.(b.scrollTop > 4 || b.getBoundingClientRect().top < BAR)
+    }
+    const later = (): void => {
+      frame ||= requestAnimationFrame(look)
+    }
+    b.addEventListener('scroll', later, { passive: true })
+    if (p.onScrolled) addEventListener('scroll', later, { passive: true })
+    const watch = new ResizeObserver(later)
+    watch.observe(b)
+    return () => {
+      b.removeEventListener('scroll', later)
+      removeEventListener('scroll', later)
+      watch.disconnect()
+      cancelAnimationFrame(frame)
+    }
+  }, [virtual, p.onScrolled])
 
   const move = (by: number): void => {
     const now = document.activeElement?.closest<HTMLElement>('tr.data')
@@ -119,6 +153,9 @@ export function Table<R>(p: Props<R>) {
   ])
 
   const opens = p.onOpen !== undefined
+  const onOpen = useRef(p.onOpen)
+  onOpen.current = p.onOpen
+  const toggle = useCallback((key: string, isOpen: boolean) => onOpen.current?.(isOpen ? '' : key), [])
   const columns = p.columns.length
   return (
     <div class={'table-box' + (virtual ? ' virtual' : '')} ref={box} role="region" aria-label={p.caption} tabIndex={0}>
@@ -141,30 +178,16 @@ export function Table<R>(p: Props<R>) {
             const key = p.rowKey(row)
             const isOpen = opens && key === p.open
             return [
-              <tr key={key} class={'data' + (isOpen ? ' open' : '')} data-at={from + n} aria-rowindex={virtual ? from + n + 2 : undefined}>
-                {p.columns.map((c, i) => {
-                  const inner = c.cell(row)
-                  const cls = (c.num ? 'num' : '') + (c.wide ? ' wide' : '') + (c.narrow ? ' narrow-hide' : '')
-                  if (i === 0 && opens)
-                    return (
-                      <th scope="row" class={cls}>
-                        <button type="button" class="row-open" data-row aria-expanded={isOpen} onClick={() => p.onOpen?.(isOpen ? '' : key)}>
-                          <span class="twist" aria-hidden="true">
-                            {isOpen ? '▾' : '▸'}
-                          </span>
-                          {inner}
-                        </button>
-                      </th>
-                    )
-                  return c.rowHead ? (
-                    <th scope="row" class={cls}>
-                      {inner}
-                    </th>
-                  ) : (
-                    <td class={cls}>{inner}</td>
-                  )
-                })}
-              </tr>,
+              <DataRow
+                key={key}
+                row={row}
+                columns={p.columns}
+                at={from + n}
+                rowIndex={virtual ? from + n + 2 : undefined}
+                open={opens ? isOpen : undefined}
+                toggle={toggle}
+                id={key}
+              />,
               isOpen && p.detail && (
                 <tr key={key + ' detail'} class="detail">
                   <td colSpan={columns}>
@@ -186,6 +209,47 @@ export function Table<R>(p: Props<R>) {
     </div>
   )
 }
+
+interface RowProps {
+  row: unknown
+  columns: Column<never>[]
+  at: number
+  rowIndex?: number
+  open?: boolean /* undefined: rows do not open */
+  id: string
+  toggle(key: string, isOpen: boolean): void
+}
+
+/* Drawn again only when its row is another object: what changes in a row must come as a new one. */
+const DrawnRow = memo(function DrawnRow({ row, columns, at, rowIndex, open, id, toggle }: RowProps) {
+  return (
+    <tr class={'data' + (open ? ' open' : '')} data-at={at} aria-rowindex={rowIndex}>
+      {columns.map((c, i) => {
+        const inner = c.cell(row as never)
+        const cls = (c.num ? 'num' : '') + (c.wide ? ' wide' : '') + (c.narrow ? ' narrow-hide' : '')
+        if (i === 0 && open !== undefined)
+          return (
+            <th scope="row" class={cls}>
+              <button type="button" class="row-open" data-row aria-expanded={open} onClick={() => toggle(id, open)}>
+                <span class="twist" aria-hidden="true">
+                  {open ? '▾' : '▸'}
+                </span>
+                {inner}
+              </button>
+            </th>
+          )
+        return c.rowHead ? (
+          <th scope="row" class={cls}>
+            {inner}
+          </th>
+        ) : (
+          <td class={cls}>{inner}</td>
+        )
+      })}
+    </tr>
+  )
+})
+const DataRow = DrawnRow as unknown as FunctionComponent<Omit<RowProps, 'columns'> & { columns: Column<any>[] }>
 
 function Head<R>({ column: c, sort, onSort }: { column: Column<R>; sort: string; onSort?: (sort: string) => void }) {
   const mine = sort.replace(/^-/, '') === c.id

@@ -9,7 +9,10 @@ export interface Tab {
 }
 
 export function Tabs({ tabs, now, onPick, label }: { tabs: Tab[]; now: string; onPick(id: string): void; label: string }) {
-  const at = Math.max(0, tabs.findIndex((t) => t.id === now))
+  const at = Math.max(
+    0,
+    tabs.findIndex((t) => t.id === now),
+  )
   const step = (by: number, focus = false): void => {
     const next = tabs[(at + by + tabs.length) % tabs.length]
     if (!next) return

@@ -3,8 +3,8 @@
  * unfinished: it ended inside of thinking; share: part of the output, 0..1; open/onOpen: the caller's. */
 import { useState } from 'preact/hooks'
 import { count, duration } from '../pure/format'
-import { visible } from '../pure/visible'
 import { T } from '../text'
+import { Growing } from './growing'
 
 const PAGE = 200
 
@@ -30,7 +30,12 @@ export function Thinking(p: Props) {
   const [pages, setPages] = useState(1)
   const { shown, more } = lastLines(p.text, PAGE * pages)
   const state = p.going ? T.stillGoing : p.unfinished ? T.notFinished : ''
-  const figures = [p.tokens !== undefined && T.tokensN(count(p.tokens)), p.ms !== undefined && duration(p.ms), p.share !== undefined && T.shareOfOutput(Math.round(p.share * 100)), state]
+  const figures = [
+    p.tokens !== undefined && T.tokensN(count(p.tokens)),
+    p.ms !== undefined && duration(p.ms),
+    p.share !== undefined && T.shareOfOutput(Math.round(p.share * 100)),
+    state,
+  ]
   return (
     <div class="thinking">
       <button type="button" class="row-open" aria-expanded={p.open} onClick={() => p.onOpen(!p.open)}>
@@ -45,7 +50,7 @@ export function Thinking(p: Props) {
               {T.showEarlier}
             </button>
           )}
-          <p>{visible(shown)}</p>
+          <Growing text={shown} />
         </div>
       )}
     </div>

@@ -86,7 +86,11 @@ export function parse(text: string, depth = 0): Block[] {
     const para: string[] = []
     for (; i < lines.length; i++) {
       const l = lines[i] ?? ''
-      if (!l.trim() || (para.length && (fence.test(l) || heading.test(l) || rule.test(l) || quote.test(l) || item.test(l)) && depth < DEPTH)) break
+      if (
+        !l.trim() ||
+        (para.length && (fence.test(l) || heading.test(l) || rule.test(l) || quote.test(l) || item.test(l)) && depth < DEPTH)
+      )
+        break
       para.push(l)
     }
     out.push({ kind: 'p', children: inline(para.join('\n')) })
@@ -127,7 +131,10 @@ function readList(lines: string[], from: number, out: Block[], depth: number): n
 }
 
 function cells(line: string): Inline[][] {
-  const t = line.trim().replace(/^\|/, '').replace(/(^|[^\\])\|$/, '$1')
+  const t = line
+    .trim()
+    .replace(/^\|/, '')
+    .replace(/(^|[^\\])\|$/, '$1')
   return t.split(/(?<!\\)\|/).map((c) => inline(c.trim().replace(/\\\|/g, '|')))
 }
 
@@ -171,7 +178,13 @@ export function inline(text: string, depth = 0): Inline[] {
         plain += text.slice(i, i + n)
         i += n
       } else {
-        add({ kind: 'code', text: text.slice(i + n, end).replace(/\n/g, ' ').replace(/^ (.*[^ ].*) $/, '$1') })
+        add({
+          kind: 'code',
+          text: text
+            .slice(i + n, end)
+            .replace(/\n/g, ' ')
+            .replace(/^ (.*[^ ].*) $/, '$1'),
+        })
         i = end + n
       }
     } else if (c === '\n') {

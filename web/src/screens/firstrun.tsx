@@ -38,7 +38,12 @@ export default function FirstRun() {
   const asked = useRoute().params.step ?? ''
   const [made, setMade] = useState<Made | undefined>(undefined)
   const [kept, setKept] = useState(false)
-  const at = !s?.signed_in ? 0 : Math.max(1, steps.findIndex((x) => x.id === asked))
+  const at = !s?.signed_in
+    ? 0
+    : Math.max(
+        1,
+        steps.findIndex((x) => x.id === asked),
+      )
   const step = steps[at]
   useEffect(() => {
     document.title = T.setupTitle
@@ -78,7 +83,7 @@ function NoToken() {
   return (
     <>
       <p>{T.setupNoToken}</p>
-      <Code text={'drover setup'} what={T.sameInTerminal} />
+      <Code text={'drover user setup'} what={T.sameInTerminal} />
     </>
   )
 }
@@ -110,13 +115,32 @@ function Who() {
   return (
     <form onSubmit={send} noValidate>
       <p>{T.whoWhy}</p>
-      <TextField label={T.userName} value={name} onInput={setName} autocomplete="username" name="username" hint={T.nameRule} fault={checked.name && !nameOk(name) ? T.nameWrong : undefined} onLeave={() => setChecked((c) => ({ ...c, name: name !== '' }))} />
-      <TextField label={T.passphrase} value={pass} onInput={setPass} autocomplete="new-password" name="password" secret hint={T.passRule} fault={checked.pass && !passOk ? T.passWrong : undefined} onLeave={() => setChecked((c) => ({ ...c, pass: pass !== '' }))} />
+      <TextField
+        label={T.userName}
+        value={name}
+        onInput={setName}
+        autocomplete="username"
+        name="username"
+        hint={T.nameRule}
+        fault={checked.name && !nameOk(name) ? T.nameWrong : undefined}
+        onLeave={() => setChecked((c) => ({ ...c, name: name !== '' }))}
+      />
+      <TextField
+        label={T.passphrase}
+        value={pass}
+        onInput={setPass}
+        autocomplete="new-password"
+        name="password"
+        secret
+        hint={T.passRule}
+        fault={checked.pass && !passOk ? T.passWrong : undefined}
+        onLeave={() => setChecked((c) => ({ ...c, pass: pass !== '' }))}
+      />
       {fault !== undefined && <Problem error={fault} />}
       <button type="submit" class="button main" aria-busy={busy} aria-disabled={busy}>
         {busy ? T.busy : T.makeAccount}
       </button>
-      <Code text={'drover setup'} what={T.sameInTerminal} />
+      <Code text={'drover user add NAME --role admin'} what={T.sameInTerminal} />
     </form>
   )
 }
@@ -135,10 +159,24 @@ function Found() {
       <ul class="plain found">
         {list?.map((e) => (
           <li class="row">
-            <Mark state={e.state === 'up' ? 'ok' : e.state === 'down' ? 'bad' : e.state === 'unknown' ? 'unknown' : e.state === 'loading' ? 'busy' : 'warn'} word={T.states[e.state]} />
+            <Mark
+              state={
+                e.state === 'up'
+                  ? 'ok'
+                  : e.state === 'down'
+                    ? 'bad'
+                    : e.state === 'unknown'
+                      ? 'unknown'
+                      : e.state === 'loading'
+                        ? 'busy'
+                        : 'warn'
+              }
+              word={T.states[e.state]}
+            />
             <Name text={e.name} />
             <span class="extra">
-              {visible(e.kind)} {visible(e.version)} · {T.modelsN(e.models.length)} {e.demonstration ? `· ${T.demo}` : ''} {e.state === 'down' ? visible(e.reason) : ''}
+              {visible(e.kind)} {visible(e.version)} · {T.modelsN(e.models.length)} {e.demonstration ? `· ${T.demo}` : ''}{' '}
+              {e.state === 'down' ? visible(e.reason) : ''}
             </span>
           </li>
         ))}
@@ -174,7 +212,6 @@ function FirstKey({ made, onMade, kept, onKept }: KeyProps) {
   const models = useResource(lists.models).data?.models ?? []
   const slug = model || (models.find((m) => m.targets.some((t) => t.loaded)) ?? models[0])?.slug || ''
   const leave = (step: string | undefined) => (): void => {
-    if (made && !kept) throw new ApiError(400, 'not_kept', T.savedFirst)
     onMade(undefined)
     if (step) to(step)
     else finish()
@@ -206,7 +243,15 @@ function FirstKey({ made, onMade, kept, onKept }: KeyProps) {
     const a = new Answer()
     setAnswer(a)
     setResult(undefined)
-    setResult(await ask('/v1/chat/completions', { model: slug, stream: true, stream_options: { include_usage: true }, messages: [{ role: 'user', content: T.firstQuestion }] }, a, AbortSignal.timeout(600_000), made.key))
+    setResult(
+      await ask(
+        '/v1/chat/completions',
+        { model: slug, stream: true, stream_options: { include_usage: true }, messages: [{ role: 'user', content: T.firstQuestion }] },
+        a,
+        AbortSignal.timeout(600_000),
+        made.key,
+      ),
+    )
   }
   return (
     <>
@@ -215,7 +260,14 @@ function FirstKey({ made, onMade, kept, onKept }: KeyProps) {
       </p>
       <Code text={made.key} what={T.keyIs} wrap />
       <CheckField label={T.saved} value={kept} onInput={onKept} />
-      {models.length > 0 && <SelectField label={T.sendWith} value={slug} onInput={setModel} options={models.map((m) => ({ value: m.slug, text: visible(m.slug) }))} />}
+      {models.length > 0 && (
+        <SelectField
+          label={T.sendWith}
+          value={slug}
+          onInput={setModel}
+          options={models.map((m) => ({ value: m.slug, text: visible(m.slug) }))}
+        />
+      )}
       <SelectField label={T.useIt} value={lang} onInput={setLang} options={list.map((x) => ({ value: x.id, text: x.name }))} />
       {shown && <Code text={`export DROVER_KEY=…   # ${T.keyIs}\n\n${shown.text}`} what={shown.name} wrap />}
       {!slug && <p role="status">○ {T.noModelYet}</p>}
@@ -231,11 +283,11 @@ function FirstKey({ made, onMade, kept, onKept }: KeyProps) {
         </section>
       )}
       <footer class="row">
-        <Button act={send} icon="send" locked={slug ? undefined : T.noModelYet}>
+        <Button act={send} icon="send" off={slug ? undefined : T.noModelYet}>
           {T.sendIt}
         </Button>
         <span class="grow" />
-        <Button kind="main" act={leave('done')}>
+        <Button kind="main" act={leave('done')} off={kept ? undefined : T.savedFirst}>
           {T.next}
         </Button>
       </footer>

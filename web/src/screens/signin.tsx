@@ -50,7 +50,15 @@ export default function SignIn() {
       {why && <p role="status">○ {visible(why)}</p>}
       <form onSubmit={send} noValidate>
         <TextField label={T.userName} value={name} onInput={setName} autocomplete="username" fault={missing.name} name="username" />
-        <TextField label={T.passphrase} value={pass} onInput={setPass} autocomplete="current-password" secret fault={missing.pass} name="password" />
+        <TextField
+          label={T.passphrase}
+          value={pass}
+          onInput={setPass}
+          autocomplete="current-password"
+          secret
+          fault={missing.pass}
+          name="password"
+        />
         {wait > 0 && (
           <p class="fault" role="status">
             ▲ {T.waitSeconds(wait)}
