@@ -198,11 +198,13 @@ test('the last minutes are kept', async () => {
 test('settings tell where they come from, and no secret', async () => {
   const { file, settings } = await (await as('admin', '/drover/v1/settings')).json(), of = (name) => settings.find((s) => s.name === name);
   assert.equal(file, drover.file);
-  assert.deepEqual([of('telemetry.content').value, of('telemetry.content').origin], [true, 'file']);
+  assert.deepEqual([of('telemetry.content').value, of('telemetry.content').origin], ['true', 'file']);
   assert.ok(of('telemetry.content').line > 0);
   assert.equal(of('gateway.body_max').value, '64MiB');
   assert.deepEqual([of('gateway.body_max').origin, of('gateway.body_max').default], ['default', '64MiB']);
   assert.equal(of('workers').restart, true);
+  assert.ok(settings.every((s) => typeof s.value === 'string'));
+  assert.equal(JSON.parse(of('endpoints').value).length, 1);
   assert.ok(settings.every((s) => s.help && s.type && s.name));
   assert.equal((await as('operator', '/drover/v1/settings')).status, 403);
 });

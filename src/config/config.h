@@ -341,7 +341,7 @@ struct config *config_unref(struct config *c); /* NULL is fine; returns NULL */
  * JSON. */
 enum config_style { CONFIG_YAML, CONFIG_JSON };
 bool config_show(const struct config *c, struct buf *out, enum config_style style);
-/* Every setting as a JSON array: name, value, default, origin (default, file, environment, flag) with its line, whether it takes a
+/* Every setting as a JSON array: name, value as it would be written (empty: not set), default, origin (default, file, environment, flag) with its line, whether it takes a
  * restart, what it must look like, what it does. No secrets. */
 bool config_list(const struct config *c, struct buf *out);
 /* True when a setting differs that only a restart applies; their paths go to names ("listen, workers"). */

@@ -260,16 +260,16 @@ static void put_member(struct buf *out, const char *name, struct sv value) {
 static bool put_setting(const struct config *c, const struct setting *s, struct buf *out) {
     static const char *const origins[] = { "default", "file", "environment", "flag" };
     const struct config_origin *from = &c->origins__[s - settings];
-    struct printer p = { out, CONFIG_JSON, true };
-    struct buf form = BUF_MAX(4096);
+    struct buf value = BUF_MAX(1 << 20), form = BUF_MAX(4096);
+    struct printer p = { &value, s->type == T_ITEMS ? CONFIG_JSON : CONFIG_YAML, true };
     bool ok = expected_text(s, &form);
-    buf_add(out, SV("{\"name\":"));
-    buf_add_json(out, sv_of(s->path));
-    buf_add(out, SV(",\"value\":"));
     if (s->type == T_ITEMS)
         put_items(&p, s, c, 0);
     else
         put_value(&p, s, c);
+    buf_add(out, SV("{\"name\":"));
+    buf_add_json(out, sv_of(s->path));
+    put_member(out, "value", sv_eq(buf_sv(&value), SV("null")) ? SV("") : buf_sv(&value));
     put_member(out, "default", sv_of(s->dflt ? s->dflt : ""));
     put_member(out, "origin", sv_of(origins[from->kind]));
     if (from->line)
@@ -278,6 +278,7 @@ static bool put_setting(const struct config *c, const struct setting *s, struct 
     put_member(out, "type", buf_sv(&form));
     put_member(out, "help", sv_of(s->text ? s->text : ""));
     buf_add_char(out, '}');
+    buf_deinit(&value);
     buf_deinit(&form);
     return ok && p.ok && !out->failed;
 }
