@@ -434,3 +434,22 @@ test('a client that does not read holds its own stream only, and little memory',
   lazy.destroy();
   await fakes.plain.closed(request);
 });
+
+test('a page that a runtime makes runs nothing where the console stands', async () => {
+  const fake = await startFake('openai', { models: ['m'], answer: (request, response) => response.whole(200, 'text/html; charset=utf-8', '<script>alert(1)</script>',
+    { Refresh: '0; url=/console/', 'Content-Security-Policy': "script-src 'unsafe-inline'", 'Clear-Site-Data': '"*"', 'Service-Worker-Allowed': '/', Link: '</x.js>; rel=preload', 'X-Own': 'kept' }) });
+  fake.name = 'pages';
+  const mine = await startDrover({ endpoints: [fake], models: ['m'] });
+  try {
+    const answer = await mine.post(CHAT, { model: 'm', messages: [{ role: 'user', content: 'x' }] });
+    assert.equal(answer.status, 200);
+    assert.equal(answer.headers.get('content-security-policy'), "sandbox; default-src 'none'; frame-ancestors 'none'");
+    assert.equal(answer.headers.get('x-content-type-options'), 'nosniff');
+    for (const name of ['refresh', 'clear-site-data', 'service-worker-allowed', 'link']) assert.equal(answer.headers.get(name), null, name);
+    assert.equal(answer.headers.get('x-own'), 'kept');
+    await answer.text();
+  } finally {
+    await mine.stop();
+    await fake.close();
+  }
+});

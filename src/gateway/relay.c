@@ -6,7 +6,7 @@
 #include "gateway/exchange.h"
 
 enum {
-    OWN_HEADERS = 8 + ANSWER_LIMITS,
+    OWN_HEADERS = 10 + ANSWER_LIMITS,
     BEAT_SLACK_MS = 1,
     LAST_MOMENT_MS = 250, /* for a runtime to end its reply behind the last event, so that the connection can be used again */
 };
@@ -16,13 +16,31 @@ static bool is_limit(struct sv n) {
     return sv_starts(n, SV("x-ratelimit-")) || sv_starts(n, SV("anthropic-ratelimit-"));
 }
 
+/* What a browser would do with this address beyond showing an answer. */
+static bool acts_on_browsers(struct sv n) {
+    static const char *const names[] = { "content-security-policy", "content-security-policy-report-only", "x-content-type-options", "refresh",
+                                         "clear-site-data", "service-worker-allowed", "report-to", "nel", "link" };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (sv_eq(n, sv_of(names[i])))
+            return true;
+    return false;
+}
+
 /* Fields of the runtime's reply that stay here (lower case). */
 static bool stays_here(struct sv n) {
     return sv_eq(n, SV("connection")) || sv_eq(n, SV("keep-alive")) || sv_eq(n, SV("transfer-encoding")) ||
            sv_eq(n, SV("content-length")) || sv_eq(n, SV("upgrade")) || sv_eq(n, SV("trailer")) ||
            sv_starts(n, SV("proxy-")) || sv_eq(n, SV("set-cookie")) || sv_eq(n, SV("x-request-id")) ||
            sv_eq(n, SV("www-authenticate")) || sv_starts(n, SV("access-control-")) || sv_starts(n, SV("drover-")) ||
-           sv_eq(n, SV("alt-svc")) || is_limit(n) || sv_eq(n, SV("x-accel-buffering")) || sv_eq(n, SV("strict-transport-security"));
+           sv_eq(n, SV("alt-svc")) || is_limit(n) || sv_eq(n, SV("x-accel-buffering")) || sv_eq(n, SV("strict-transport-security")) ||
+           acts_on_browsers(n);
+}
+
+/* What a browser makes a page of. A runtime's page would stand where the console stands, and could do there what whoever is signed in
+ * may do. */
+static bool may_be_page(struct sv type) {
+    return !sv_starts_nocase(type, SV("application/json")) && !sv_starts_nocase(type, SV("text/event-stream")) &&
+           !sv_starts_nocase(type, SV("application/x-ndjson"));
 }
 
 static struct sv clean_label(struct exchange *x, struct sv v) {
@@ -69,8 +87,12 @@ static void start(struct exchange *x, int status, struct sv type, int64_t length
         if (hide__is_on(x) ? hide__header_goes_on(reply->headers[i].name)
                            : !stays_here(reply->headers[i].name) && !forward__is_named(reply, reply->headers[i].name))
             out[n++] = reply->headers[i];
-    if (type.n)
+    if (type.n) {
         out[n++] = (struct http_header){ SV("content-type"), type };
+    } else if (may_be_page(http_get(x->reply, SV("content-type")))) {
+        out[n++] = (struct http_header){ SV("content-security-policy"), SV("sandbox; default-src 'none'; frame-ancestors 'none'") };
+        out[n++] = (struct http_header){ SV("x-content-type-options"), SV("nosniff") };
+    }
     if (x->translate && translate_degraded(x->translate).n)
         out[n++] = (struct http_header){ SV("drover-degraded"), translate_degraded(x->translate) };
     answer__request_id(x->in, id);

@@ -500,7 +500,8 @@ export const T = {
     filtered: 'The filter hides all lines.',
     missed: (n: number, lines: string) => `${lines} ${s(n, 'line was', 'lines were')} lost before they could be told.`,
     missedEvents: 'Some events were lost before they could be told.',
-    withheld: (n: number, lines: string) => `${lines} ${s(n, 'line is', 'lines are')} held back in Live: only warnings and errors are told.`,
+    withheld: (n: number, lines: string) =>
+      `${lines} ${s(n, 'line is', 'lines are')} held back in Live: only warnings and errors are told.`,
     lostWhileHeld: (n: number, lines: string) => `${lines} ${s(n, 'line', 'lines')} that came while you read found no room.`,
     olderGone: (n: number, lines: string) => `${lines} older ${s(n, 'line has', 'lines have')} left this page; the hub's own log has more.`,
     openLine: (t: string) => `Line of ${t}: fields`,
@@ -859,7 +860,7 @@ export const T = {
     keySaved: 'The permission key is set.',
     keyLost: 'Lost it? On the machine of the hub: drover mode key',
     recordsTitle: 'Records',
-    recordStates: { ok: 'well', well: 'well', failing: 'cannot be written', damaged: 'damaged' } as Record<string, string>,
+    recordStates: { well: 'well', failing: 'cannot be written', damaged: 'damaged' } as Record<string, string>,
     lastCheck: 'Last check',
     written: 'Rows written',
     waiting: 'Rows waiting',

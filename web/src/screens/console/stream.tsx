@@ -60,7 +60,10 @@ export function LogLines({ tabs }: { tabs: ComponentChildren }) {
 
 function AllLogLines({ tabs }: { tabs: ComponentChildren }) {
   const came = useRef<Line[]>([])
-  const [tick, soon] = useSoon(() => logBook.add(came.current.splice(0)))
+  const [tick, soon] = useSoon(() => {
+    const lines = came.current.splice(0)
+    if (may('operator')) logBook.add(lines) /* not after signing out: the book is empty then, and stays so */
+  })
   const phase = useStore(linkView).phase
   /* A hub that is asked anew tells all it keeps, and counts anew what it holds back. */
   const anew = (): void => {

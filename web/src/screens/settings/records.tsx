@@ -28,7 +28,7 @@ interface RecordsState {
   rows_lost: number
 }
 
-const marks: Record<string, MarkState> = { ok: 'ok', well: 'ok', failing: 'bad', damaged: 'bad' }
+const marks: Record<string, MarkState> = { well: 'ok', failing: 'bad', damaged: 'bad' }
 /* What is kept for a time, by the names of docs/config.md. */
 const keeps = /retain|retention/
 
