@@ -1,7 +1,8 @@
 /* bench/load.c - a closed-loop load generator that checks every answer and watches what the proxy uses meanwhile.
  *
  *   load -p PORT [-c CONNECTIONS] [-w WARMUP_S] [-d SECONDS | -n REQUESTS] [-b BODY_BYTES] [-m first|last]
- *        [-s DELTAS [-r PER_SECOND]] [-a chat|messages|ollama|responses] [-t] [-P PROXY_PID] [-Q MOCK_PID]
+ *        [-s DELTAS [-r PER_SECOND]] [-a chat|messages|ollama|responses] [-t] [-K KEY] [-P PROXY_PID]
+ *        [-Q MOCK_PID]
  *   load -p PORT -k [-A CORE] -- COMMAND...     starts COMMAND, prints how long its first answer took, ends it
  *
  * One thread, one epoll, 127.0.0.1 only. Each connection has one request under way; the next goes out when the answer is
@@ -54,8 +55,9 @@ static struct {
     enum reply_api api;
     bool translated; /* the mock speaks another API */
     int core; /* of the program that -k starts; -1: any */
+    const char *key; /* sent with each request */
     pid_t proxy, mock;
-} opt = {.n_conns = 1, .warmup_s = 0.3, .seconds = 1, .body_bytes = 1024, .core = -1};
+} opt = {.key = "sk-unused", .n_conns = 1, .warmup_s = 0.3, .seconds = 1, .body_bytes = 1024, .core = -1};
 
 static struct conn *conns;
 static int epoll_fd;
@@ -115,8 +117,8 @@ static void make_request(void) {
     head_n = (size_t)sprintf(head,
                              "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nAccept: application/json\r\n"
                              "User-Agent: drover-bench/1\r\nContent-Type: application/json\r\n"
-                             "Authorization: Bearer sk-unused\r\nContent-Length: %zu\r\n\r\n",
-                             apis[opt.api].path, opt.port, body_n + TAIL);
+                             "Authorization: Bearer %s\r\nContent-Length: %zu\r\n\r\n",
+                             apis[opt.api].path, opt.port, opt.key, body_n + TAIL);
 }
 
 static void make_tail(struct conn *c) {
@@ -311,6 +313,7 @@ static void print_result(double seconds, const struct proc_use *p0, const struct
     for (size_t i = 0; i < 3; i++)
         printf(",\"%s_p50_us\":%.1f,\"%s_p99_us\":%.1f", hists[i].name, (double)hist_at(hists[i].h, 0.5) / 1e3,
                hists[i].name, (double)hist_at(hists[i].h, 0.99) / 1e3);
+    printf(",\"workers_ns\":%" PRIu64 ",\"store_ns\":%" PRIu64, p1->workers_ns - p0->workers_ns, p1->store_ns - p0->store_ns);
     printf(",\"proxy_wait_ns\":%" PRIu64 ",\"proxy_cpu_ns\":%" PRIu64 ",\"mock_cpu_ns\":%" PRIu64
            ",\"load_cpu_ns\":%" PRIu64 ",\"pss_kib\":%" PRIu64 ",\"rss_kib\":%" PRIu64 ",\"threads\":%u}\n",
            p1->wait_ns - p0->wait_ns, p1->cpu_ns - p0->cpu_ns, m1->cpu_ns - m0->cpu_ns, own_ns, p1->pss_kib,
@@ -445,7 +448,7 @@ static int run_cold(char **command) {
 }
 
 int main(int argc, char **argv) {
-    for (int o; (o = getopt(argc, argv, "p:c:w:d:n:b:m:s:r:a:tP:Q:kA:")) != -1;) {
+    for (int o; (o = getopt(argc, argv, "p:c:w:d:n:b:m:s:r:a:tK:P:Q:kA:")) != -1;) {
         switch (o) {
         case 'p':
             opt.port = (uint16_t)atoi(optarg);
@@ -480,6 +483,11 @@ int main(int argc, char **argv) {
             break;
         case 't':
             opt.translated = true;
+            break;
+        case 'K':
+            if (strlen(optarg) > 200)
+                return 2;
+            opt.key = optarg;
             break;
         case 'P':
             opt.proxy = (pid_t)atoi(optarg);

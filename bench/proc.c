@@ -44,9 +44,15 @@ static void add(pid_t pid, bool with_memory, struct proc_use *use) {
         snprintf(path, sizeof path, "/proc/%d/task/%.20s/schedstat", (int)pid, d->d_name);
         if (slurp(path, text, sizeof text)) {
             char *rest;
-            use->cpu_ns += strtoull(text, &rest, 10);
+            uint64_t cpu_ns = strtoull(text, &rest, 10);
+            use->cpu_ns += cpu_ns;
             use->wait_ns += strtoull(rest, NULL, 10);
             use->threads++;
+            snprintf(path, sizeof path, "/proc/%d/task/%.20s/comm", (int)pid, d->d_name);
+            if (slurp(path, text, sizeof text)) {
+                use->workers_ns += strncmp(text, "worker-", 7) == 0 ? cpu_ns : 0;
+                use->store_ns += strncmp(text, "store-", 6) == 0 ? cpu_ns : 0;
+            }
         }
         snprintf(path, sizeof path, "/proc/%d/task/%.20s/children", (int)pid, d->d_name);
         if (!slurp(path, text, sizeof text))

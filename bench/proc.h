@@ -8,6 +8,7 @@
 
 struct proc_use {
     uint64_t cpu_ns;  /* time on a processor of all threads alive, from schedstat */
+    uint64_t workers_ns, store_ns; /* of cpu_ns: threads named worker-*, and store-* */
     uint64_t wait_ns; /* time they were ready to run and another program had the processor */
     uint64_t pss_kib; /* memory, pages shared with n others counted as 1/n */
     uint64_t rss_kib; /* memory, shared pages counted in full in every process: too high for nginx, which forks */

@@ -2,6 +2,7 @@
 // with one worker, keep-alive on both sides, no logging of requests and nothing written to a disk.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync, openSync, closeSync } from 'node:fs';
+import http from 'node:http';
 import net from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -103,18 +104,27 @@ const drover = {
   args: (dir, file) => ['serve', '--config', file],
 };
 
-// The same before a runtime that speaks nothing but Anthropic's API.
-const anthropic = {
+const changed = (change) => ({
   ...drover,
   config: (dir, port, upstream) => {
     const [file, text] = drover.config(dir, port, upstream), config = JSON.parse(text);
-    config.endpoints[0].dialects = ['anthropic'];
+    change(config);
     return [file, JSON.stringify(config, null, 2)];
   },
-};
+});
+
+// The same before a runtime that speaks nothing but Anthropic's API.
+const anthropic = changed((config) => { config.endpoints[0].dialects = ['anthropic']; });
+
+// The same, asked with a key that has every limit a key can have, each too large to be met. A disk that others use, too, stands still for
+// tenths of a second: rows of so long may wait, where as it comes requests of keys would be refused.
+export const QUEUE_ROWS = 100000;
+const keyed = changed((config) => { config.limits.ledger = { queue_rows: QUEUE_ROWS }; });
 
 export const PROXIES = { drover, nginx, haproxy };
-export const VARIANTS = { ...PROXIES, anthropic };
+export const VARIANTS = { ...PROXIES, anthropic, keyed };
+const KEY_LIMITS = { requests_per_min: 2000000000, requests_burst: 1000000, concurrent: 100000, tokens_per_min: 1e15, tokens_per_day: 1e15,
+  tokens_per_month: 1e16 };
 
 export async function freePort() {
   const server = net.createServer();
@@ -130,14 +140,30 @@ export function versionOf(name) {
   return (/\d+\.\d+[\w.+~-]*/.exec(`${stdout}${stderr}`) ?? ['?'])[0];
 }
 
-/** Writes the configuration; returns what is needed to start the proxy: {file, args, env, port, log}. */
+/** One question over a Drover's admin socket: what it answered, as JSON. */
+export const askAdmin = (p, method, route, body) => new Promise((go, fail) => {
+  const data = body && JSON.stringify(body);
+  http.request({ socketPath: path.join(p.dir, 'run/drover.sock'), method, path: `/drover/v1/${route}`, agent: false,
+    headers: { host: 'localhost', ...(data ? { 'content-type': 'application/json', 'content-length': Buffer.byteLength(data) } : {}) } }, (r) => {
+    let text = '';
+    r.on('data', (d) => { text += d; }).on('end', () => (r.statusCode < 300 ? go(JSON.parse(text)) : fail(new Error(`${route}: ${r.statusCode} ${text}`))));
+  }).on('error', fail).end(data);
+});
+
+/** Gives a Drover that has started a key, which the load generator is to send. */
+export async function giveKey(p) {
+  p.key = (await askAdmin(p, 'POST', 'keys', { name: 'bench', limits: KEY_LIMITS })).key;
+  return p;
+}
+
+/** Writes the configuration; returns what is needed to start the proxy: {dir, file, args, env, port, log}. */
 export async function prepare(name, upstream) {
   const p = VARIANTS[name], dir = path.join(WORK, 'run', name), port = await freePort();
   rmSync(dir, { recursive: true, force: true });
   mkdirSync(dir, { recursive: true });
   const [file, text] = p.config(dir, port, upstream);
   writeFileSync(path.join(dir, file), text, { mode: 0o600 });
-  return { name, port, file: p.file, args: p.args(dir, path.join(dir, file)), env: { ...process.env, ...p.env },
+  return { name, dir, port, file: p.file, args: p.args(dir, path.join(dir, file)), env: { ...process.env, ...p.env },
     log: path.join(dir, 'output.log') };
 }
 
@@ -164,12 +190,12 @@ export async function end(child) {
 }
 
 /** Starts a proxy and waits until `ready(port)` says that a request gets its answer. */
-export async function start(name, upstream, ready) {
+export async function start(name, upstream, ready, core = PROXY_CORE) {
   const p = await prepare(name, upstream);
-  const child = launch(PROXY_CORE, p.file, p.args, p);
+  const child = launch(core, p.file, p.args, p);
   for (let i = 0; i < 400; i++, await sleep(25)) {
     if (!running.has(child)) throw new Error(`${name} has ended at once; see ${path.relative(ROOT, p.log)}`);
-    if (await ready(p.port)) return { name, port: p.port, child, pid: child.pid, log: p.log };
+    if (await ready(p.port)) return { name, dir: p.dir, port: p.port, child, pid: child.pid, log: p.log };
   }
   await end(child);
   throw new Error(`${name} gives no answer; see ${path.relative(ROOT, p.log)}`);

@@ -1,15 +1,14 @@
 // Writes the last result (build/bench/result.json) into docs/benchmarks.md, between its two markers.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { replaceSection } from './page.mjs';
 import { ROOT, WORK } from './proxies.mjs';
 import { markdownTables } from './table.mjs';
 
-const BEGIN = '<!-- bench: begin -->', END = '<!-- bench: end -->';
 const result = JSON.parse(readFileSync(path.join(WORK, 'result.json'), 'utf8'));
 const t = markdownTables(result);
 const versions = Object.entries(result.versions).map(([n, v]) => `${n} ${v}`).join(', ');
-const text = `${BEGIN}
-Measured on ${result.date}${result.quick ? ' with `--quick` (short windows: take the figures as a sketch)' : ''}; ${result.kernel} (TCP: ${result.congestion}); ${result.cpu};
+const text = `Measured on ${result.date}${result.quick ? ' with `--quick` (short windows: take the figures as a sketch)' : ''}; ${result.kernel} (TCP: ${result.congestion}); ${result.cpu};
 ${versions}; median of ${result.rounds} rounds.
 
 ### Against the goals
@@ -27,10 +26,10 @@ ${t.streams}
 ### Translation
 
 ${t.translation}
-${END}`;
 
-const file = path.join(ROOT, 'docs/benchmarks.md');
-const doc = readFileSync(file, 'utf8'), from = doc.indexOf(BEGIN), to = doc.indexOf(END);
-if (from < 0 || to < from) throw new Error(`docs/benchmarks.md has no markers ${BEGIN} ... ${END}`);
-writeFileSync(file, doc.slice(0, from) + text + doc.slice(to + END.length));
+### Keys
+
+${t.keys}`;
+
+replaceSection(path.join(ROOT, 'docs/benchmarks.md'), 'bench', text);
 console.log('docs/benchmarks.md is up to date with build/bench/result.json');

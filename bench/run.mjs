@@ -8,7 +8,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { LOAD_CORE, PROXIES, PROXY_CORE, VARIANTS, WORK, end, launch, prepare, start, versionOf } from './proxies.mjs';
+import { LOAD_CORE, PROXIES, PROXY_CORE, VARIANTS, WORK, end, giveKey, launch, prepare, start, versionOf } from './proxies.mjs';
 import { textTables } from './table.mjs';
 
 const run = promisify(execFile);
@@ -65,6 +65,13 @@ function translationRows({ quick, rows }) {
   return list.filter((r) => r.id.includes(rows));
 }
 
+/** What a key costs: Drover alone, the same small requests with one that has all limits and without any. */
+function keyRows({ quick, rows }) {
+  const [warm, time] = quick ? [0.2, 0.4] : [0.3, 1];
+  return [1, 64, 256].map((c) => ({ id: `key-1k-c${c}`, unit: 'request', kib: 1, model: 'first', c,
+    args: ['-b', 1024, '-c', c, '-w', warm, '-d', time] })).filter((r) => r.id.includes(rows));
+}
+
 async function load(args) {
   const { stdout } = await run('taskset', ['-c', `${LOAD_CORE}`, LOAD, ...args.map(String)]).catch((e) => e);
   try {
@@ -90,7 +97,7 @@ function sample(row, r) {
     return { lost: `${r.faults} faults, first: ${r.fault ?? 'no answer'}` };
   const units = row.unit === 'request' ? r.requests : r.frames;
   return {
-    cpuUs: r.proxy_cpu_ns / 1e3 / units, perSecond: units / r.seconds, busy: r.proxy_cpu_ns / 1e9 / r.seconds,
+    cpuUs: r.proxy_cpu_ns / 1e3 / units, workersUs: r.workers_ns / 1e3 / units, storeUs: r.store_ns / 1e3 / units, perSecond: units / r.seconds, busy: r.proxy_cpu_ns / 1e9 / r.seconds,
     waiting: r.proxy_wait_ns / 1e9 / r.seconds,
     loadBusy: (r.mock_cpu_ns + r.load_cpu_ns) / 1e9 / r.seconds,
     p50Us: r.latency_p50_us, p99Us: r.latency_p99_us, ttftP50Us: r.ttft_p50_us, ttftP99Us: r.ttft_p99_us,
@@ -106,7 +113,7 @@ async function measure(row, p, mock) {
   let best;
   for (let i = 0; i < 3; i++) {
     const began = performance.now();
-    const s = sample(row, await load([...row.args, '-p', p.port, '-P', p.pid, '-Q', mock.pid]));
+    const s = sample(row, await load([...row.args, ...(p.key ? ['-K', p.key] : []), '-p', p.port, '-P', p.pid, '-Q', mock.pid]));
     if (i) extra -= (performance.now() - began) / 1000;
     if (s.lost) return s;
     if (!best || s.waiting < best.waiting) best = s;
@@ -175,9 +182,10 @@ mkdirSync(path.join(WORK, 'run'), { recursive: true });
 if (names.includes('drover')) {
   const copy = path.join(WORK, 'bin/drover');
   copyFileSync(PROXIES.drover.file, copy);
-  PROXIES.drover.file = VARIANTS.anthropic.file = copy;
+  PROXIES.drover.file = VARIANTS.anthropic.file = VARIANTS.keyed.file = copy;
 }
 const began = Date.now(), sets = rowSets(o), samples = {}, translation = names.includes('drover') ? translationRows(o) : [];
+const keyed = names.includes('drover') ? keyRows(o) : [];
 const take = (row, name, s) => ((samples[row] ??= {})[name] ??= []).push(s);
 const mock = await startMock();
 const dead = new Set();
@@ -206,6 +214,13 @@ for (let round = 0; round < o.rounds; round++) {
     for (const row of translation) take(row.id, 'drover', await measure(row, by[row.by], mock));
     for (const p of Object.values(by)) await end(p.child);
   }
+  if (keyed.length) {
+    process.stderr.write(`-- round ${round + 1} of ${o.rounds}: keys (${Math.round((Date.now() - began) / 1000)} s)\n`);
+    const pair = [await start('drover', mock.port, answers), await giveKey(await start('keyed', mock.port, answers))];
+    for (const row of keyed)
+      for (const p of round % 2 ? [...pair].reverse() : pair) take(row.id, p.name, await measure(row, p, mock));
+    for (const p of pair) await end(p.child);
+  }
   if (!o.rows)
     for (const name of order) {
       for (let i = 0; i < 3; i++) take('cold', name, await coldStart(name, mock));
@@ -231,6 +246,7 @@ const result = {
   versions: Object.fromEntries(names.map((n) => [n, versionOf(n)])),
   rows: [...sets.flatMap((s) => s.list), { id: 'cold' }, { id: 'idle' }].filter((r) => samples[r.id]).map(({ args, ...row }) => ({ ...row,
     results: Object.fromEntries(Object.entries(samples[row.id]).map(([name, list]) => [name, summary(list)])) })),
+  keyed: keyed.map(({ args, ...row }) => ({ ...row, results: Object.fromEntries(Object.entries(samples[row.id]).map(([name, list]) => [name, summary(list)])) })),
   translation: translation.map(({ args, ...row }) => ({ ...row, result: summary(samples[row.id].drover) })),
 };
 const whole = !o.rows && names.length === Object.keys(PROXIES).length; // only such a result may become the report

@@ -58,6 +58,21 @@ function translation(result) {
   return grid;
 }
 
+/** Keys: what the worker threads and the store's cost with one, and without. */
+function keys(result) {
+  const grid = [['request', 'who asks', 'workers CPU us', 'of without', 'store CPU us', 'spread', 'per second', 'p50 us', 'disturbed']];
+  for (const row of result.keyed ?? []) {
+    const base = row.results.drover;
+    for (const name of ['drover', 'keyed']) {
+      const s = row.results[name], what = [name === 'drover' ? describe(row) : '', name === 'drover' ? 'anybody' : 'a key with all limits'];
+      if (!s || s.lost) grid.push([...what, `lost: ${s?.lost ?? 'not measured'}`, ...Array(grid[0].length - 3).fill('')]);
+      else grid.push([...what, num(s.workersUs, 2), name === 'drover' ? '' : ratio(s.workersUs, base?.workersUs), num(s.storeUs, 2),
+        `${Math.round(s.spread * 100)}%`, count(s.perSecond), count(s.p50Us), `${Math.round(s.waiting * 100)}%`]);
+    }
+  }
+  return grid;
+}
+
 /** The project's floor and aim, each with what was measured. */
 function goals(result) {
   const row = (id) => result.rows.find((r) => r.id === id)?.results;
@@ -83,6 +98,10 @@ function goals(result) {
   if (ways.length)
     grid.push(['CPU when translating: Drover divided by its own pass-through, middle (worst) row', `${num(ways[(ways.length - 1) >> 1], 2)}x (${num(ways.at(-1), 2)}x)`,
       '-', '-', '1.6x', '1.2x', ways.at(-1) <= 1.2 ? 'aim met' : ways.at(-1) <= 1.6 ? 'floor met' : 'lost']);
+  const dearer = (result.keyed ?? []).map((r) => r.results.keyed?.workersUs / r.results.drover?.workersUs).filter(Boolean).sort((a, b) => a - b);
+  if (dearer.length)
+    grid.push(['CPU of the workers with a key: divided by without, middle (worst) row', `${num(dearer[(dearer.length - 1) >> 1], 2)}x (${num(dearer.at(-1), 2)}x)`, '-', '-',
+      '1.15x', '1.15x', dearer.at(-1) <= 1.15 ? 'aim met' : 'lost']);
   const absolute = (what, results, key, show, floor, aim, unit) => {
     const v = results?.drover?.[key];
     grid.push([what, ...['drover', 'nginx', 'haproxy'].map((n) => (results?.[n]?.lost ? 'lost' : show(results?.[n]?.[key]))), `${floor} ${unit}`,
@@ -106,11 +125,12 @@ export function textTables(result) {
   if (g.requests.length > 1) blocks.push(plain(g.requests));
   if (g.streams.length > 1) blocks.push(plain(g.streams));
   if (result.translation?.length) blocks.push(plain(translation(result)));
+  if (result.keyed?.length) blocks.push(plain(keys(result)));
   blocks.push(plain(goals(result)));
   return blocks.join('\n\n');
 }
 
 export function markdownTables(result) {
   const g = grids(result);
-  return { requests: markdown(g.requests), streams: markdown(g.streams), translation: markdown(translation(result)), goals: markdown(goals(result)) };
+  return { requests: markdown(g.requests), streams: markdown(g.streams), translation: markdown(translation(result)), keys: markdown(keys(result)), goals: markdown(goals(result)) };
 }

@@ -92,7 +92,7 @@ deps_clang() {
 
 deps_test() {
     have apt-get || return 0
-    apt_install testing curl openssl util-linux iproute2
+    apt_install testing curl openssl util-linux iproute2 slowhttptest
 }
 
 case ${1:-build} in

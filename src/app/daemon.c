@@ -296,7 +296,7 @@ static bool start_worker(struct daemon *d, unsigned index, struct err *e) {
         }
         ports[n++] = (struct worker_port){ fd, p->listener, p->tls };
     }
-    const struct worker_house house = { &d->shared, d->census, d->demo, admin_door(d->admin) };
+    const struct worker_house house = { &d->shared, d->census, d->demo, admin_door(d->admin), index };
     d->workers[index] = worker_start(&house, metrics_shard(d->metrics, index), d->config, access_now(d->access), ports, n, e);
     if (!d->workers[index])
         return false;

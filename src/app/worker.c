@@ -1,8 +1,10 @@
 #include "app/worker.h"
 
 #include <pthread.h>
+#include <stdio.h>
 
 #include "base/log.h"
+#include "base/thread.h"
 #include "console/door.h"
 #include "io/sock.h"
 #include "io/tls.h"
@@ -18,6 +20,7 @@ struct port {
 struct worker {
     struct loop loop;
     pthread_t thread;
+    unsigned number;      /* in its thread's name */
     struct http_server *server;
     struct gateway *gateway;
     struct http_client *to_console;
@@ -308,6 +311,9 @@ static void free_parts(struct worker *w) {
 
 static void *run(void *arg) {
     struct worker *w = arg;
+    char name[16];
+    snprintf(name, sizeof name, "worker-%u", w->number);
+    thread_name(name);
     loop_run(&w->loop);
     return NULL;
 }
@@ -345,6 +351,7 @@ struct worker *worker_start(const struct worker_house *house, struct metrics_sha
         return NULL;
     }
     list_init(&w->shaking);
+    w->number = house->number;
     w->metrics = metrics;
     w->config = config_ref(c);
     w->loop.owner = w;

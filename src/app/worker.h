@@ -18,12 +18,13 @@ struct worker_port {
     struct tls_context *tls;          /* shared; NULL = plain */
 };
 
-/* What all workers have in common; borrowed until they end. */
+/* What a worker is given: the same for all but its number; borrowed until it ends. */
 struct worker_house {
     struct gateway_shared *shared;
     struct census *census;
     struct demo *demo;
     struct dialer *door;              /* to the console */
+    unsigned number;                  /* of this worker */
 };
 /* Shares the settings and the keys. */
 struct worker *worker_start(const struct worker_house *house, struct metrics_shard *metrics, struct config *c, struct access_snapshot *access,

@@ -146,6 +146,29 @@ static void json_strings_are_always_valid(void **state) {
     buf_deinit(&b);
 }
 
+/* Eight bytes are looked at at once: whatever stands where, the answer is the same. */
+static void utf8_is_checked_wherever_it_stands(void **state) {
+    (void)state;
+    for (size_t n = 0; n < 40; n++) {
+        for (size_t at = 0; at <= n; at++) {
+            static const struct {
+                const char *bytes;
+                size_t n;
+                bool valid;
+            } pieces[] = { { "\xc3\xa9", 2, true }, { "\xf0\x9f\x98\x80", 4, true }, { "\x80", 1, false }, { "\xf0\x9f\x98", 3, false } };
+            for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
+                size_t all = n + pieces[i].n;
+                char *exact = malloc(all);
+                memset(exact, 'a', all);
+                memcpy(exact + at, pieces[i].bytes, pieces[i].n);
+                assert_int_equal(utf8_valid((struct sv){ exact, all }), pieces[i].valid);
+                free(exact);
+            }
+        }
+    }
+    assert_true(utf8_valid(SV_NULL));
+}
+
 static void utf8_is_shortest_form_only(void **state) {
     (void)state;
     static const struct {
@@ -338,6 +361,7 @@ int main(void) {
         cmocka_unit_test(json_strings_are_always_valid),
         cmocka_unit_test(one_bad_string_does_not_cost_a_foreign_document),
         cmocka_unit_test(utf8_is_shortest_form_only),
+        cmocka_unit_test(utf8_is_checked_wherever_it_stands),
         cmocka_unit_test(an_arena_zeroes_aligns_and_runs_what_was_deferred),
         cmocka_unit_test(a_map_finds_what_was_put_and_forgets_what_was_deleted),
         cmocka_unit_test(a_list_member_may_be_dropped_twice),

@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/thread.h"
 
 static const char *const level_names[LOG_LEVELS] = { "error", "warn", "info", "debug" };
 static const char *const level_priorities[LOG_LEVELS] = { "<3>", "<4>", "<6>", "<7>" };
@@ -214,6 +215,7 @@ void log_write(enum log_level level, const char *text, const struct log_field *f
 static void *writer(void *arg) {
     (void)arg;
     char line[LOG_LINE_MAX];
+    thread_name("log");
     pthread_mutex_lock(&ring.lock);
     for (;;) {
         while (ring.written == ring.next && !ring.stop)

@@ -1,26 +1,34 @@
 /* console/usage.c - what was used, by whom and of what: sums per day, and the rows of single requests. */
-#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "base/arena.h"
 #include "base/clock.h"
+#include "base/map.h"
 #include "console/request.h"
 #include "telemetry/record.h"
 
-#define SUMS "sum(u.requests), sum(u.failed), sum(u.tokens_in), sum(u.tokens_cached), sum(u.tokens_out), sum(u.tokens_reasoning), sum(u.total_us), " \
-    "sum(u.cost_unknown), sum(u.cost)"
-#define SINCE " FROM usage_day u LEFT JOIN api_key k ON k.id = u.key_id WHERE u.day >= $1 "
-#define MOST " ORDER BY sum(u.tokens_in) + sum(u.tokens_out) DESC, sum(u.requests) DESC LIMIT $2"
+#define SINCE " FROM usage_day u WHERE u.day >= $1"
+#define EACH \
+    "u.requests, u.failed, u.tokens_in, u.tokens_cached, u.tokens_out, u.tokens_reasoning, u.total_us, u.cost_unknown, u.cost" SINCE
+#define SUMS \
+    "sum(u.requests), sum(u.failed), sum(u.tokens_in), sum(u.tokens_cached), sum(u.tokens_out), sum(u.tokens_reasoning), " \
+    "sum(u.total_us), sum(u.cost_unknown), sum(u.cost)" SINCE
 
-/* Each way to group is a statement of its own: none is ever built from what came in. */
+/* Each way to group is a statement of its own: none is ever built from what came in. Days are in the order of the index; of the
+ * others we make the groups ourselves (fold): the database would sort a year's rows, hundreds of thousands, for what is a lookup per
+ * row, and took twice as long. */
 static const struct way {
     const char *by, *sql;
+    bool is_summed;
 } ways[] = {
-    { "key", "SELECT u.key_id, max(COALESCE(k.name, '')), " SUMS SINCE "GROUP BY u.key_id" MOST },
-    { "model", "SELECT u.model, '', " SUMS SINCE "GROUP BY u.model" MOST },
-    { "slug", "SELECT u.slug, '', " SUMS SINCE "GROUP BY u.slug" MOST },
-    { "endpoint", "SELECT u.endpoint, '', " SUMS SINCE "GROUP BY u.endpoint" MOST },
-    { "day", "SELECT u.day, '', " SUMS SINCE "GROUP BY u.day ORDER BY u.day DESC LIMIT $2" },
+    { "key", "SELECT u.key_id, " EACH, false },
+    { "model", "SELECT u.model, " EACH, false },
+    { "slug", "SELECT u.slug, " EACH, false },
+    { "endpoint", "SELECT u.endpoint, " EACH, false },
+    { "day", "SELECT u.day, " SUMS " GROUP BY u.day ORDER BY u.day DESC LIMIT $2", true },
 };
-enum { WAYS = sizeof ways / sizeof ways[0], DAYS_USUAL = 30, DAYS_MAX = 3660, ROWS_MAX = 10000, PAGE_USUAL = 100, PAGE_MAX = 500 };
+enum { WAYS = sizeof ways / sizeof ways[0], DAYS_USUAL = 30, DAYS_MAX = 3660, ROWS_MAX = 10000, GROUPS_BYTES = 64 << 20, PAGE_USUAL = 100, PAGE_MAX = 500 };
 
 struct look {
     struct question q;
@@ -29,39 +37,139 @@ struct look {
     char currency[4];
 };
 
-enum { SUM_N = 8, SUM_COST = 2 + SUM_N }; /* counts, from the third column on; behind them money */
+/* What each row of usage_day has, and each group, behind its name. */
+enum { SUM_REQUESTS = 0, SUM_TOKENS_IN = 2, SUM_TOKENS_OUT = 4, SUM_COUNTS = 8, SUM_COST = SUM_COUNTS, SUMS_N };
+
+struct group {
+    struct sv name;
+    int64_t sums[SUMS_N];
+};
 
 static void put_day(struct buf *out, int64_t day) {
     char text[25];
     put_text(out, "day", sv_first(sv_of(clock_iso8601((uint64_t)day * 86400000u, text)), 10));
 }
 
+static void put_sums(struct buf *out, const int64_t sums[static SUMS_N]) {
+    static const char *const names[SUM_COUNTS] = { "requests", "failed", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens",
+                                                   "total_us", "cost_unknown" };
+    for (int i = 0; i < SUM_COUNTS; i++)
+        put_number(out, names[i], (uint64_t)sums[i]);
+    put_money(out, "cost", sums[SUM_COST]);
+}
+
+static bool put_days(struct look *l, struct store_rows *r, struct err *e) {
+    enum store_step step;
+    for (size_t n = 0; (step = store_next(r, e)) == STORE_ROW; n++) {
+        int64_t sums[SUMS_N];
+        for (int i = 0; i < SUMS_N; i++)
+            sums[i] = store_i64(r, 1 + i);
+        buf_add(&l->q.out, n ? SV(",{") : SV("{"));
+        put_day(&l->q.out, store_i64(r, 0));
+        put_sums(&l->q.out, sums);
+        buf_add_char(&l->q.out, '}');
+    }
+    return step == STORE_END;
+}
+
+/* The group of that name, made when it is new. NULL: out of memory. */
+static struct group *group_of(struct map *groups, struct arena *a, struct sv name) {
+    struct group *g = map_get(groups, name);
+    if (g || !(g = ARENA_ARRAY(a, struct group, 1)))
+        return g;
+    g->name = arena_sv(a, name);
+    return g->name.p && map_put(groups, g->name, g) ? g : NULL;
+}
+
+static bool fold(struct store_rows *r, struct map *groups, struct arena *a, struct err *e) {
+    struct group *g = NULL;
+    enum store_step step;
+    while ((step = store_next(r, e)) == STORE_ROW) {
+        struct sv name = store_text(r, 0);
+        if (!g || !sv_eq(g->name, name)) /* neighbours are often of one group */
+            g = group_of(groups, a, name);
+        if (!g) {
+            store_end(r);
+            return err_no_memory(e);
+        }
+        for (int i = 0; i < SUMS_N; i++)
+            g->sums[i] += store_i64(r, 1 + i);
+    }
+    return step == STORE_END;
+}
+
+/* Most tokens first, then most requests; names make it the same each time. */
+static int by_use(const void *left, const void *right) {
+    const struct group *a = *(struct group *const *)left, *b = *(struct group *const *)right;
+    int64_t ta = a->sums[SUM_TOKENS_IN] + a->sums[SUM_TOKENS_OUT], tb = b->sums[SUM_TOKENS_IN] + b->sums[SUM_TOKENS_OUT];
+    if (ta != tb)
+        return ta > tb ? -1 : 1;
+    if (a->sums[SUM_REQUESTS] != b->sums[SUM_REQUESTS])
+        return a->sums[SUM_REQUESTS] > b->sums[SUM_REQUESTS] ? -1 : 1;
+    size_t n = a->name.n < b->name.n ? a->name.n : b->name.n;
+    int first = n ? memcmp(a->name.p, b->name.p, n) : 0;
+    return first ? first : a->name.n < b->name.n ? -1 : a->name.n > b->name.n;
+}
+
+static bool put_key_name(struct store_tx *tx, struct buf *out, struct sv id, struct err *e) {
+    struct store_rows *r = STORE_QUERY(tx, e, "SELECT name FROM api_key WHERE id = $1", STORE_TEXT(id));
+    enum store_step step = r ? store_next(r, e) : STORE_FAULT;
+    if (step == STORE_FAULT)
+        return false;
+    put_text(out, "name", step == STORE_ROW ? store_text(r, 0) : SV(""));
+    if (step == STORE_ROW)
+        store_end(r);
+    return true;
+}
+
+static bool put_groups(struct look *l, struct store_tx *tx, const struct map *groups, struct arena *a, struct err *e) {
+    bool is_key = sv_eq(sv_of(l->way->by), SV("key"));
+    struct group **list = ARENA_ARRAY(a, struct group *, groups->n + 1);
+    size_t n = 0;
+    if (!list)
+        return err_no_memory(e);
+    struct map_entry *it;
+    for (size_t at = 0; (it = map_next(groups, &at));)
+        list[n++] = it->value;
+    qsort(list, n, sizeof *list, by_use);
+    for (size_t i = 0; i < n && i < (size_t)l->limit; i++) {
+        buf_add(&l->q.out, i ? SV(",{") : SV("{"));
+        put_text(&l->q.out, l->way->by, list[i]->name);
+        if (is_key && !put_key_name(tx, &l->q.out, list[i]->name, e))
+            return false;
+        put_sums(&l->q.out, list[i]->sums);
+        buf_add_char(&l->q.out, '}');
+    }
+    return true;
+}
+
+static bool run_groups(struct store_tx *tx, struct look *l, struct err *e) {
+    struct arena a;
+    struct map groups;
+    arena_init(&a, GROUPS_BYTES, NULL);
+    map_init(&groups);
+    struct store_rows *r = STORE_QUERY(tx, e, l->way->sql, STORE_I64(l->from_day));
+    bool ok = r && fold(r, &groups, &a, e) && put_groups(l, tx, &groups, &a, e);
+    map_deinit(&groups);
+    arena_deinit(&a);
+    return ok;
+}
+
+static bool run_days(struct store_tx *tx, struct look *l, struct err *e) {
+    struct store_rows *r = STORE_QUERY(tx, e, l->way->sql, STORE_I64(l->from_day), STORE_I64(l->limit));
+    return r && put_days(l, r, e);
+}
+
 static bool run_sums(struct store_tx *tx, struct question *q, struct err *e) {
     struct look *l = CONTAINER(q, struct look, q);
-    static const char *const sums[] = { "requests", "failed", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "total_us",
-                                        "cost_unknown" };
-    struct store_rows *r = STORE_QUERY(tx, e, l->way->sql, STORE_I64(l->from_day), STORE_I64(l->limit));
-    enum store_step step = STORE_FAULT;
     buf_add_char(&l->q.out, '{');
     put_text(&l->q.out, "by", sv_of(l->way->by));
     put_text(&l->q.out, "currency", sv_of(l->currency));
     put_name(&l->q.out, "rows");
     buf_add_char(&l->q.out, '[');
-    for (size_t n = 0; r && (step = store_next(r, e)) == STORE_ROW; n++) {
-        buf_add(&l->q.out, n ? SV(",{") : SV("{"));
-        if (sv_eq(sv_of(l->way->by), SV("day")))
-            put_day(&l->q.out, store_i64(r, 0));
-        else
-            put_text(&l->q.out, l->way->by, store_text(r, 0));
-        if (sv_eq(sv_of(l->way->by), SV("key")))
-            put_text(&l->q.out, "name", store_text(r, 1));
-        for (int i = 0; i < SUM_N; i++)
-            put_number(&l->q.out, sums[i], (uint64_t)store_i64(r, 2 + i));
-        put_money(&l->q.out, "cost", store_i64(r, SUM_COST));
-        buf_add_char(&l->q.out, '}');
-    }
+    bool ok = l->way->is_summed ? run_days(tx, l, e) : run_groups(tx, l, e);
     buf_add(&l->q.out, SV("]}"));
-    return step == STORE_END;
+    return ok;
 }
 
 /* A count that is unknown is null. */

@@ -2,7 +2,6 @@
 #include "gateway/exchange.h"
 
 #include <sodium.h>
-#include <stdio.h>
 
 #include "base/clock.h"
 
@@ -33,17 +32,46 @@ static int status_of(const struct err *e, enum llm_dialect d) {
 
 /* --- what is left of the key's limits ----------------------------------------------------------------------------- */
 
+/* These go with each answer to a key, and printf took longer for them than all that was decided about it: so they are written by
+ * hand, from their end, where no length is needed first. */
+static char *decimal(char *end, uint64_t v) {
+    do
+        *--end = (char)('0' + v % 10);
+    while ((v /= 10));
+    return end;
+}
+
+/* ".5" of 500, nothing of 0. */
+static char *fraction(char *end, unsigned thousandths) {
+    unsigned digits = 3;
+    for (; digits && thousandths % 10 == 0; digits--)
+        thousandths /= 10;
+    if (digits == 0)
+        return end;
+    for (; digits; digits--, thousandths /= 10)
+        *--end = (char)('0' + thousandths % 10);
+    *--end = '.';
+    return end;
+}
+
 static struct sv number(struct arena *a, uint64_t v) {
-    return sv_of(arena_printf(a, "%llu", (unsigned long long)v));
+    char text[20], *end = text + sizeof text, *at = decimal(end, v);
+    return arena_sv(a, (struct sv){ at, (size_t)(end - at) });
 }
 
 /* OpenAI writes the time until a limit is free again as "1m30.5s", Anthropic the moment. */
 static struct sv reset(struct arena *a, bool anthropic, uint64_t ms) {
-    char text[25];
+    char text[48], *end = text + sizeof text, *at = end;
     if (anthropic)
-        return sv_of(arena_printf(a, "%s", clock_iso8601(clock_wall_ms() + ms, text)));
-    return sv_of(ms >= 60000 ? arena_printf(a, "%llum%gs", (unsigned long long)(ms / 60000), (double)(ms % 60000) / 1000)
-                             : arena_printf(a, "%gs", (double)ms / 1000));
+        return arena_sv(a, sv_of(clock_iso8601(clock_wall_ms() + ms, text)));
+    *--at = 's';
+    at = fraction(at, (unsigned)(ms % 1000));
+    at = decimal(at, ms % 60000 / 1000);
+    if (ms >= 60000) {
+        *--at = 'm';
+        at = decimal(at, ms / 60000);
+    }
+    return arena_sv(a, (struct sv){ at, (size_t)(end - at) });
 }
 
 unsigned answer__limits(const struct exchange *x, struct http_header out[static ANSWER_LIMITS]) {

@@ -1,5 +1,6 @@
 /* The threads that only read: the reader, one job after another, each in a transaction of its own, so that all its queries see
  * one state; and the keeper, which does the same for checks and backups but has a connection only while it works. */
+#include "base/thread.h"
 #include "store/room.h"
 
 /* False when the thread shall end. */
@@ -32,6 +33,7 @@ static void serve(struct store_thread *t, struct store_job *job) {
 
 void store__serve(void *thread) {
     struct store_thread *t = thread;
+    thread_name(t->side == SIDE_KEEPER ? "store-keeper" : "store-reader");
     while (wait_job(t)) {
         struct store_job *job;
         while (!atomic_load(&t->store->cut) && (job = store__take(t)))

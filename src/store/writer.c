@@ -8,6 +8,7 @@
  * A commit that failed in its sync may have left a whole transaction in SQLite's log. It is not in the index that all connections
  * share, so the probe's write takes its place; the reader's connection keeps that index alive while the writer's is reopened. */
 #include "base/clock.h"
+#include "base/thread.h"
 #include "store/room.h"
 
 struct group {
@@ -184,6 +185,7 @@ static void probe(struct store_thread *t) {
 void store__writer(void *thread) {
     struct store_thread *t = thread;
     uint64_t probe_us = 0;
+    thread_name("store-writer");
     for (;;) {
         enum turn turn = wait_turn(t, &probe_us);
         if (turn == TURN_END)

@@ -186,9 +186,10 @@ static void on_flush(void *arg) {
 /* Text as the store takes it. */
 static struct sv clean(struct arena *a, struct sv v) {
     v = sv_first(v, TEXT_BYTES);
-    while (v.n && !utf8_valid(v) && v.n > TEXT_BYTES - 4) /* cut within a character */
+    bool valid = utf8_valid(v);
+    for (size_t least = TEXT_BYTES - 4; !valid && v.n > least; valid = utf8_valid(v)) /* cut within a character */
         v.n--;
-    if (!utf8_valid(v) || sv_find_char(v, '\0') >= 0)
+    if (!valid || sv_find_char(v, '\0') >= 0)
         return SV("(unreadable)");
     return arena_sv(a, v);
 }
