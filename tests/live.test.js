@@ -162,6 +162,9 @@ test('a socket needs a session and a page of ours, and ends with the session', a
   assert.equal(await refused({ origin: drover.url }), 401);
   assert.equal(await refused({ cookie: cookies.viewer }), 403, 'no origin');
   assert.equal(await refused({ cookie: cookies.viewer, origin: 'http://evil.example' }), 403);
+  for (const near of ['http://localhost:3000', `http://127.0.0.1:${drover.port + 1}`, `https://127.0.0.1:${drover.port}`, 'null'])
+    assert.equal(await refused({ cookie: cookies.viewer, origin: near }), 403, `another port is another origin: ${near}`);
+  assert.equal((await drover.get('/drover/v1/status', { headers: { cookie: cookies.viewer, origin: 'http://localhost:3000' } })).status, 403);
   assert.equal(await refused({ cookie: cookies.viewer, origin: drover.url }), 101);
   assert.equal(await refused({ cookie: cookies.viewer, origin: drover.url, 'sec-websocket-version': '12' }), 400);
   assert.equal((await as('viewer', '/drover/v1/events')).status, 400);
@@ -179,11 +182,26 @@ test('a page that sends nonsense is told so; one that reads nothing holds little
   await until('the end', () => page.closed);
   assert.equal(page.all.at(-1).bye.code, 'bad_message');
   const odd = await follow('operator');
-  for (const m of [{ subscribe: 'events' }, { subscribe: [1, null, 'nothing'] }, { since: -1, subscribe: ['events'] }, { watch: 'x'.repeat(400) }, {}]) odd.say(m);
+  const wrong = [[{ subscribe: 'events' }, /must be a list/], [{ subscribe: [1, null, 'nothing'] }, /takes events, live/], [{ since: -1, subscribe: ['events'] }, /"since"/],
+    [{ since: 1e15, subscribe: ['events'] }, /"since"/], [{ subscribe: ['log'], log_level: 'zzz' }, /"log_level"/], [{ watch: 1 }, /"watch"/], [{}, /subscribe/]];
+  for (const [m, words] of wrong) {
+    const before = odd.all.length;
+    odd.say(m);
+    await until(`a word about ${JSON.stringify(m)}`, () => odd.all.slice(before).some((a) => words.test(a.error?.message)));
+  }
+  odd.say({ watch: 'x'.repeat(400) });
   await odd.want('a refusal', (m) => m.watch?.refused);
   odd.ws.send('x'.repeat(70000));
   await until('too big', () => odd.closed);
   assert.equal(odd.closed, 1009);
+});
+
+test('one person cannot take all the places for pages', async () => {
+  const mine = await Promise.all(Array.from({ length: 32 }, () => follow('operator')));
+  await assert.rejects(follow('operator'));
+  (await follow('admin')).close();
+  for (const page of mine) page.close();
+  await until('room again', async () => { (await follow('operator')).close(); return true; });
 });
 
 test('the last minutes are kept', async () => {

@@ -134,6 +134,8 @@ test('guesses get slow, and say nothing of what was wrong', async () => {
     if (answer.status === 429) slowed = answer;
   }
   assert.ok(slowed, 'after a few');
+  const many = await Promise.all(Array.from({ length: 40 }, () => browser().signIn('nobody-at-all', 'guess guess guess')));
+  assert.ok(many.filter((r) => r.status === 401).length <= 6, 'all at once is no way around');
   assert.ok(Number(slowed.headers.get('retry-after')) >= 1);
   assert.equal((await browser().signIn('operator')).status, 201, 'others are not held up');
   const acts = (await drover.cli('audit', 'list')).stdout;

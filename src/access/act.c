@@ -258,7 +258,6 @@ static void on_hashed(void *arg, struct sv hash, const struct err *e) {
 
 static void refuse(struct act *a) {
     a->people->n_refused++;
-    tries_failed(&a->people->tries, sv_of(a->from), sv_of(a->name), loop_now_ms(a->people->loop));
     a->kind = ACT_REFUSED;
     snprintf(a->detail, sizeof a->detail, "wrong name or passphrase");
     record(a);
@@ -276,7 +275,7 @@ static void on_compared(void *arg, bool fits, bool stale) {
         refuse(a);
         return;
     }
-    tries_passed(&a->people->tries, sv_of(a->name));
+    tries_passed(&a->people->tries, sv_of(a->from), sv_of(a->name));
     if (!stale || a->kind != ACT_SIGN_IN)
         record(a);
     else if (!passphrase_hash(a->people->passphrases, (struct sv){ a->text, a->text_n }, on_hashed, a, &e))
@@ -322,10 +321,13 @@ static bool check_name(struct sv name, struct err *e) {
 static bool compare(struct act *a, struct sv passphrase, struct err *e) {
     struct people *p = a->people;
     const struct member *m = people__member(p, sv_of(a->name));
+    uint64_t now = loop_now_ms(p->loop);
     keep_text(a, passphrase);
-    if (tries_may(&p->tries, sv_of(a->from), sv_of(a->name), loop_now_ms(p->loop), e) &&
-        passphrase_compare(p->passphrases, passphrase, m ? sv_of(m->hash) : SV_NULL, on_compared, a, e))
+    if (tries_may(&p->tries, sv_of(a->from), sv_of(a->name), now, e) &&
+        passphrase_compare(p->passphrases, passphrase, m ? sv_of(m->hash) : SV_NULL, on_compared, a, e)) {
+        tries_begin(&p->tries, sv_of(a->from), sv_of(a->name), now);
         return true;
+    }
     act_free(a);
     return false;
 }
@@ -370,7 +372,7 @@ bool people_setup(struct people *p, struct sv token, struct sv name, struct sv p
     if (people_has_admin(p))
         return err_set(e, ERR_DENIED, "there is an admin already: sign in");
     if (!token_fits(p, token)) {
-        tries_failed(&p->tries, peer, SV(""), now);
+        tries_begin(&p->tries, peer, SV(""), now);
         return err_set(e, ERR_DENIED, "this setup link is used up or too old; drover user setup prints a new one");
     }
     if (!check_name(name, e) || !passphrase_check(passphrase, e))

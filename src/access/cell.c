@@ -2,7 +2,7 @@
  *
  * Rates follow the generic cell rate algorithm: one number says when all of the rate will be free again; taking a share moves
  * it into the future, at most as far as the burst allows. A budget is a purse of what the store has leased. */
-#include "access/access.h"
+#include "access/crowd.h"
 
 #include <arpa/inet.h>
 #include <inttypes.h>
@@ -252,21 +252,22 @@ void access_room(const struct access_hold *h, uint64_t now_us, struct access_roo
 
 /* --- wrong credentials -------------------------------------------------------------------------------------------- */
 
-/* The hash of an address, of an IPv6 one without its lower half. */
-static uint64_t hash_peer(struct sv peer) {
+struct sv access__place(struct sv peer, uint8_t half[static 8]) {
     uint8_t v6[16];
     char text[INET6_ADDRSTRLEN];
-    if (sv_find_char(peer, ':') >= 0 && sv_to_cstr(peer, text, sizeof text) && inet_pton(AF_INET6, text, v6) == 1)
-        return hash_sv((struct sv){ (const char *)v6, 8 });
-    return hash_sv(peer);
+    if (sv_find_char(peer, ':') < 0 || !sv_to_cstr(peer, text, sizeof text) || inet_pton(AF_INET6, text, v6) != 1)
+        return peer;
+    memcpy(half, v6, 8);
+    return (struct sv){ (const char *)half, 8 };
 }
 
 void access_guard_count(struct access_guard *g, struct sv peer, uint64_t now_us, struct err *e) {
     enum { FAULTS = 20, MINUTES = 10 };
     uint64_t wait, share = MINUTES * MINUTE_NS / FAULTS;
+    uint8_t half[8];
     if (sv_eq(peer, SV("unix")))
         return;
-    if (rate_take(&g->free_ns[hash_peer(peer) % ACCESS_GUARD_SLOTS], share, FAULTS * share, now_us * 1000, &wait))
+    if (rate_take(&g->free_ns[hash_sv(access__place(peer, half)) % ACCESS_GUARD_SLOTS], share, FAULTS * share, now_us * 1000, &wait))
         return;
     err_set(e, ERR_LIMIT, "too many wrong keys from this address; try again later");
     e->retry_after_s = (uint32_t)(wait / 1000000000u) + 1;

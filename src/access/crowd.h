@@ -75,8 +75,11 @@ void people__unref(struct people *p);
 
 /* tries.c */
 bool tries_may(const struct tries *t, struct sv peer, struct sv name, uint64_t now_ms, struct err *e);
-void tries_failed(struct tries *t, struct sv peer, struct sv name, uint64_t now_ms);
-void tries_passed(struct tries *t, struct sv name);
+/* An attempt counts as failed from its beginning, so that many at once are no way around; tries_passed takes that back. */
+void tries_begin(struct tries *t, struct sv peer, struct sv name, uint64_t now_ms);
+void tries_passed(struct tries *t, struct sv peer, struct sv name);
+/* What counts as one place of senders: the address, of IPv6 the /64, since the rest is the sender's to choose. A view on peer or half. */
+struct sv access__place(struct sv peer, uint8_t half[static 8]);
 
 /* people_rows.c */
 bool people__insert(struct store_tx *tx, const struct person *who, struct sv hash, struct err *e);

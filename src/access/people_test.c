@@ -275,7 +275,7 @@ static void guesses_get_slow_by_name_and_by_address_and_never_for_good(void **st
     for (unsigned i = 0; i < 100; i++, now += 10)
         if (tries_may(t, SV("198.51.100.1"), SV("ann"), now, &e)) {
             allowed++;
-            tries_failed(t, SV("198.51.100.1"), SV("ann"), now);
+            tries_begin(t, SV("198.51.100.1"), SV("ann"), now);
         }
     assert_in_range(allowed, 5, 8);
     assert_int_equal(e.code, ERR_LIMIT);
@@ -288,11 +288,23 @@ static void guesses_get_slow_by_name_and_by_address_and_never_for_good(void **st
         char name[16];
         snprintf(name, sizeof name, "n%u", i);
         if (tries_may(t, SV("2001:db8:1:2:3::4"), sv_of(name), now, &e))
-            tries_failed(t, SV("2001:db8:1:2:3::4"), sv_of(name), now);
+            tries_begin(t, SV("2001:db8:1:2:3::4"), sv_of(name), now);
     }
     assert_false(tries_may(t, SV("2001:db8:1:2:ffff::1"), SV("fresh"), now, &e)); /* the same /64 */
     assert_true(tries_may(t, SV("2001:db8:1:3::1"), SV("fresh"), now, &e));
     assert_true(tries_may(t, SV("2001:db8:1:2:ffff::1"), SV("fresh"), now + 900001, &e));
+    for (unsigned i = 0; i < 40; i++) { /* however the address is written */
+        char peer[40], name[16];
+        snprintf(peer, sizeof peer, "fd00::%x:%x:%x:%x", i + 1, i, i, i);
+        snprintf(name, sizeof name, "m%u", i);
+        tries_begin(t, sv_of(peer), sv_of(name), now);
+    }
+    assert_false(tries_may(t, SV("fd00::aaaa:1:2:3"), SV("other"), now, &e));
+    for (unsigned i = 0; i < 100; i++) { /* who knows the passphrase is not slowed */
+        assert_true(tries_may(t, SV("198.51.100.77"), SV("gil"), now, &e));
+        tries_begin(t, SV("198.51.100.77"), SV("gil"), now);
+        tries_passed(t, SV("198.51.100.77"), SV("gil"));
+    }
     free(t);
 }
 

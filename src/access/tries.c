@@ -22,17 +22,9 @@ static uint64_t key_of(const struct tries *t, char kind, struct sv v) {
     return sum[0] | 1;
 }
 
-/* IPv6 counts by /64: the rest of the address is the sender's to choose. */
-static struct sv place_of(struct sv peer) {
-    unsigned colons = 0;
-    for (size_t i = 0; i < peer.n; i++)
-        if (peer.p[i] == ':' && ++colons == 4)
-            return sv_first(peer, i);
-    return peer;
-}
-
 bool tries_may(const struct tries *t, struct sv peer, struct sv name, uint64_t now_ms, struct err *e) {
-    const uint64_t keys[] = { key_of(t, 'p', place_of(peer)), key_of(t, 'n', name) };
+    uint8_t half[8];
+    const uint64_t keys[] = { key_of(t, 'p', access__place(peer, half)), key_of(t, 'n', name) };
     for (int i = 0; i < 2; i++) {
         uint64_t until = t->slots[keys[i] % TRIES].key == keys[i] ? t->slots[keys[i] % TRIES].until_ms : 0;
         if (until <= now_ms)
@@ -60,14 +52,21 @@ static void count(struct tries *t, uint64_t key, unsigned n_free, uint64_t most_
     t->slots[at].until_ms = now_ms + (wait < most_ms ? wait : most_ms);
 }
 
-void tries_failed(struct tries *t, struct sv peer, struct sv name, uint64_t now_ms) {
+void tries_begin(struct tries *t, struct sv peer, struct sv name, uint64_t now_ms) {
+    uint8_t half[8];
     if (!sv_eq(peer, SV("unix")))
-        count(t, key_of(t, 'p', place_of(peer)), PEER_FREE, PEER_MOST_MS, now_ms);
+        count(t, key_of(t, 'p', access__place(peer, half)), PEER_FREE, PEER_MOST_MS, now_ms);
     count(t, key_of(t, 'n', name), NAME_FREE, NAME_MOST_MS, now_ms);
 }
 
-void tries_passed(struct tries *t, struct sv name) {
-    uint64_t key = key_of(t, 'n', name);
-    if (t->slots[key % TRIES].key == key)
-        t->slots[key % TRIES].n = 0;
+/* All is forgiven to the name; to the address only this one. */
+void tries_passed(struct tries *t, struct sv peer, struct sv name) {
+    uint8_t half[8];
+    uint64_t by_name = key_of(t, 'n', name), by_peer = key_of(t, 'p', access__place(peer, half));
+    if (t->slots[by_name % TRIES].key == by_name) {
+        t->slots[by_name % TRIES].n = 0;
+        t->slots[by_name % TRIES].until_ms = 0;
+    }
+    if (t->slots[by_peer % TRIES].key == by_peer && t->slots[by_peer % TRIES].n)
+        t->slots[by_peer % TRIES].n--;
 }

@@ -86,14 +86,14 @@ struct sv dash(struct sv v) {
 }
 
 struct sv duration(struct arena *a, uint64_t ms) {
-    uint64_t s = ms / 1000;
+    uint64_t s = (ms + 500) / 1000; /* to the nearest: 90 days less a moment are 90 days */
     if (s < 120)
         return fmt(a, "%llus", (unsigned long long)s);
     if (s < 7200)
-        return fmt(a, "%llum", (unsigned long long)s / 60);
+        return fmt(a, "%llum", (unsigned long long)(s + 30) / 60);
     if (s < 172800)
-        return fmt(a, "%lluh", (unsigned long long)s / 3600);
-    return fmt(a, "%llud", (unsigned long long)s / 86400);
+        return fmt(a, "%lluh", (unsigned long long)(s + 1800) / 3600);
+    return fmt(a, "%llud", (unsigned long long)(s + 43200) / 86400);
 }
 
 /* --- asking the daemon -------------------------------------------------------------------------------------------- */
@@ -541,6 +541,11 @@ int cli_main(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         const char *a = argv[i], *set = NULL;
         bool bad = false;
+        if (verb && strcmp(a, "--") == 0) { /* the rest are no options */
+            while (++i < argc && c.n_args < ARGS_MAX)
+                c.args[c.n_args++] = argv[i];
+            break;
+        }
         if (strcmp(a, "--json") == 0)
             c.json = true;
         else if (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0)

@@ -317,7 +317,11 @@ int verb_mode(struct cli *c) {
     }
     bool live = strcmp(word, "live") == 0;
     int code = ask(c, SV("PUT"), SV("/drover/v1/mode"), SV_NULL, live ? SV("{\"mode\":\"live\"}") : SV("{\"mode\":\"dev\"}"), &out);
-    tell(c, code, &out, live ? "Live: the console asks for the permission key before risky acts" : "Dev: everything a role allows is open");
+    CLEANUP(json_doc_freep) yyjson_doc *doc = code == CLI_DONE ? json_parse(buf_sv(&out)) : NULL;
+    bool has_key = json_bool(yyjson_doc_get_root(doc), "has_key", false);
+    tell(c, code, &out, !live ? "Dev: everything a role allows is open"
+                     : has_key ? "Live: the console asks for the permission key before risky acts"
+                               : "Live: the console refuses risky acts, as there is no permission key yet (drover mode key sets one)");
     buf_deinit(&out);
     return code;
 }

@@ -591,6 +591,14 @@ static bool changes(const struct http_head *head) {
     return !sv_eq(head->method, SV("GET")) && !sv_eq(head->method, SV("HEAD"));
 }
 
+/* A page of exactly this address, its port included: browsers send the cookies of a host to all its ports, and another program's page on
+ * this machine is somebody else's. */
+static bool is_same_origin(const struct request *r) {
+    struct sv origin = http_get(r->in->head, SV("origin")), host = http_get(r->in->head, SV(DOOR_HOST));
+    struct sv scheme = r->is_tls ? SV("https://") : SV("http://");
+    return !origin.p || (sv_starts_nocase(origin, scheme) && sv_eq_nocase(sv_from(origin, scheme.n), host));
+}
+
 /* No other site's page can make a browser send this: not without asking us first, and we never say yes (threat model C-41). */
 static bool check_page(const struct http_head *head, bool has_body, struct err *e) {
     struct sv type = http_get(head, SV("content-type"));
@@ -615,6 +623,8 @@ static bool identify(struct request *r, struct err *e) {
     r->peer = http_get(head, SV(DOOR_PEER));
     if (!read_secret(head, &secret, &by_cookie, e) || (by_cookie && !check_page(head, r->body.n > 0, e)))
         return false;
+    if (by_cookie && !is_same_origin(r))
+        return err_set(e, ERR_DENIED, "requests from pages of another origin, which another port is, are refused");
     r->session = secret.n ? people_session(r->admin->house->people, secret) : NULL;
     if (!r->session)
         return true;

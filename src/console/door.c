@@ -147,6 +147,8 @@ void door_pass(struct http_proxy *p, struct http_in *in) {
     unsigned n = 0;
     h[n++] = (struct http_header){ SV("host"), SV("drover") };
     h[n++] = (struct http_header){ SV(DOOR_PEER), sv_of(in->stream->peer) };
+    if (http_value_is_clean(in->head->host))
+        h[n++] = (struct http_header){ SV(DOOR_HOST), in->head->host };
     if (in->stream->is_tls)
         h[n++] = (struct http_header){ SV(DOOR_TLS), SV("1") };
     for (unsigned i = 0; i < in->head->n_headers && n < MOST; i++)

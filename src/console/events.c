@@ -24,6 +24,7 @@ enum {
     DEAD_MS = 60000,
     CLOSE_MS = 5000,       /* for the other side to end the connection after our last word */
     PAGES_MAX = 512,
+    PAGES_PER_PERSON = 32,
     CLOSE_SIGNED_OUT = 4401,
 };
 
@@ -356,43 +357,77 @@ static void see(struct page *p, struct sv id) {
     mem_free(l);
 }
 
-static void subscribe(struct page *p, yyjson_val *root) {
-    static const struct {
-        const char *name;
-        enum want want;
-        enum access_role role;
-    } names[] = { { "events", WANT_EVENTS, ROLE_VIEWER }, { "live", WANT_LIVE, ROLE_VIEWER }, { "figures", WANT_FIGURES, ROLE_VIEWER },
-                  { "log", WANT_LOG, ROLE_OPERATOR } };
-    yyjson_val *v, *since = json_get(root, "since");
+static const struct {
+    const char *name;
+    enum want want;
+    enum access_role role;
+} feeds[] = { { "events", WANT_EVENTS, ROLE_VIEWER }, { "live", WANT_LIVE, ROLE_VIEWER }, { "figures", WANT_FIGURES, ROLE_VIEWER }, { "log", WANT_LOG, ROLE_OPERATOR } };
+enum { FEEDS = sizeof feeds / sizeof feeds[0] };
+
+static bool read_feed(const struct page *p, yyjson_val *v, unsigned *wants, struct err *e) {
+    size_t i = 0;
+    while (i < FEEDS && !sv_eq(json_sv(v), sv_of(feeds[i].name)))
+        i++;
+    if (i == FEEDS)
+        return err_set(e, ERR_BAD_REQUEST, "\"subscribe\" takes events, live, figures and log");
+    if (p->role < feeds[i].role)
+        return err_set(e, ERR_DENIED, "\"%s\" needs the role %s", feeds[i].name, access_role_name(feeds[i].role));
+    *wants |= feeds[i].want;
+    return true;
+}
+
+/* What may be had is had, whatever else was asked for. */
+static void subscribe(struct page *p, yyjson_val *root, struct err *e) {
+    yyjson_val *v, *since = json_get(root, "since"), *level = json_get(root, "log_level"), *list = json_get(root, "subscribe");
     size_t i, n;
     unsigned had = p->wants;
-    enum log_level level = LOG_INFO;
+    uint64_t last = bus_last(p->pages->admin->bus);
     p->wants = 0;
-    yyjson_arr_foreach(json_get(root, "subscribe"), i, n, v)
-        for (size_t k = 0; k < sizeof names / sizeof names[0]; k++)
-            if (sv_eq(json_sv(v), sv_of(names[k].name)) && p->role >= names[k].role)
-                p->wants |= names[k].want;
-    if (yyjson_is_uint(since))
+    if (!yyjson_is_arr(list))
+        err_set(e, ERR_BAD_REQUEST, "\"subscribe\" must be a list");
+    yyjson_arr_foreach(list, i, n, v)
+        (void)read_feed(p, v, &p->wants, e);
+    if (since && !yyjson_is_null(since) && (!yyjson_is_uint(since) || yyjson_get_uint(since) > last))
+        err_set(e, ERR_BAD_REQUEST, "\"since\" must be the number of an event, %llu at most", (unsigned long long)last);
+    else if (yyjson_is_uint(since))
         p->at = yyjson_get_uint(since);
     else if (!(had & WANT_EVENTS))
-        p->at = bus_last(p->pages->admin->bus);
-    p->log_level = log_level_parse(json_str(root, "log_level"), &level) ? level : LOG_INFO;
+        p->at = last;
+    p->log_level = LOG_INFO;
+    if (level && !log_level_parse(json_sv(level), &p->log_level))
+        err_set(e, ERR_BAD_REQUEST, "\"log_level\" must be error, warn, info or debug");
     if ((p->wants & WANT_LOG) && !(had & WANT_LOG))
         p->log_at = log_seq(LOG_RING_LINES);
     set_watching(p, p->wants & (WANT_EVENTS | WANT_LIVE | WANT_FIGURES));
 }
 
+static void say_error(struct page *p, const struct err *e) {
+    struct buf m = BUF_MAX(2048);
+    buf_add(&m, SV("{\"error\":{"));
+    put_text(&m, "code", sv_of(err_name(e->code)));
+    put_text(&m, "message", sv_of(e->text));
+    buf_add(&m, SV("}}"));
+    post(p, &m);
+}
+
 static void on_text(struct page *p, struct sv text) {
+    struct err e = { 0 };
     CLEANUP(json_doc_freep) yyjson_doc *doc = json_parse(text);
-    yyjson_val *root = yyjson_doc_get_root(doc), *watch = json_get(root, "watch");
-    if (json_get(root, "subscribe"))
-        subscribe(p, root);
+    yyjson_val *root = yyjson_doc_get_root(doc), *watch = json_get(root, "watch"), *list = json_get(root, "subscribe");
+    if (!yyjson_is_obj(root)) {
+        say_bye(p, WS_POLICY, "bad_message", "messages are JSON objects");
+        return;
+    }
+    if (list)
+        subscribe(p, root, &e);
     if (yyjson_is_null(watch))
         stop_seeing(p);
     else if (yyjson_is_str(watch))
         see(p, json_sv(watch));
-    if (!yyjson_is_obj(root))
-        say_bye(p, WS_POLICY, "bad_message", "messages are JSON objects");
+    else if (watch || !list)
+        err_set(&e, ERR_BAD_REQUEST, watch ? "\"watch\" must be the id of a request, or null" : "a message says \"subscribe\" or \"watch\"");
+    if (e.code != ERR_NONE)
+        say_error(p, &e);
 }
 
 static void on_read(void *owner, struct sv bytes) {
@@ -423,6 +458,13 @@ static const struct stream_events stream_events = { on_read, on_end, NULL, NULL 
 
 /* --- the handshake ------------------------------------------------------------------------------------------------ */
 
+static unsigned pages_of(const struct pages *ps, struct sv who) {
+    unsigned n = 0;
+    LIST_FOR(it, &ps->all)
+        n += sv_eq(sv_of(CONTAINER(it, struct page, all)->who), who);
+    return n;
+}
+
 static bool check(struct request *r, char accept[static WS_ACCEPT], struct err *e) {
     const struct http_head *head = r->in->head;
     bool by_cookie = !http_get(head, SV("authorization")).p;
@@ -430,8 +472,8 @@ static bool check(struct request *r, char accept[static WS_ACCEPT], struct err *
         return err_set(e, ERR_BAD_REQUEST, "this is a WebSocket; connect with one");
     if (r->is_outside && by_cookie && !http_get(head, SV("origin")).p) /* the worker has found that an origin is ours */
         return err_set(e, ERR_DENIED, "a page must say where it is from (Origin)");
-    if (r->admin->pages->n >= PAGES_MAX)
-        return err_set(e, ERR_UNAVAILABLE, "%d pages are open; close one", PAGES_MAX);
+    if (r->admin->pages->n >= PAGES_MAX || pages_of(r->admin->pages, r->who) >= PAGES_PER_PERSON)
+        return err_set(e, ERR_UNAVAILABLE, "%d pages may be open, %d of one person; close one", PAGES_MAX, PAGES_PER_PERSON);
     return ws_check_request(head, accept, e) == WS_HANDSHAKE_OK || (e->code != ERR_NONE ? false : err_set(e, ERR_BAD_REQUEST, "only WebSocket version 13"));
 }
 
