@@ -90,9 +90,13 @@ deps_clang() {
     apt_install "$1" clang libclang-rt-dev
 }
 
+# The browser of the console's tests; elsewhere, or to use another, CHROMIUM names one.
 deps_test() {
     have apt-get || return 0
-    apt_install testing curl openssl util-linux iproute2 slowhttptest
+    browser=
+    [ "$(os_release ID)" != debian ] || [ -n "${CHROMIUM:-}" ] || browser=chromium
+    # shellcheck disable=SC2086 # nothing, or one name
+    apt_install testing curl openssl util-linux iproute2 slowhttptest $browser
 }
 
 case ${1:-build} in

@@ -56,6 +56,16 @@ test('a held list changes in place; what comes waits and is counted', () => {
   assert.equal(ids(b, true), 'b,a')
   assert.equal(ids(b), 'c,a')
 })
+test('a row between the live ones and its end keeps what was known of it, so that filters and order do not lose it', () => {
+  const b = new RowBook()
+  b.live(view([live('a', 1, { asked: 'tiny', ttft_ms: 5 })]))
+  b.list(false)
+  b.live(view([]))
+  const [gone] = b.list(true).rows
+  assert.deepEqual([stateOf(gone!), gone!.live?.asked, gone!.live?.ttft_ms], ['ending', 'tiny', 5])
+  b.live(view([live('a', 1, { asked: 'tiny' })]))
+  assert.equal(stateOf(b.list(true).rows[0]!), 'answering')
+})
 test('gone without an end is not shown as going on, unless the hub cut its list', () => {
   const b = new RowBook()
   b.live(view([live('a', 1), live('b', 2)]))

@@ -69,9 +69,10 @@ addEventListener('keydown', (e) => {
   if (controls(e, name)) return
   const chord = first && Date.now() - firstAt < CHORD_MS ? first + ' ' + name : ''
   first = ''
-  for (let i = layers.length - 1; i >= 0; i--) {
-    for (const want of [chord, name]) {
-      const b = want && layers[i]?.bindings.find((x) => x.keys === want)
+  /* Two keys in a row win over one in any layer: k is a row of the table, g k a screen. */
+  for (const want of chord ? [chord, name] : [name]) {
+    for (let i = layers.length - 1; i >= 0; i--) {
+      const b = layers[i]?.bindings.find((x) => x.keys === want)
       if (b) {
         e.preventDefault()
         b.run(e)

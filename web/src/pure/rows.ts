@@ -6,6 +6,7 @@ export interface Row {
   id: string
   atMs: number /* when it was received, by the hub's clock */
   live?: LiveRequest
+  gone?: boolean /* no longer among the live ones, its end not heard of yet; live is what was known last */
   ended?: EndedRequest
 }
 
@@ -27,7 +28,7 @@ export const receivedMs = (e: EndedRequest): number => e.ended_ms - e.total_us /
 export function stateOf(r: Row): RowState {
   if (r.ended) return r.ended.result
   const l = r.live
-  if (!l) return 'ending'
+  if (!l || r.gone) return 'ending'
   return l.state === 'answering' && (l.reasoning ?? 0) > 0 && (l.output ?? 0) <= (l.reasoning ?? 0) ? 'thinking' : l.state
 }
 
@@ -70,11 +71,11 @@ export class RowBook {
       seen.add(l.id)
       const r = this.rows.get(l.id)
       if (!r) this.rows.set(l.id, { id: l.id, atMs: l.received_ms, live: l })
-      else if (!r.ended && !same(r.live, l)) this.rows.set(l.id, { ...r, live: l })
+      else if (!r.ended && (r.gone || !same(r.live, l))) this.rows.set(l.id, { ...r, live: l, gone: false })
     }
     /* Gone from the hub's list and its end not heard of yet; where the hub cut its list, it may go on. */
     if (!view.cut)
-      for (const r of [...this.rows.values()]) if (r.live && !r.ended && !seen.has(r.id)) this.rows.set(r.id, { ...r, live: undefined })
+      for (const r of [...this.rows.values()]) if (r.live && !r.gone && !r.ended && !seen.has(r.id)) this.rows.set(r.id, { ...r, gone: true })
   }
 
   /* Names of keys by their ids, where the person may know them; ended requests tell only the id. */

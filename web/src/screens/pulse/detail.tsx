@@ -49,7 +49,7 @@ const SOURCES: Record<string, string> = T.tokenSources
 export function RequestDetail({ row: r }: { row: Row }) {
   useSecond()
   const [asking, setAsking] = useState(false)
-  const live = r.live && !r.ended
+  const live = r.live && !r.gone && !r.ended
   const x = r.ended ?? r.live
   const slug = r.ended?.slug || r.live?.asked || ''
   const stop = async (): Promise<void> => {
