@@ -234,6 +234,8 @@ test('Live asks for the permission key with what is risky; Dev comes back with i
   assert.deepEqual([locked.status, locked.code], [403, 'locked']);
   assert.equal((await page.ask('DELETE', `/drover/v1/keys/${id}`, undefined, { 'drover-permission-key': 'a wrong one' })).status, 403);
   assert.equal((await page.get('/drover/v1/status')).status, 200);
+  assert.equal((await page.ask('POST', '/drover/v1/keys', { name: 'more' })).code, 'locked');
+  assert.equal((await page.ask('POST', '/drover/v1/users', { name: 'more', role: 'admin', passphrase: PASS })).code, 'locked');
   assert.equal((await page.ask('PUT', '/drover/v1/mode', { mode: 'dev' })).code, 'locked');
   assert.equal((await page.ask('DELETE', `/drover/v1/keys/${id}`, undefined, { 'drover-permission-key': key })).status, 200);
   const dev = await page.ask('PUT', '/drover/v1/mode', { mode: 'dev', permission_key: key, ttl_ms: 1500 });
@@ -264,6 +266,14 @@ test('the command line signs in at a hub elsewhere, follows its events, and sign
   assert.equal((await far('logout')).code, 0);
   assert.equal((await far('status')).code, 1);
   assert.match((await drover.cli('events')).stdout, /key/, 'and on the socket');
+});
+
+test('a body that can be read two ways, or is deep, is refused', async () => {
+  const page = browser();
+  await page.signIn('sam');
+  const raw = (text) => fetch(`${drover.url}/drover/v1/keys`, { method: 'POST', body: text, headers: { cookie: page.cookie, 'drover-console': '1', 'content-type': 'application/json' } });
+  for (const text of ['{"name":"a","name":"b"}', '{"name":"a","limits":{"concurrent":1,"concurrent":2}}', `{"name":${'['.repeat(60000)}${']'.repeat(60000)}}`,
+    JSON.stringify(Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`m${i}`, i])))]) assert.equal((await raw(text)).status, 400, text.slice(0, 60));
 });
 
 test('in Live the log tells strangers to the machine only what somebody must act on', async () => {

@@ -159,7 +159,8 @@ static void what_no_key_may_be_is_refused(void **state) {
     const struct sv odd[] = { SV("a\nb") };
     (void)state;
     open_book();
-    struct access_key bad[] = { draft(""), draft("-x"), draft("a\tb"), draft("\xff"), draft("x"), draft("x") };
+    struct access_key bad[] = { draft(""), draft("-x"), draft("a\tb"), draft("\xff"), draft("x"), draft("x"),
+                               draft(" x"), draft("x "), draft("a/b"), draft("a\xe2\x80\x8b"), draft("\xe2\x80\xaex") };
     char longest[66];
     memset(longest, 'a', 65);
     longest[65] = '\0';

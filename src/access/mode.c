@@ -10,7 +10,7 @@
 #include "io/loop.h"
 #include "store/store.h"
 
-enum { BY_MAX = 65, WRONG_MAX = 5, WRONG_WAIT_MS = 30000, VALUE_MAX = 512 };
+enum { BY_MAX = 65, WRONG_MAX = 5, ASKING_MAX = 2, WRONG_WAIT_MS = 30000, VALUE_MAX = 512 };
 
 struct mode {
     struct loop *loop;
@@ -22,7 +22,7 @@ struct mode {
     char by[BY_MAX];
     char key_hash[PASSPHRASE_HASH]; /* empty: there is no key */
     struct timer fall_back;
-    unsigned n_wrong;
+    unsigned n_wrong, n_asking; /* asking: being compared now */
     uint64_t wait_until_ms;         /* monotonic; after too many wrong keys */
     bool closing;
     unsigned refs;
@@ -164,6 +164,7 @@ static void on_compared(void *arg, bool fits, bool stale) {
     struct mode *m = a->mode;
     struct err e;
     (void)stale;
+    m->n_asking--;
     if (m->closing) {
         fail(a, ERR_CANCELED, "the service is stopping");
     } else if (!fits) {
@@ -186,14 +187,19 @@ static bool ask_key(struct ask *a, struct sv key, bool is_operator, struct err *
         return hash_or_write(a, true, e);
     uint64_t now = loop_now_ms(m->loop);
     bool ok = true;
-    if (m->wait_until_ms > now) {
+    if (m->n_asking >= ASKING_MAX) { /* many at once are no way around the wait */
+        ok = err_set(e, ERR_LIMIT, "other permission keys are being looked at; try again");
+        e->retry_after_s = 1;
+    } else if (m->wait_until_ms > now) {
         ok = err_set(e, ERR_LIMIT, "too many wrong permission keys; wait a little");
         e->retry_after_s = (uint32_t)((m->wait_until_ms - now) / 1000 + 1);
     } else if (key.n == 0) {
         ok = err_set(e, ERR_LOCKED, "this fleet is Live: the permission key is needed for that");
     }
-    if (ok && passphrase_compare(m->passphrases, key, sv_of(m->key_hash), on_compared, a, e))
+    if (ok && passphrase_compare(m->passphrases, key, sv_of(m->key_hash), on_compared, a, e)) {
+        m->n_asking++;
         return true;
+    }
     ask_free(a);
     return false;
 }

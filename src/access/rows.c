@@ -43,6 +43,23 @@ static bool is_plain(struct sv v) {
     return utf8_valid(v);
 }
 
+/* Characters that show nothing, or turn others around: U+200B..200F, 202A..202E, 2060..206F, FEFF. */
+static bool has_invisible(struct sv v) {
+    for (size_t i = 0; i + 2 < v.n; i++) {
+        unsigned char a = (unsigned char)v.p[i], b = (unsigned char)v.p[i + 1], c = (unsigned char)v.p[i + 2];
+        if ((a == 0xe2 && b == 0x80 && ((c >= 0x8b && c <= 0x8f) || (c >= 0xaa && c <= 0xae))) || (a == 0xe2 && b == 0x81 && c >= 0xa0) ||
+            (a == 0xef && b == 0xbb && c == 0xbf))
+            return true;
+    }
+    return false;
+}
+
+/* A name that people read and write, also in an address. */
+static bool is_name(struct sv v) {
+    return v.n >= 1 && v.n <= NAME_MAX_BYTES && is_plain(v) && !has_invisible(v) && v.p[0] != '-' && v.p[0] != ' ' && v.p[v.n - 1] != ' ' &&
+           sv_find_char(v, '/') < 0;
+}
+
 static bool check_list(const struct sv *list, size_t n, const char *what, struct err *e) {
     if (n > LIST_MAX)
         return err_set(e, ERR_BAD_REQUEST, "\"%s\" has %zu entries; at most %d", what, n, LIST_MAX);
@@ -53,10 +70,11 @@ static bool check_list(const struct sv *list, size_t n, const char *what, struct
 }
 
 bool access__check_draft(const struct access_key *k, struct err *e) {
-    if (k->name.n == 0 || k->name.n > NAME_MAX_BYTES || !is_plain(k->name) || k->name.p[0] == '-')
-        return err_set(e, ERR_BAD_REQUEST, "\"name\" must have 1 to %d visible bytes and not begin with '-'", NAME_MAX_BYTES);
-    if (k->owner.n > NAME_MAX_BYTES || !is_plain(k->owner))
-        return err_set(e, ERR_BAD_REQUEST, "\"owner\" must have at most %d visible bytes", NAME_MAX_BYTES);
+    if (!is_name(k->name))
+        return err_set(e, ERR_BAD_REQUEST, "\"name\" must have 1 to %d visible bytes without '/', not begin with '-', and neither begin nor end with a blank",
+                       NAME_MAX_BYTES);
+    if (k->owner.n && !is_name(k->owner))
+        return err_set(e, ERR_BAD_REQUEST, "\"owner\" must be a name of at most %d visible bytes, without '/'", NAME_MAX_BYTES);
     if (k->priority < -100 || k->priority > 100)
         return err_set(e, ERR_BAD_REQUEST, "\"priority\" must be from -100 to 100");
     if (k->n_networks > LIST_MAX)

@@ -22,6 +22,7 @@ enum {
     LINES_PER_FLUSH = 500,
     PING_MS = 20000,
     DEAD_MS = 60000,
+    LOOK_EVERY_MS = 200,   /* each look is a row of the audit log */
     CLOSE_MS = 5000,       /* for the other side to end the connection after our last word */
     PAGES_MAX = 512,
     PAGES_PER_PERSON = 32,
@@ -48,7 +49,7 @@ struct page {
     uint64_t at;           /* number of the last event it has */
     uint64_t log_at;
     enum log_level log_level;
-    uint64_t heard_ms, pinged_ms;
+    uint64_t heard_ms, pinged_ms, looked_ms; /* looked: asked to see a request */
     enum access_role role;
     bool is_outside, closing;
     struct access_cell *cell;
@@ -77,24 +78,26 @@ static bool is_seen_elsewhere(const struct page *p) {
     return false;
 }
 
-static void stop_seeing(struct page *p) {
-    const struct admin_house *h = p->pages->admin->house;
-    if (p->seen[0] && !is_seen_elsewhere(p))
-        h->see(h->owner, sv_of(p->seen), false);
-    p->seen[0] = '\0';
-}
-
-static void set_watching(struct page *p, bool on) {
+static void set_watching(struct page *p) {
+    bool on = p->stream && !p->closing && ((p->wants & (WANT_EVENTS | WANT_LIVE | WANT_FIGURES)) || p->seen[0]);
     if (p->is_watching != on)
         live_watch(p->pages->admin->live, on ? 1 : -1);
     p->is_watching = on;
 }
 
+static void stop_seeing(struct page *p) {
+    const struct admin_house *h = p->pages->admin->house;
+    if (p->seen[0] && !is_seen_elsewhere(p))
+        h->see(h->owner, sv_of(p->seen), false);
+    p->seen[0] = '\0';
+    set_watching(p);
+}
+
 static void page_close(struct page *p) {
     if (!p->stream)
         return;
+    p->closing = true;
     stop_seeing(p);
-    set_watching(p, false);
     stream_close(p->stream);
     p->stream = NULL;
     list_drop(&p->all);
@@ -133,7 +136,6 @@ static void end_page(struct page *p) {
     p->closing = true;
     p->heard_ms = loop_now_ms(p->pages->admin->loop);
     stop_seeing(p);
-    set_watching(p, false);
     write_out(p);
     stream_end(p->stream);
 }
@@ -327,6 +329,7 @@ static void on_looking(struct store_job *job, const struct err *e) {
         const struct admin_house *h = p->pages->admin->house;
         stop_seeing(p);
         memcpy(p->seen, l->id, sizeof p->seen);
+        set_watching(p);
         h->see(h->owner, sv_of(p->seen), true);
     } else if (p->stream) {
         refuse_seeing(p, sv_of(l->id), "it could not be written into the audit log");
@@ -339,7 +342,12 @@ static void on_looking(struct store_job *job, const struct err *e) {
 static void see(struct page *p, struct sv id) {
     const struct admin *a = p->pages->admin;
     struct looking *l = NULL;
-    if (p->role < ROLE_OPERATOR)
+    uint64_t now = loop_now_ms(a->loop);
+    bool soon = p->looked_ms && now - p->looked_ms < LOOK_EVERY_MS;
+    p->looked_ms = now;
+    if (soon)
+        refuse_seeing(p, id, "too many at once; ask again in a moment");
+    else if (p->role < ROLE_OPERATOR)
         refuse_seeing(p, id, "this needs the role operator");
     else if (!(*a->house->config)->telemetry.content)
         refuse_seeing(p, id, "content is not shown here: telemetry.content is off");
@@ -398,7 +406,7 @@ static void subscribe(struct page *p, yyjson_val *root, struct err *e) {
         err_set(e, ERR_BAD_REQUEST, "\"log_level\" must be error, warn, info or debug");
     if ((p->wants & WANT_LOG) && !(had & WANT_LOG))
         p->log_at = log_seq(LOG_RING_LINES);
-    set_watching(p, p->wants & (WANT_EVENTS | WANT_LIVE | WANT_FIGURES));
+    set_watching(p);
 }
 
 static void say_error(struct page *p, const struct err *e) {

@@ -79,14 +79,38 @@ bool request_may_go_on(const struct request *r) {
     return !r->cell || !atomic_load_explicit(&r->cell->revoked, memory_order_relaxed);
 }
 
+/* A member that stands twice is read differently by different programs, and what is deep is no request of ours. */
+static bool is_plain(yyjson_val *v, unsigned depth, struct err *e) {
+    enum { DEPTH_MAX = 8, MEMBERS_MAX = 64 };
+    size_t i, j, n, m;
+    yyjson_val *key, *other, *value, *skip;
+    if (depth > DEPTH_MAX || (yyjson_is_obj(v) && yyjson_obj_size(v) > MEMBERS_MAX))
+        return err_set(e, ERR_BAD_REQUEST, "the body has more than %d levels, or %d members in one object", DEPTH_MAX, MEMBERS_MAX);
+    if (yyjson_is_arr(v))
+        yyjson_arr_foreach(v, i, n, value)
+            if (!is_plain(value, depth + 1, e))
+                return false;
+    if (!yyjson_is_obj(v))
+        return true;
+    yyjson_obj_foreach(v, i, n, key, value) {
+        yyjson_obj_foreach(v, j, m, other, skip)
+            if (j < i && sv_eq(json_sv(key), json_sv(other)))
+                return err_set(e, ERR_BAD_REQUEST, "\"%.*s\" stands twice in the body", SV_FMT(sv_first(json_sv(key), 40)));
+        if (!is_plain(value, depth + 1, e))
+            return false;
+    }
+    (void)skip;
+    return true;
+}
+
 yyjson_doc *request_json(struct request *r) {
     struct err e;
     yyjson_doc *doc = json_parse(buf_sv(&r->body));
-    if (!doc) {
-        err_set(&e, ERR_BAD_REQUEST, "the body must be JSON");
-        request_fail(r, &e, NULL);
-    }
-    return doc;
+    if ((doc || err_set(&e, ERR_BAD_REQUEST, "the body must be JSON")) && is_plain(yyjson_doc_get_root(doc), 0, &e))
+        return doc;
+    yyjson_doc_free(doc);
+    request_fail(r, &e, NULL);
+    return NULL;
 }
 
 bool request_text(yyjson_val *root, const char *name, struct sv *ret, struct err *e) {
