@@ -20,7 +20,8 @@ enum {
     LEASE_LOOK_MS = 20,      /* how soon a request that waits for a share of a budget gets it asked for */
     QUIET_LOOK_MS = 1000,    /* while no key has a budget: only the day may turn */
     LEASE_PARTS = 64,        /* a budget is leased in so many parts: what a crash may cost of it */
-    LEASE_LEAST = 8192,      /* tokens, or millionths, in a part at least */
+    LEASE_LEAST = 8192,      /* tokens, or millionths, in a part at least, */
+    LEASE_FEW_PARTS = 8,     /* but where that is much of a small budget, so many parts */
 };
 
 /* One key. Its arena holds all its views. */
@@ -426,11 +427,16 @@ static bool lease(struct access *a, struct held *h, unsigned unit, unsigned span
     return false;
 }
 
+static int64_t part_of(int64_t limit) {
+    int64_t part = limit / LEASE_PARTS > LEASE_LEAST ? limit / LEASE_PARTS : LEASE_LEAST;
+    return part <= limit / LEASE_FEW_PARTS ? part : limit / LEASE_FEW_PARTS + 1;
+}
+
 static void look_at(struct access *a, struct held *h) {
     for (unsigned i = 0; i < ACCESS_UNITS * ACCESS_SPANS; i++) {
         unsigned unit = i / ACCESS_SPANS, span = i % ACCESS_SPANS;
         struct access_purse *p = &h->key.cell->purse[unit][span];
-        int64_t limit = (int64_t)h->key.limits.budget[unit][span], part = limit / LEASE_PARTS > LEASE_LEAST ? limit / LEASE_PARTS : LEASE_LEAST;
+        int64_t limit = (int64_t)h->key.limits.budget[unit][span], part = part_of(limit);
         int64_t wanted = atomic_load_explicit(&p->wanted, memory_order_relaxed), left = atomic_load_explicit(&p->left, memory_order_relaxed);
         bool low = left < part / 2, spent = atomic_load_explicit(&p->spent, memory_order_relaxed);
         if (!limit || (h->leasing & 1u << i) || spent || !(wanted || low))

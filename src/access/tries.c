@@ -52,10 +52,15 @@ static void count(struct tries *t, uint64_t key, unsigned n_free, uint64_t most_
     t->slots[at].until_ms = now_ms + (wait < most_ms ? wait : most_ms);
 }
 
+/* All people and programs of this machine share its address: one of them must not keep the others out. */
+static uint64_t most_ms(struct sv peer) {
+    return sv_starts(peer, SV("127.")) || sv_eq(peer, SV("::1")) ? NAME_MOST_MS : PEER_MOST_MS;
+}
+
 void tries_begin(struct tries *t, struct sv peer, struct sv name, uint64_t now_ms) {
     uint8_t half[8];
     if (!sv_eq(peer, SV("unix")))
-        count(t, key_of(t, 'p', access__place(peer, half)), PEER_FREE, PEER_MOST_MS, now_ms);
+        count(t, key_of(t, 'p', access__place(peer, half)), PEER_FREE, most_ms(peer), now_ms);
     count(t, key_of(t, 'n', name), NAME_FREE, NAME_MOST_MS, now_ms);
 }
 

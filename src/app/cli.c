@@ -210,6 +210,19 @@ int show(const struct cli *c, struct sv target, void (*print)(yyjson_val *root, 
 
 /* --- verbs -------------------------------------------------------------------------------------------------------- */
 
+static void print_records(yyjson_val *records) {
+    struct sv state = json_str(records, "state"), fault = json_str(records, "fault");
+    if (!records || sv_eq(state, SV("well")))
+        return;
+    printf("  records    ");
+    put(state, 0);
+    if (fault.n) {
+        printf(": ");
+        put(fault, 0);
+    }
+    printf("; requests of keys are not served meanwhile\n");
+}
+
 static void print_status(yyjson_val *v, struct arena *a) {
     printf("Drover %.*s, pid %lld, up %.*s\n", SV_FMT(json_str(v, "version")), (long long)json_i64(v, "pid", 0),
            SV_FMT(duration(a, (uint64_t)json_i64(v, "uptime_ms", 0))));
@@ -227,6 +240,7 @@ static void print_status(yyjson_val *v, struct arena *a) {
            (long long)json_i64(v, "in_flight", 0), (long long)json_i64(v, "queued", 0));
     printf("  tokens     %lld in, %lld out\n", (long long)json_i64(v, "input_tokens", 0),
            (long long)json_i64(v, "output_tokens", 0));
+    print_records(json_get(v, "records"));
 }
 
 static void print_models(yyjson_val *v, struct arena *a) {
