@@ -350,6 +350,19 @@ test('what waits at the end is sent before the daemon goes', async () => {
   assert.equal(Number(collector.metrics['gen_ai.server.request.duration'][0].count), 5);
 });
 
+test('a collector that wants nothing is told once at the end, not again and again', async () => {
+  for (const status of [307, 400, 404, 500]) {
+    let n = 0;
+    collector.answer = () => { n++; return { status, json: {} }; };
+    const mine = await startDrover({ endpoints: [{ name: 'good', url: fake.url, kind: 'vllm' }], models: ['m'],
+      config: { telemetry: { otlp: { url: collector.url, interval: '10m' } } } });
+    await (await mine.post(CHAT, { model: 'm', messages: [] })).text();
+    await mine.stop();
+    assert.ok(n <= 4, `${n} calls after a ${status}`);
+  }
+  collector.answer = undefined;
+});
+
 test('without a collector nothing changes: fields go on as they came, and there are no figures', async () => {
   drover.configure({ telemetry: { otlp: null } });
   assert.equal((await drover.cli('reload')).code, 0);

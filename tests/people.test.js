@@ -2,7 +2,7 @@
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import http from 'node:http';
-import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startFake } from './fakes/index.js';
@@ -263,6 +263,9 @@ test('the command line signs in at a hub elsewhere, follows its events, and sign
   assert.match(events.stdout, /^\d+ {2}\S+ {2}key/m);
   assert.equal((await far('status')).code, 0);
   assert.equal((await far('logs', '-n', '3')).code, 0);
+  chmodSync(path.join(drover.dir, 'drover/login.json'), 0o644);
+  assert.match((await far('status')).stderr, /others can read .*login\.json; chmod 600/);
+  chmodSync(path.join(drover.dir, 'drover/login.json'), 0o600);
   assert.equal((await far('logout')).code, 0);
   assert.equal((await far('status')).code, 1);
   assert.match((await drover.cli('events')).stdout, /key/, 'and on the socket');

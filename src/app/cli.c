@@ -128,13 +128,17 @@ static bool find_socket(const struct cli *c, struct arena *a, struct call_place 
 
 bool find_hub(const struct cli *c, struct arena *a, struct call_place *ret) {
     struct login l;
+    struct err e = { 0 };
     *ret = (struct call_place){ 0 };
     if (!c->hub)
         return find_socket(c, a, ret);
     ret->url = sv_of(c->hub);
     ret->ca_file = c->ca_file;
-    if (!login_read(ret->url, a, &l)) {
-        fprintf(stderr, "drover: nobody has signed in at %s from here; drover login --hub %s --user NAME\n", c->hub, c->hub);
+    if (!login_read(ret->url, a, &l, &e)) {
+        if (e.code != ERR_NONE)
+            fprintf(stderr, "drover: %s\n", e.text);
+        else
+            fprintf(stderr, "drover: nobody has signed in at %s from here; drover login --hub %s --user NAME\n", c->hub, c->hub);
         return false;
     }
     ret->secret = l.secret;

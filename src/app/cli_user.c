@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -57,6 +58,12 @@ bool read_passphrase(const struct cli *c, const char *what, bool twice, char tex
     }
     bool is_stdin = strcmp(c->passphrase_file, "-") == 0;
     FILE *f = is_stdin ? stdin : fopen(c->passphrase_file, "r");
+    struct stat st;
+    if (f && !is_stdin && fstat(fileno(f), &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 077)) {
+        fprintf(stderr, "drover: others can read %s; chmod 600 it\n", c->passphrase_file);
+        fclose(f);
+        return false;
+    }
     bool ok = f && read_line(f, text);
     if (!ok)
         fprintf(stderr, "drover: cannot read a passphrase from %s\n", c->passphrase_file);

@@ -26,14 +26,17 @@ static bool place(char *path, size_t size, bool make_dirs) {
     return n > 0 && (size_t)n < size;
 }
 
-/* NULL: there is none, or it is not ours alone. */
-static yyjson_doc *read_file(void) {
+/* NULL: there is none, or *e says why it is not read. */
+static yyjson_doc *read_file(struct err *e) {
     char path[3100];
     struct stat st;
     struct buf text = BUF_MAX(FILE_MAX);
     int fd = place(path, sizeof path, false) ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
     yyjson_doc *doc = NULL;
-    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && !(st.st_mode & 077) && st.st_size < FILE_MAX) {
+    bool is_file = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size < FILE_MAX;
+    if (is_file && (st.st_mode & 077)) {
+        err_set(e, ERR_CONFIG, "others can read %s; chmod 600 it, or sign in again after deleting it", path);
+    } else if (is_file) {
         char *to = buf_reserve(&text, (size_t)st.st_size + 1);
         ssize_t n = to ? read(fd, to, (size_t)st.st_size) : -1;
         if (n > 0)
@@ -45,8 +48,9 @@ static yyjson_doc *read_file(void) {
     return doc;
 }
 
-bool login_read(struct sv url, struct arena *a, struct login *ret) {
-    CLEANUP(json_doc_freep) yyjson_doc *doc = read_file();
+bool login_read(struct sv url, struct arena *a, struct login *ret, struct err *e) {
+    e->code = ERR_NONE;
+    CLEANUP(json_doc_freep) yyjson_doc *doc = read_file(e);
     yyjson_val *hub = yyjson_obj_getn(json_get(yyjson_doc_get_root(doc), "hubs"), url.p, url.n);
     if (!hub)
         return false;
@@ -82,7 +86,7 @@ static bool replace(struct sv text, struct err *e) {
 }
 
 bool login_write(struct sv url, const struct login *l, struct err *e) {
-    CLEANUP(json_doc_freep) yyjson_doc *doc = read_file();
+    CLEANUP(json_doc_freep) yyjson_doc *doc = read_file(NULL); /* one that others could read is not worth keeping */
     struct buf out = BUF_MAX(FILE_MAX);
     yyjson_val *key, *hub;
     size_t i, n;

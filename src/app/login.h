@@ -9,8 +9,8 @@ struct login {
     struct sv user, secret, ca_file; /* ca_file: empty: the system's */
 };
 
-/* What is kept for a hub, in the arena. False: nothing is. */
-bool login_read(struct sv url, struct arena *a, struct login *ret);
+/* What is kept for a hub, in the arena. False: nothing is, or *e says why it cannot be used. */
+bool login_read(struct sv url, struct arena *a, struct login *ret, struct err *e);
 /* Keeps it, or with NULL forgets it. */
 bool login_write(struct sv url, const struct login *l, struct err *e) MUST_CHECK;
 

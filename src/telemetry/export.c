@@ -305,7 +305,7 @@ static void step(struct export *x) {
         if (x->traces.has_body)
             sender_send(&x->traces);
     }
-    if (sender_is_free(&x->metrics, now) && due && !(x->finishing && x->metrics.status / 100 == 2)) {
+    if (sender_is_free(&x->metrics, now) && due && !(x->finishing && x->metrics.status)) { /* at the end once, whatever is said to it */
         print_metrics(x);
         if (x->metrics.has_body)
             sender_send(&x->metrics);
