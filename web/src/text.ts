@@ -244,7 +244,7 @@ export const T = {
   doneText: 'The hub answers. Everything else is behind this panel.',
   toFleet: 'Go to Fleet',
   checklist: 'First steps',
-  checkRuntime: 'A runtime is up',
+  checkRuntime: 'A runtime of your own is up',
   checkKey: 'A key is made',
   checkRequest: 'A request was answered',
   checkMake: 'Make a key',
