@@ -169,6 +169,21 @@ test('revoking a key ends its streams within a second, in every dialect', async 
   fake.options.delayMs = other.options.delayMs = 0;
 });
 
+test('a key that may less, or whose time is over, ends its streams, too', async () => {
+  for (const [name, end] of [['narrowed', () => drover.cli('key', 'set', 'narrowed', '--models', 'writer')], ['timed', () => drover.cli('key', 'set', 'timed', '--expires', '1m')]]) {
+    const k = await key(name);
+    fake.options.reply = other.options.reply = Array.from({ length: 400 }, () => 'x');
+    fake.options.delayMs = other.options.delayMs = 20;
+    const response = await chat(k, { stream: true }), text = response.text();
+    await sleep(200);
+    assert.equal((await end()).code, 0);
+    if (name === 'narrowed') assert.match(await text, /may something else now/);
+    else assert.match(await text, /\[DONE\]/, 'a later end lets it go on');
+  }
+  fake.options.delayMs = other.options.delayMs = 0;
+  fake.options.reply = other.options.reply = ['Hel', 'lo'];
+});
+
 test('every request is in the ledger, by key and by day', async () => {
   const k = await key('counted');
   for (let i = 0; i < 5; i++) await (await chat(k)).text();

@@ -31,6 +31,7 @@ struct held {
     struct arena arena;
     struct access_key key;
     unsigned leasing;        /* bits of the purses that are being asked for */
+    bool is_over;            /* its time was found to be over */
 };
 
 struct access {
@@ -47,6 +48,7 @@ struct access {
     uint64_t version;
     int64_t span_no[ACCESS_SPANS]; /* of now: days since 1970; months since year 0 */
     struct timer look;
+    uint64_t expiry_look_ms; /* loop time: when keys are next looked at for their end */
     bool closing;            /* jobs that are still under way have nobody to tell */
     _Atomic unsigned refs;   /* the owner's and one per job under way */
 };
@@ -223,6 +225,20 @@ static void watch_budget(struct access *a, struct held *h) {
     timer_set(a->loop, &a->look, 0, on_look, a);
 }
 
+static bool same_list(const struct sv *a, size_t n, const struct sv *b, size_t m) {
+    bool same = n == m;
+    for (size_t i = 0; same && i < n; i++)
+        same = sv_eq(a[i], b[i]);
+    return same;
+}
+
+/* Whether it may use the same as before: else what goes on with it ends, since nobody can say which part of that it still may. */
+static bool may_the_same(const struct access_key *a, const struct access_key *b) {
+    return a->rights == b->rights && a->n_networks == b->n_networks && same_list(a->models, a->n_models, b->models, b->n_models) &&
+           same_list(a->endpoints, a->n_endpoints, b->endpoints, b->n_endpoints) &&
+           (a->n_networks == 0 || memcmp(a->networks, b->networks, a->n_networks * sizeof *a->networks) == 0);
+}
+
 /* In force here. False: memory is out; it will be at the next start. */
 static bool take(struct access *a, struct change *c) {
     struct held *was = find(a, c->key.id), *now = NULL;
@@ -240,6 +256,7 @@ static bool take(struct access *a, struct change *c) {
     now = held_new(&c->key, was ? was->key.cell : NULL);
     if (!now)
         return false;
+    bool ends = !now->key.enabled || (was && !may_the_same(&was->key, &now->key));
     if (was) {
         list_push_back(&was->all, &now->all); /* in its place */
         now->leasing = was->leasing;
@@ -252,7 +269,7 @@ static bool take(struct access *a, struct change *c) {
     }
     watch_budget(a, now);
     bool published = publish(a);
-    if (!now->key.enabled && a->on)
+    if (ends && a->on)
         a->on->on_revoked(a->owner, now->key.cell);
     return published;
 }
@@ -474,9 +491,25 @@ static void turn_spans(struct access *a, uint64_t wall_ms) {
     }
 }
 
+/* What goes on with a key ends with it. */
+static void end_expired(struct access *a, uint64_t wall_ms) {
+    LIST_FOR(it, &a->keys) {
+        struct held *h = CONTAINER(it, struct held, all);
+        bool is_over = h->key.expires_ms && wall_ms >= h->key.expires_ms;
+        if (is_over && !h->is_over && a->on)
+            a->on->on_revoked(a->owner, h->key.cell);
+        h->is_over = is_over;
+    }
+}
+
 static void on_look(void *arg) {
     struct access *a = arg;
-    turn_spans(a, clock_wall_ms());
+    uint64_t now_ms = clock_wall_ms();
+    turn_spans(a, now_ms);
+    if (loop_now_ms(a->loop) >= a->expiry_look_ms) {
+        a->expiry_look_ms = loop_now_ms(a->loop) + QUIET_LOOK_MS / 2;
+        end_expired(a, now_ms);
+    }
     LIST_FOR(it, &a->limited)
         look_at(a, CONTAINER(it, struct held, limited));
     timer_set(a->loop, &a->look, list_empty(&a->limited) ? QUIET_LOOK_MS : LEASE_LOOK_MS, on_look, a);

@@ -259,6 +259,7 @@ static void arm(struct mode *m) {
 
 void mode_now(const struct mode *m, struct mode_state *ret) {
     *ret = m->is;
+    ret->is_live = ret->is_live || (ret->until_ms && clock_wall_ms() >= ret->until_ms); /* the timer comes a moment later */
 }
 
 static bool read_state(struct store_tx *tx, void *arg, struct err *e) {

@@ -8,6 +8,7 @@
 #include "app/login.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "http/url.h"
 
 /* --- login -------------------------------------------------------------------------------------------------------- */
 
@@ -41,8 +42,19 @@ static int keep(const struct cli *c, const struct answer *a) {
 
 static int refused(const struct answer *a, int status) {
     CLEANUP(json_doc_freep) yyjson_doc *doc = json_parse(buf_sv(&a->body));
-    fprintf(stderr, "drover: %.*s\n", SV_FMT(json_str(json_get(yyjson_doc_get_root(doc), "error"), "message")));
+    struct sv message = json_str(json_get(yyjson_doc_get_root(doc), "error"), "message");
+    if (message.n)
+        fprintf(stderr, "drover: %.*s\n", SV_FMT(message));
+    else
+        fprintf(stderr, "drover: what answers there (status %d) is no Drover\n", status);
     return status == 401 || status == 403 || status == 429 ? CLI_REFUSED : CLI_FAILED;
+}
+
+/* Encrypted, or not leaving this machine. */
+static bool is_private(struct sv url) {
+    struct url u;
+    struct err e;
+    return url_parse(url, &u, &e) && (u.scheme == URL_HTTPS || sv_starts(u.host, SV("127.")) || sv_eq(u.host, SV("::1")) || sv_eq_nocase(u.host, SV("localhost")));
 }
 
 int verb_login(struct cli *c) {
@@ -53,6 +65,10 @@ int verb_login(struct cli *c) {
     if (!c->hub || !c->user) {
         fprintf(stderr, "usage: drover login --hub URL --user NAME [--passphrase-file FILE] [--ca FILE]\n");
         return CLI_USAGE;
+    }
+    if (!is_private(sv_of(c->hub))) {
+        fprintf(stderr, "drover: %s is not encrypted, and the passphrase would be read on its way; use https, or a tunnel to the machine itself\n", c->hub);
+        return CLI_REFUSED;
     }
     if (!read_passphrase(c, "passphrase", false, text))
         return CLI_USAGE;

@@ -151,9 +151,13 @@ void door_pass(struct http_proxy *p, struct http_in *in) {
         h[n++] = (struct http_header){ SV(DOOR_HOST), in->head->host };
     if (in->stream->is_tls)
         h[n++] = (struct http_header){ SV(DOOR_TLS), SV("1") };
-    for (unsigned i = 0; i < in->head->n_headers && n < MOST; i++)
+    for (unsigned i = 0; i < in->head->n_headers; i++)
         for (unsigned f = 0; f < N; f++)
             if (sv_eq(in->head->headers[i].name, sv_of(fields[f])) && http_value_is_clean(in->head->headers[i].value)) {
+                if (n == MOST) { /* never a part of them: one that is left out may be the one that matters */
+                    http_in_reply(in, 431, NULL, 0, SV("application/json"), SV("{\"error\":{\"code\":\"headers_too_large\",\"message\":\"too many fields\"}}\n"));
+                    return;
+                }
                 h[n++] = in->head->headers[i];
                 break;
             }

@@ -292,7 +292,7 @@ void gateway_access(struct gateway *g, struct access_snapshot *s) {
 
 void gateway_revoke(struct gateway *g, const struct access_cell *cell) {
     struct err e;
-    err_set(&e, ERR_AUTH, "the API key of this request has been revoked");
+    err_set(&e, ERR_AUTH, "the key or session of this request has ended, was revoked, or may something else now");
     LIST_FOR_SAFE(it, &g->all) {
         struct exchange *x = CONTAINER(it, struct exchange, all);
         if (x->hold.cell == cell)
