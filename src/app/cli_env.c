@@ -45,12 +45,13 @@ static bool read_key(const struct cli *c, char *key, size_t size) {
     snprintf(key, size, "%s", given && *given ? given : "unused");
     if (!c->key_file)
         return true;
-    FILE *f = fopen(c->key_file, "r");
-    bool ok = f && fgets(key, (int)size, f);
-    if (f)
-        fclose(f);
+    FILE *f = open_secret(c->key_file);
+    if (!f)
+        return false;
+    bool ok = fgets(key, (int)size, f) != NULL;
+    fclose(f);
     if (!ok)
-        fprintf(stderr, "drover: read %s: %s\n", c->key_file, f ? "it is empty" : strerror(errno));
+        fprintf(stderr, "drover: %s holds no key\n", c->key_file);
     key[strcspn(key, "\r\n")] = '\0';
     return ok;
 }

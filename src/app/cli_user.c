@@ -1,4 +1,5 @@
 /* app/cli_user.c - `drover user` and `drover mode`. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,19 @@ static bool prompt(const char *what, char text[static PASSPHRASE_MOST + 2]) {
     return ok;
 }
 
+FILE *open_secret(const char *path) {
+    FILE *f = fopen(path, "re");
+    struct stat st;
+    if (!f) {
+        fprintf(stderr, "drover: open %s: %s\n", path, strerror(errno));
+    } else if (fstat(fileno(f), &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 077)) {
+        fprintf(stderr, "drover: others can read %s; chmod 600 it\n", path);
+        fclose(f);
+        return NULL;
+    }
+    return f;
+}
+
 bool read_passphrase(const struct cli *c, const char *what, bool twice, char text[static SECRET_LINE]) {
     char again[PASSPHRASE_MOST + 2] = "";
     if (!c->passphrase_file) {
@@ -57,17 +71,13 @@ bool read_passphrase(const struct cli *c, const char *what, bool twice, char tex
         return ok;
     }
     bool is_stdin = strcmp(c->passphrase_file, "-") == 0;
-    FILE *f = is_stdin ? stdin : fopen(c->passphrase_file, "r");
-    struct stat st;
-    if (f && !is_stdin && fstat(fileno(f), &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 077)) {
-        fprintf(stderr, "drover: others can read %s; chmod 600 it\n", c->passphrase_file);
-        fclose(f);
+    FILE *f = is_stdin ? stdin : open_secret(c->passphrase_file);
+    if (!f)
         return false;
-    }
-    bool ok = f && read_line(f, text);
+    bool ok = read_line(f, text);
     if (!ok)
-        fprintf(stderr, "drover: cannot read a passphrase from %s\n", c->passphrase_file);
-    if (f && !is_stdin)
+        fprintf(stderr, "drover: %s holds no passphrase\n", c->passphrase_file);
+    if (!is_stdin)
         fclose(f);
     return ok;
 }

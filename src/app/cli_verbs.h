@@ -2,6 +2,8 @@
 #ifndef DROVER_APP_CLI_VERBS_H
 #define DROVER_APP_CLI_VERBS_H
 
+#include <stdio.h>
+
 #include "app/call.h"
 #include "app/cli.h"
 #include "base/arena.h"
@@ -58,6 +60,8 @@ bool find_hub(const struct cli *c, struct arena *a, struct call_place *ret);
 bool daemon_runs(const struct cli *c);
 /* What to say, and which exit code, when nobody answered. */
 int unreachable(const struct call_place *at, const struct err *e);
+/* Opens a file that holds a secret; the caller closes it. NULL, and said, when it cannot be read, or when others can. */
+FILE *open_secret(const char *path);
 /* From --passphrase-file, else asked for twice. False, and said, when there is none. */
 enum { SECRET_LINE = 1026 };
 bool read_passphrase(const struct cli *c, const char *what, bool twice, char text[static SECRET_LINE]);
