@@ -115,6 +115,24 @@ bool ws_send(struct ws *w, enum ws_event kind, struct sv data, struct buf *out) 
     return ok;
 }
 
+bool ws_send_pieces(struct ws *w, const struct sv *pieces, unsigned n, struct buf *out) {
+    size_t total = 0;
+    for (unsigned i = 0; i < n; i++)
+        total += pieces[i].n;
+    if (w->state != WS_OPEN || total == 0 || total > w->limits.frame || !buf_reserve(out, total + HEADER_MAX))
+        return false;
+    struct wslay_frame_iocb f = { .fin = 1, .opcode = WSLAY_BINARY_FRAME, .payload_length = total, .mask = w->role == WS_CLIENT };
+    bool ok = true;
+    w->out = out;
+    for (unsigned i = 0; ok && i < n; i++) { /* wslay goes on where it stopped until the whole payload was there */
+        f.data = (const uint8_t *)pieces[i].p;
+        f.data_length = pieces[i].n;
+        ok = f.data_length == 0 || wslay_frame_send(w->frames, &f) == (ssize_t)f.data_length;
+    }
+    w->out = NULL;
+    return ok; /* room was made: it cannot end half-way */
+}
+
 bool ws_ping(struct ws *w, struct sv data, struct buf *out) {
     return w->state == WS_OPEN && data.n <= WS_CONTROL_MAX && put_frame(w, WSLAY_PING, true, data, out);
 }
@@ -229,7 +247,8 @@ static enum ws_event begin_frame(struct ws *w, const struct wslay_frame_iocb *f,
     }
     if (f->payload_length > w->limits.frame)
         return broken(w, WS_TOO_BIG, ERR_TOO_LARGE, "a frame larger than the limit", out);
-    if (f->payload_length > w->limits.message - w->message.n)
+    size_t most = w->opcode == WSLAY_TEXT_FRAME && w->limits.text ? w->limits.text : w->limits.message;
+    if (f->payload_length > most - w->message.n)
         return broken(w, WS_TOO_BIG, ERR_TOO_LARGE, "a message larger than the limit", out);
     if (++w->n_fragments > w->limits.fragments)
         return broken(w, WS_POLICY, ERR_LIMIT, "a message in too many frames", out);

@@ -17,8 +17,9 @@ struct ws_limits {
     size_t frame, message;  /* payload bytes; past either: 1009 */
     unsigned fragments;     /* frames of one message; past it: 1008 */
     unsigned control_per_s; /* pings, pongs and closes; past it: 1008 */
+    size_t text;            /* of a text message, where it is less than message; 0: the same. Past it: 1009 */
 };
-#define WS_LIMITS ((struct ws_limits){ 1 << 20, 4 << 20, 1024, 20 })
+#define WS_LIMITS ((struct ws_limits){ 1 << 20, 4 << 20, 1024, 20, 0 })
 
 enum ws_role { WS_SERVER, WS_CLIENT };
 
@@ -87,6 +88,8 @@ enum ws_event ws_feed(struct ws *w, struct sv *in, uint64_t now_ms, struct buf *
 /* Each appends one message, or nothing and returns false: not WS_OPEN, too large for limits.message or for out, a text
  * that is no UTF-8, or memory is out. Long messages go out in frames of at most limits.frame bytes. */
 bool ws_send(struct ws *w, enum ws_event kind, struct sv data, struct buf *out);
+/* One binary message of n pieces in one frame: 1 byte to limits.frame. */
+bool ws_send_pieces(struct ws *w, const struct sv *pieces, unsigned n, struct buf *out);
 bool ws_ping(struct ws *w, struct sv data, struct buf *out); /* at most WS_CONTROL_MAX bytes */
 /* Starts the closing handshake; the reason is cut to fit. Further sends fail; go on feeding until WS_CLOSED. */
 bool ws_close(struct ws *w, unsigned code, struct sv reason, struct buf *out);
