@@ -1,7 +1,7 @@
 /* http/proxy.c - pass: request -> call -> (body both ways) -> end; or, after a 101, two streams that are joined. */
 #include "http/proxy.h"
 
-#include "base/list.h"
+#include "io/join.h"
 
 enum {
     QUEUE_MAX = 64 << 10, /* bytes towards one side before the other is not read any more */
@@ -14,8 +14,8 @@ struct http_proxy {
     struct loop *loop;
     struct http_client *client;
     struct dialer *dialer;
-    struct list joined; /* of struct joint */
-    unsigned n_joined, joined_max;
+    struct joints joined;
+    unsigned joined_max;
 };
 
 struct pass { /* one request, in its arena */
@@ -24,74 +24,6 @@ struct pass { /* one request, in its arena */
     struct http_call *call;
     bool wants_body, started;
 };
-
-/* --- two streams joined ------------------------------------------------------------------------------------------- */
-
-struct joint {
-    struct list joined;
-    struct http_proxy *proxy;
-    struct half {
-        struct joint *joint;
-        struct stream *stream, *other;
-        bool ended; /* it sends no more */
-    } halves[2];
-};
-
-static void joint_free(struct joint *j) {
-    list_drop(&j->joined);
-    j->proxy->n_joined--;
-    stream_close(j->halves[0].stream);
-    stream_close(j->halves[1].stream);
-    mem_free(j);
-}
-
-static void on_half_read(void *owner, struct sv bytes) {
-    struct half *h = owner;
-    stream_write1(h->other, bytes);
-    if (stream_queued(h->other) > QUEUE_MAX) {
-        stream_read(h->stream, false);
-        stream_want_drain(h->other);
-    }
-}
-
-static void on_half_end(void *owner, const struct err *e) {
-    struct half *h = owner;
-    struct joint *j = h->joint;
-    h->ended = true;
-    if (e || (j->halves[0].ended && j->halves[1].ended))
-        joint_free(j);
-    else
-        stream_end(h->other);
-}
-
-/* The drained one is the other's other. */
-static void on_half_drain(void *owner) {
-    struct half *h = owner;
-    struct half *from = &h->joint->halves[h == &h->joint->halves[0]];
-    if (!from->ended)
-        stream_read(from->stream, true);
-}
-
-static const struct stream_events half_events = { on_half_read, on_half_end, on_half_drain, NULL };
-
-static void join(struct http_proxy *p, struct stream *client, struct stream *server) {
-    struct joint *j = mem_new(sizeof *j);
-    if (!j) {
-        stream_close(client);
-        stream_close(server);
-        return;
-    }
-    j->proxy = p;
-    list_init(&j->joined);
-    list_push_back(&p->joined, &j->joined);
-    p->n_joined++;
-    j->halves[0] = (struct half){ j, client, server, false };
-    j->halves[1] = (struct half){ j, server, client, false };
-    for (int i = 0; i < 2; i++) {
-        stream_own(j->halves[i].stream, &half_events, &j->halves[i]);
-        stream_read(j->halves[i].stream, true);
-    }
-}
 
 /* --- the answer --------------------------------------------------------------------------------------------------- */
 
@@ -187,7 +119,7 @@ static void on_upgrade(void *x, const struct http_head *head, struct stream *ser
         stream_write1(client, buf_sv(&out));
         if (early.n)
             stream_write1(server, early);
-        join(proxy, client, server);
+        stream_join(&proxy->joined, client, server);
     }
     buf_deinit(&out);
 }
@@ -234,7 +166,7 @@ void http_proxy_pass(struct http_proxy *proxy, struct http_in *in, struct sv tar
         http_in_abort(in);
         return;
     }
-    if (head->upgrade && proxy->n_joined >= proxy->joined_max) {
+    if (head->upgrade && proxy->joined.n >= proxy->joined_max) {
         refuse(in, 503);
         return;
     }
@@ -265,15 +197,14 @@ struct http_proxy *http_proxy_new(struct loop *l, struct http_client *client, st
     p->client = client;
     p->dialer = dialer_ref(dialer);
     p->joined_max = joined_max;
-    list_init(&p->joined);
+    joints_init(&p->joined);
     return p;
 }
 
 void http_proxy_free(struct http_proxy *p) {
     if (!p)
         return;
-    for (struct list *it; (it = p->joined.next) != &p->joined;)
-        joint_free(CONTAINER(it, struct joint, joined));
+    joints_deinit(&p->joined);
     dialer_unref(p->dialer);
     mem_free(p);
 }
