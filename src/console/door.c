@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "console/request.h"
+#include "io/ready.h"
 #include "io/sock.h"
 
 /* --- the dialer --------------------------------------------------------------------------------------------------- */
@@ -13,15 +14,6 @@ struct door {
     struct dialer dialer;
     struct loop *control;
     struct admin *admin; /* control loop only; NULL: closed */
-};
-
-struct dial {
-    struct door *door;
-    struct loop *loop;
-    struct loop_flush soon;
-    struct stream *stream;
-    dial_cb *done;
-    void *arg;
 };
 
 struct parcel { /* the control loop's end of a pair */
@@ -53,58 +45,30 @@ static bool hand_over(struct door *d, int fd, struct err *e) {
     return err_set(e, ERR_UNAVAILABLE, "the service is stopping");
 }
 
-static void on_soon(struct loop_flush *f) {
-    struct dial *a = CONTAINER(f, struct dial, soon);
-    struct stream *s = a->stream;
-    dial_cb *done = a->done;
-    void *arg = a->arg;
-    dialer_unref(&a->door->dialer);
-    mem_free(a);
-    done(arg, s, NULL);
-}
-
 static struct dial *door_dial(struct dialer *base, struct loop *l, uint64_t timeout_ms, dial_cb *done, void *arg, struct err *e) {
     struct door *d = CONTAINER(base, struct door, dialer);
-    struct dial *a = mem_new(sizeof *a);
     int fds[2];
     (void)timeout_ms;
-    if (!a) {
-        err_no_memory(e);
-        return NULL;
-    }
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0) {
         err_set(e, ERR_UNAVAILABLE, "no more descriptors");
-        mem_free(a);
         return NULL;
     }
-    *a = (struct dial){ .door = d, .loop = l, .soon.run = on_soon, .done = done, .arg = arg };
-    list_init(&a->soon.dirty);
-    a->stream = sock_stream(l, fds[0], e);
-    if (!a->stream)
+    struct stream *s = sock_stream(l, fds[0], e);
+    if (!s)
         close(fds[0]);
-    if (!a->stream || !hand_over(d, fds[1], e)) {
-        stream_close(a->stream);
+    if (!s || !hand_over(d, fds[1], e)) {
+        stream_close(s);
         close(fds[1]);
-        mem_free(a);
         return NULL;
     }
-    dialer_ref(base);
-    loop_flush_later(l, &a->soon);
-    return a;
-}
-
-static void door_cancel(struct dial *a) {
-    list_drop(&a->soon.dirty);
-    stream_close(a->stream);
-    dialer_unref(&a->door->dialer);
-    mem_free(a);
+    return dial_ready(base, l, s, done, arg, e);
 }
 
 static void door_free(struct dialer *base) {
     mem_free(CONTAINER(base, struct door, dialer));
 }
 
-static const struct dialer_ops door_ops = { door_dial, door_cancel, door_free };
+static const struct dialer_ops door_ops = { door_dial, dial_ready_cancel, door_free };
 
 struct dialer *door_new(struct admin *a, struct err *e) {
     struct door *d = mem_new(sizeof *d);

@@ -186,7 +186,7 @@ static void follow_heard(struct engine *g, enum link_kind k) {
         g->phase = 0;
 }
 
-static void take_control(struct engine *g, const struct envelope *m) {
+static void take_control(struct engine *g, struct envelope *m) {
     unsigned phases = link_kind_phases(m->kind);
     if (phases != PHASE_ANY && !(phases & g->phase)) {
         bool last = ++g->n_wrong_state >= 3;
@@ -197,9 +197,10 @@ static void take_control(struct engine *g, const struct envelope *m) {
             engine_close(g, CLOSE_PROTOCOL, SV("messages in the wrong state"));
         return;
     }
+    bool confirmed = m->kind == KIND_REGISTERED && json_bool(m->payload, "accepted", false);
     follow_heard(g, m->kind);
-    g->on->on_control(g->owner, m);
-    if (m->kind == KIND_REGISTERED && !g->ended && json_bool(m->payload, "accepted", false))
+    g->on->on_control(g->owner, m); /* may take the document */
+    if (confirmed && !g->ended)
         set_phase(g, PHASE_UP);
 }
 

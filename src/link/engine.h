@@ -49,8 +49,8 @@ struct engine;
 
 struct engine_events {
     struct mux_events streams; /* their owner is the same */
-    /* A message that may come here and now. Borrowed. */
-    void (*on_control)(void *owner, const struct envelope *m);
+    /* A message that may come here and now. Borrowed; m->doc may be taken (leave NULL). */
+    void (*on_control)(void *owner, struct envelope *m);
     /* The handshake is over: streams may go. On a lane: at once. */
     void (*on_up)(void *owner);
     /* The end, once. code: as sent or received, CLOSE_SILENT: neither. why is borrowed. */

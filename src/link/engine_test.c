@@ -57,7 +57,7 @@ static void on_goaway(void *owner, uint32_t last_id, uint32_t code, uint32_t ret
     (void)reason;
     buf_printf(&e->story, "goaway:%u:%u ", last_id, retry_ms);
 }
-static void on_control(void *owner, const struct envelope *m) {
+static void on_control(void *owner, struct envelope *m) {
     struct end *e = owner;
     buf_printf(&e->story, "%s ", link_kind_name(m->kind));
     if (m->kind == KIND_ERROR)

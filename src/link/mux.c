@@ -37,6 +37,7 @@ struct mux_stream {
     bool is_ours;
     bool fin_due, fin_sent, fin_got;
     bool gone;           /* reset, or lost: nothing more happens */
+    bool orphan;         /* released, but what was written is still to go */
     bool wants_drain;
     uint64_t deadline_ms; /* 0: none */
     int64_t credit;      /* what we may send */
@@ -297,8 +298,12 @@ void mux_release(struct mux_stream *s, enum reset_code code, struct sv reason) {
     s->user = NULL;
     if (!s->gone && !m->is_lost && s->open_due) { /* the peer never heard of it, but ids must rise without its OPEN too: they may skip */
         s->gone = true;
-    } else if (!s->gone && !m->is_lost && s->fin_got && !s->out.n && !s->fin_sent) {
+    } else if (!s->gone && !m->is_lost && s->fin_got && !s->fin_due) {
         put_urgent(m, &(struct frame){ .type = FRAME_DATA, .id = s->id, .fin = true });
+    } else if (!s->gone && !m->is_lost && s->fin_got && s->fin_due && !s->fin_sent) {
+        forget_buffered(s, s->consumed_ms);
+        s->orphan = true;
+        return;
     } else if (!s->gone && !m->is_lost && !(s->fin_got && s->fin_sent)) {
         put_reset(m, s->id, code, reason);
     }
@@ -567,7 +572,10 @@ bool mux_take(struct mux *m, size_t budget, mux_sink *sink, void *arg) {
         look_ready(s);
         if (s->fin_sent && s->fin_got)
             detach(s);
-        tell_drained(s);
+        if (s->orphan && s->fin_sent)
+            stream_free(s);
+        else
+            tell_drained(s);
     }
     return mux_has_output(m);
 }

@@ -115,7 +115,8 @@ size_t mux_queued(const struct mux_stream *s);
 void mux_want_drain(struct mux_stream *s);
 void mux_finish(struct mux_stream *s);
 void mux_consumed(struct mux_stream *s, size_t n, uint64_t now_ms);
-/* The user is done. A stream that has not come to its end on both sides is reset with code. */
+/* The user is done. Where the peer has ended: what was finished with mux_finish still goes, else an end without more. Where it has not, the
+ * stream is reset with code. */
 void mux_release(struct mux_stream *s, enum reset_code code, struct sv reason);
 /* Opens no more and accepts no more. */
 void mux_goaway(struct mux *m, uint32_t code, uint32_t retry_ms, struct sv reason);
