@@ -1,24 +1,11 @@
 /* io/tls.c - a TLS stream stands between its owner and a lower stream, with OpenSSL in the middle reading and writing
  * memory. One function, pump, looks at the whole: finish the handshake, decrypt what came, hand it up, send what is due. */
-#include "io/tls.h"
-
 #include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-#include <stdatomic.h>
 
-#include "base/buf.h"
+#include "io/tls_room.h"
 
-enum {
-    PLAIN_CHUNK = 16 << 10,      /* one TLS record */
-    EARLY_MAX = 1 << 20,         /* plaintext accepted before the handshake is over */
-};
-
-struct tls_context {
-    SSL_CTX *ctx;
-    _Atomic unsigned refs;
-    bool server;
-};
+enum { PLAIN_CHUNK = 16 << 10 }; /* one TLS record */
 
 struct tls_handshake {
     struct stream s;
@@ -32,81 +19,8 @@ struct tls_handshake {
     bool ready, reading, under_eof, peer_closed, ended, end_told, closed, pumping;
     unsigned refs;               /* callbacks on the stack hold it */
     struct err fault;
+    struct tls_verdict verdict;
 };
-
-static bool ssl_fault(struct err *e, const char *what) {
-    unsigned long code = ERR_get_error();
-    char text[160] = "unknown";
-    if (code)
-        ERR_error_string_n(code, text, sizeof text);
-    const char *reason = code ? ERR_reason_error_string(code) : NULL;
-    ERR_clear_error();
-    return err_set(e, ERR_IO, "%s: %s", what, reason ? reason : text);
-}
-
-static struct tls_context *context_new(bool server, struct err *e) {
-    struct tls_context *c = mem_new(sizeof *c);
-    if (!c) {
-        err_no_memory(e);
-        return NULL;
-    }
-    c->server = server;
-    atomic_init(&c->refs, 1);
-    c->ctx = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
-    if (!c->ctx) {
-        ssl_fault(e, "TLS");
-        mem_free(c);
-        return NULL;
-    }
-    SSL_CTX_set_min_proto_version(c->ctx, TLS1_2_VERSION);
-    SSL_CTX_set_options(c->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
-    SSL_CTX_set_mode(c->ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    return c;
-}
-
-struct tls_context *tls_server_context(const char *cert_file, const char *key_file, struct err *e) {
-    struct tls_context *c = context_new(true, e);
-    if (!c)
-        return NULL;
-    if (SSL_CTX_use_certificate_chain_file(c->ctx, cert_file) != 1) {
-        ssl_fault(e, cert_file);
-        return tls_unref(c);
-    }
-    if (SSL_CTX_use_PrivateKey_file(c->ctx, key_file, SSL_FILETYPE_PEM) != 1 || SSL_CTX_check_private_key(c->ctx) != 1) {
-        ssl_fault(e, key_file);
-        return tls_unref(c);
-    }
-    static const unsigned char id[] = "drover";
-    SSL_CTX_set_session_id_context(c->ctx, id, sizeof id - 1);
-    return c;
-}
-
-struct tls_context *tls_client_context(const char *ca_file, bool insecure, struct err *e) {
-    struct tls_context *c = context_new(false, e);
-    if (!c)
-        return NULL;
-    bool ok = insecure || (ca_file ? SSL_CTX_load_verify_file(c->ctx, ca_file) == 1 : SSL_CTX_set_default_verify_paths(c->ctx) == 1);
-    if (!ok) {
-        ssl_fault(e, ca_file ? ca_file : "system certificates");
-        return tls_unref(c);
-    }
-    SSL_CTX_set_verify(c->ctx, insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
-    return c;
-}
-
-struct tls_context *tls_ref(struct tls_context *c) {
-    if (c)
-        atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
-    return c;
-}
-
-struct tls_context *tls_unref(struct tls_context *c) {
-    if (c && atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) == 1) {
-        SSL_CTX_free(c->ctx);
-        mem_free(c);
-    }
-    return NULL;
-}
 
 /* --- one connection ----------------------------------------------------------------------------------------------- */
 
@@ -129,29 +43,24 @@ static void close_all(struct tls_handshake *t) {
     unhold(t);
 }
 
-/* What OpenSSL wants on the wire goes to the lower stream. */
+/* What OpenSSL wants on the wire goes to the lower stream. The last words of a broken one go at once: the alert tells the peer
+ * why, and closing drops what is only queued. */
 static void send_due(struct tls_handshake *t) {
     char *p;
     long n = BIO_get_mem_data(t->out, &p);
     if (n > 0 && t->under) {
-        stream_write1(t->under, (struct sv){ p, (size_t)n });
+        struct sv due = { p, (size_t)n };
+        if (t->fault.code)
+            stream_offer(t->under, &due, 1);
+        else
+            stream_write1(t->under, due);
         (void)BIO_reset(t->out);
     }
 }
 
 static void fails(struct tls_handshake *t, const char *what) {
-    if (t->fault.code)
-        return;
-    const char *verify = NULL;
-    long v = SSL_get_verify_result(t->ssl);
-    if (!t->ready && v != X509_V_OK)
-        verify = X509_verify_cert_error_string(v);
-    if (verify) {
-        ERR_clear_error();
-        err_set(&t->fault, ERR_IO, "%s: certificate: %s", what, verify);
-    } else {
-        ssl_fault(&t->fault, what);
-    }
+    if (!t->fault.code)
+        tls__explain(t->ctx, &t->verdict, what, &t->fault);
 }
 
 static void shake(struct tls_handshake *t) {
@@ -200,6 +109,7 @@ static void pump(struct tls_handshake *t) {
         return;
     t->pumping = true;
     t->refs++;
+    ERR_clear_error(); /* what another left in this thread's queue would be taken for ours */
     if (!t->ready && !t->fault.code)
         shake(t);
     send_due(t);
@@ -322,16 +232,22 @@ static void tls_close(struct stream *s) {
 static const struct stream_ops tls_ops = { tls_read, tls_write, tls_offer, tls_queued, tls_end, tls_close, tls_want_drain };
 
 static bool name_check(struct tls_handshake *t, struct sv name, struct err *e) {
-    char host[256];
+    char host[TLS_NAME_MAX + 1];
+    if (t->ctx->name[0])
+        name = sv_of(t->ctx->name);
+    if (name.n == 0)
+        return true;
     if (!sv_to_cstr(name, host, sizeof host))
         return err_set(e, ERR_CONFIG, "TLS: server name too long");
     X509_VERIFY_PARAM *param = SSL_get0_param(t->ssl);
-    if (X509_VERIFY_PARAM_set1_ip_asc(param, host) == 1)
-        return true;
+    bool is_ip = X509_VERIFY_PARAM_set1_ip_asc(param, host) == 1;
     ERR_clear_error();
-    if (SSL_set_tlsext_host_name(t->ssl, host) != 1 || SSL_set1_host(t->ssl, host) != 1)
-        return ssl_fault(e, "TLS server name");
-    return true;
+    if (t->ctx->pins_alone) { /* the pin says who it is */
+        X509_VERIFY_PARAM_set1_ip(param, NULL, 0);
+        return is_ip || SSL_set_tlsext_host_name(t->ssl, host) == 1 || tls__fault(e, "TLS server name");
+    }
+    return is_ip || (SSL_set_tlsext_host_name(t->ssl, host) == 1 && SSL_set1_host(t->ssl, host) == 1) ||
+           tls__fault(e, "TLS server name");
 }
 
 struct tls_handshake *tls_start(struct tls_context *c, struct stream *under, struct sv name, tls_done_cb *done, void *arg,
@@ -355,7 +271,7 @@ struct tls_handshake *tls_start(struct tls_context *c, struct stream *under, str
     t->ssl = SSL_new(c->ctx);
     t->in = t->ssl ? BIO_new(BIO_s_mem()) : NULL;
     t->out = t->in ? BIO_new(BIO_s_mem()) : NULL;
-    if (!t->out || (!c->server && name.n && !name_check(t, name, e))) {
+    if (!t->out || (!c->server && !name_check(t, name, e))) {
         if (!t->out) {
             err_no_memory(e);
             BIO_free(t->in);
@@ -366,6 +282,7 @@ struct tls_handshake *tls_start(struct tls_context *c, struct stream *under, str
         close_all(t);
         return NULL;
     }
+    SSL_set_app_data(t->ssl, &t->verdict);
     SSL_set_bio(t->ssl, t->in, t->out);
     if (c->server)
         SSL_set_accept_state(t->ssl);
@@ -379,4 +296,11 @@ struct tls_handshake *tls_start(struct tls_context *c, struct stream *under, str
 void tls_cancel(struct tls_handshake *t) {
     if (t)
         close_all(t);
+}
+
+bool tls_facts(const struct stream *s, struct tls_facts *ret) {
+    if (s->ops != &tls_ops)
+        return false;
+    tls__read_facts(CONTAINER(s, struct tls_handshake, s)->ssl, ret);
+    return true;
 }
