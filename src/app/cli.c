@@ -462,7 +462,7 @@ static int verb_config(struct cli *c) {
         fprintf(stderr, "%.*s", SV_FMT(buf_sv(&out)));
     buf_reset(&out);
     int code = cfg ? CLI_DONE : CLI_FAILED;
-    if (cfg && is_show && config_show(cfg, &out, c->json ? CONFIG_JSON : CONFIG_YAML))
+    if (cfg && is_show && config_tell(cfg, &out, c->json ? CONFIG_JSON : CONFIG_YAML))
         printf("%.*s%s", SV_FMT(buf_sv(&out)), c->json ? "\n" : "");
     else if (cfg && !is_show)
         printf("%s: good\n", cfg->file.n ? cfg->file.p : "defaults (no file)");

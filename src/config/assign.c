@@ -338,6 +338,7 @@ void assign(struct loader *l, const struct setting *s, struct node *n, const cha
     const struct choice *c;
     int64_t value;
     bool is_true;
+    char variable[80];
 
     if (s->type == T_LATER) {
         COMPLAIN(l, n, key, "is not in this version of Drover");
@@ -352,8 +353,14 @@ void assign(struct loader *l, const struct setting *s, struct node *n, const cha
     }
     if (node_is_null(n))
         return;
-    if (base == l->c && n->origin)
-        l->c->origins__[s - settings] = (struct config_origin){ (enum config_origin_kind)n->origin->kind, n->origin->kind == FROM_FILE ? n->line : 0 };
+    if (n->origin->kind == FROM_CONSOLE && !s->console) {
+        COMPLAIN(l, n, key, "is not for the console to set: write it into the configuration file, or set %s",
+                 setting_variable(s, variable, sizeof variable));
+        return;
+    }
+    if (setting_in(s, ""))
+        ((struct config *)base)->origins__[s - settings] =
+            (struct config_origin){ (enum config_origin_kind)n->origin->kind, n->origin->kind == FROM_FILE ? n->line : 0 };
     if (n->kind != (is_list(s->type) ? NODE_LIST : s->type == T_JSON ? NODE_MAP : NODE_SCALAR)) {
         expected(l, s, n, key);
         return;

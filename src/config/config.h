@@ -3,7 +3,7 @@
  * Life: config_load -> config_ref, config_unref on any thread; the last unref frees and wipes the secrets. Nothing in
  * a struct config changes after config_load returned it, so readers need no lock; a reload makes a new one. Every key
  * is one row of the table in schema.c: its place here, type, default, range, reload rule and sentence in the manual.
- * Precedence: override > environment > file > default.
+ * Precedence: override > environment > file > what was set from the console (layer.c) > default.
  *
  * Units: durations end in _ms; sizes are bytes; views end in a NUL that their length does not count, so .p can be
  * handed to the C library. An empty view means "not set". Paths are absolute. */
@@ -114,7 +114,7 @@ struct config_list {
 };
 
 /* Where a setting's value comes from. */
-enum config_origin_kind { CONFIG_FROM_DEFAULT, CONFIG_FROM_FILE, CONFIG_FROM_ENVIRONMENT, CONFIG_FROM_FLAG };
+enum config_origin_kind { CONFIG_FROM_DEFAULT, CONFIG_FROM_CONSOLE, CONFIG_FROM_FILE, CONFIG_FROM_ENVIRONMENT, CONFIG_FROM_FLAG };
 
 /* An amount in telemetry.currency. */
 struct config_money {
@@ -290,11 +290,19 @@ struct config {
         enum config_origin_kind kind;
         unsigned line;      /* of the file; 0: none */
     } *origins__;           /* of the settings of the document itself, by their row */
+    struct config *layer__; /* all that was set from the console, also what the file and its like win over; only values and origins__ */
     struct arena arena__;
     _Atomic unsigned refs__;
 };
 
 struct err;
+
+/* One change of what is set from the console. Views are borrowed during the call. */
+struct config_edit {
+    struct sv name;  /* "gateway.stall_timeout" */
+    struct sv value; /* as a variable would hold it: "2m"; lists "a, b" or "[a, b]" */
+    bool unset;      /* back to the default; no value */
+};
 
 /* Where settings come from. All members are borrowed during config_load; a zeroed struct is the usual daemon. */
 struct config_source {
@@ -305,6 +313,10 @@ struct config_source {
     struct sv text;                 /* with .p set: the document itself, path is then only its name in complaints */
     bool no_files; /* leave the files that settings name alone: no key is read, none need exist. For verbs
                                      * that only look for the admin socket, and for fuzzing */
+    bool may_miss_layer; /* what was set from the console may be another user's to read: a warning then. For verbs */
+    /* Changes to what was set from the console, to see what would come of them (config_layer_save keeps it). */
+    const struct config_edit *edits;
+    size_t n_edits;
     /* A stricter judge of endpoint URLs than this room's own (app/ puts url_parse here). May be NULL. */
     bool (*check_url)(struct sv url, struct err *e);
     size_t memory_bytes; /* 0: ask the system (cgroup, then RAM) */
@@ -341,13 +353,27 @@ struct config *config_unref(struct config *c); /* NULL is fine; returns NULL */
  * JSON. */
 enum config_style { CONFIG_YAML, CONFIG_JSON };
 bool config_show(const struct config *c, struct buf *out, enum config_style style);
-/* Every setting as a JSON array: name, value as it would be written (empty: not set), default, origin (default, file, environment, flag) with its line, whether it takes a
- * restart, what it must look like, what it does. No secrets. */
+/* The same, and where each value that is no default comes from: in YAML as comments, in JSON as the member "origins". */
+bool config_tell(const struct config *c, struct buf *out, enum config_style style);
+/* Every setting as a JSON array: name, value as it would be written (empty: not set), default, origin (default, console, file,
+ * environment, flag) with its line, whether it takes a restart, what it must look like, what it does; for those that the console may set
+ * also its kind, bounds and words. No secrets. */
 bool config_list(const struct config *c, struct buf *out);
 /* True when a setting differs that only a restart applies; their paths go to names ("listen, workers"). */
 bool config_needs_restart(const struct config *old, const struct config *new_, struct buf *names);
 
-/* True when no setting differs, the secrets included. False also when memory is out. */
+/* What differs as a JSON array: key, from, to, origin from now on, whether it takes a restart. */
+bool config_differences(const struct config *old, const struct config *new_, struct buf *out);
+/* The complaints as a JSON array: key, what is wrong, what was expected, its bounds, and where it stands. */
+bool config_report_list(const struct config_report *r, struct buf *out);
+
+/* What is set from the console lies in data_dir/settings.yaml: a person may read it, Drover alone writes it. */
+/* A number, below 2^53, for all that config_list tells and for what is set from the console: who changes something says what he saw. */
+uint64_t config_version(const struct config *c);
+/* Writes what c says was set from the console: whole or not at all, and on the disk. Borrows c. */
+bool config_layer_save(const struct config *c, struct err *e) MUST_CHECK;
+
+/* True when no setting differs, the secrets included, nor where they come from. False also when memory is out. */
 bool config_is_same(const struct config *a, const struct config *b);
 
 /* The generated parts of docs/config.md and docs/limits.md. */

@@ -1,6 +1,6 @@
 /* config/load.c - from a source to settings: defaults, then the file, then the environment, then flags, each by the
- * same road (walk -> assign), so that one layer cannot accept what another refuses. Last come the values that depend
- * on this machine (places), and then either the settings are good as a whole or nobody sees them. */
+ * same road (walk -> assign), so that one layer cannot accept what another refuses. What was set from the console comes after
+ * them (layer.c), where none of them has spoken: only then is it known where it lies. Last come the values that depend on this machine, and then either the settings are good as a whole or nobody sees them. */
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -138,7 +138,7 @@ static struct node *read_value(struct loader *l, const struct setting *s, struct
     return n;
 }
 
-static void assign_text(struct loader *l, const struct setting *s, struct sv text, const struct origin *o, void *base) {
+void assign_text(struct loader *l, const struct setting *s, struct sv text, const struct origin *o, void *base) {
     struct node *n = read_value(l, s, text, o);
     if (n)
         assign(l, s, n, s->path, base, false);
@@ -152,16 +152,9 @@ void assign_defaults(struct loader *l, const char *prefix, void *base) {
     }
 }
 
-/* log.level -> DROVER_LOG_LEVEL */
-static bool is_variable(const char *path, struct sv name) {
-    if (strlen(path) != name.n)
-        return false;
-    for (size_t i = 0; i < name.n; i++) {
-        char c = path[i] == '.' ? '_' : path[i] >= 'a' && path[i] <= 'z' ? (char)(path[i] - 'a' + 'A') : path[i];
-        if (c != name.p[i])
-            return false;
-    }
-    return true;
+static bool is_variable(const struct setting *s, struct sv name) {
+    char text[KEY_MAX];
+    return strlen(s->path) + 7 == name.n && sv_eq(sv_of(setting_variable(s, text, sizeof text)), name);
 }
 
 static void apply_environment(struct loader *l) {
@@ -179,13 +172,26 @@ static void apply_environment(struct loader *l) {
         *o = (struct origin){ FROM_ENVIRONMENT, label };
         const struct setting *s = NULL;
         for (size_t i = 0; i < n_settings && !s; i++)
-            if (setting_in(&settings[i], "") && is_variable(settings[i].path, sv_from(name, 7)))
+            if (setting_in(&settings[i], "") && is_variable(&settings[i], name))
                 s = &settings[i];
         if (!s)
             warn(l->report, o, 0, 0, NULL, "names no setting and is ignored");
         else if (text.n) /* set but empty, as container files write it, is not set */
             assign_text(l, s, text, o, l->c);
     }
+}
+
+void unknown_path(struct loader *l, struct sv path, const struct origin *o) {
+    char table[KEY_MAX], key[KEY_MAX], shown[QUOTED_MAX];
+    struct sv last = path;
+    while (sv_find_char(last, '.') >= 0)
+        last = sv_from(last, (size_t)sv_find_char(last, '.') + 1);
+    struct node n = { .key = last, .origin = o };
+    if (!sv_to_cstr(sv_first(path, path.n - last.n), table, sizeof table))
+        table[0] = '\0';
+    quoted(path, shown);
+    snprintf(key, sizeof key, "%.*s", (int)strcspn(shown + 1, "\""), shown + 1);
+    unknown(l, &n, table, key);
 }
 
 static void apply_overrides(struct loader *l) {
@@ -198,18 +204,10 @@ static void apply_overrides(struct loader *l) {
             continue;
         }
         const struct setting *s = row(cpath, &is_file);
-        if (s && setting_in(s, "") && !is_file) {
+        if (s && setting_in(s, "") && !is_file)
             assign_text(l, s, text, &from_flag, l->c);
-        } else {
-            struct sv last = path;
-            while (sv_find_char(last, '.') >= 0)
-                last = sv_from(last, (size_t)sv_find_char(last, '.') + 1);
-            struct node n = { .key = last, .origin = &from_flag };
-            cpath[path.n - last.n] = '\0';
-            char key[KEY_MAX];
-            snprintf(key, sizeof key, "%.*s", SV_FMT(path));
-            unknown(l, &n, cpath, key);
-        }
+        else
+            unknown_path(l, path, &from_flag);
     }
 }
 
@@ -246,8 +244,16 @@ static void find_file(struct loader *l, struct origin *o, struct buf *text) {
     o->label = NULL;
 }
 
-static void read_document(struct loader *l, struct sv text, struct origin *o) {
+void read_rows(struct loader *l, struct sv text, struct origin *o, struct config *base) {
     bool empty;
+    struct node *root = tree_read(text, o, &l->tmp, l->report, &empty);
+    if (root && root->kind != NODE_MAP && !node_is_null(root))
+        COMPLAIN(l, root, NULL, "expected settings, such as \"log: {level: debug}\"");
+    else if (root && root->kind == NODE_MAP)
+        walk(l, root, "", "", base);
+}
+
+static void read_document(struct loader *l, struct sv text, struct origin *o) {
     char *path = *o->label == '/' ? arena_printf(&l->c->arena__, "%s", o->label)
                                   : arena_printf(&l->c->arena__, "%.*s/%s", SV_FMT(l->cwd), o->label);
     if (!path) {
@@ -256,11 +262,7 @@ static void read_document(struct loader *l, struct sv text, struct origin *o) {
     }
     l->c->file = sv_of(path);
     l->base = sv_first(l->c->file, (size_t)sv_rfind_char(l->c->file, '/'));
-    struct node *root = tree_read(text, o, &l->tmp, l->report, &empty);
-    if (root && root->kind != NODE_MAP && !node_is_null(root))
-        COMPLAIN(l, root, NULL, "expected settings, such as \"log: {level: debug}\"");
-    else if (root && root->kind == NODE_MAP)
-        walk(l, root, "", "", l->c);
+    read_rows(l, text, o, l->c);
 }
 
 /* ---- the entries of lists, each seen as a whole ---- */
@@ -458,7 +460,6 @@ static void set_computed(struct loader *l) {
     struct config *c = l->c;
     long cores = l->src->cores > 0 ? l->src->cores : sysconf(_SC_NPROCESSORS_ONLN);
     set_name(l);
-    set_places(l);
     if (!c->workers)
         c->workers = cores < 1 ? 1 : cores > 64 ? 64 : (int)cores;
     c->limits.body.buffered_total = memory_bytes(l) / 100 * (size_t)c->limits.body.buffered_percent;
@@ -493,6 +494,8 @@ static void fill(struct loader *l) {
     }
     apply_environment(l);
     apply_overrides(l);
+    set_places(l);
+    layer_apply(l);
     set_computed(l);
     if (!l->report->n)
         check_names(l);

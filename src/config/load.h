@@ -36,6 +36,15 @@ void assign(struct loader *l, const struct setting *s, struct node *n, const cha
 void walk(struct loader *l, struct node *map, const char *table, const char *shown, void *base);
 void assign_defaults(struct loader *l, const char *prefix, void *base);
 
+/* layer.c: what was set from the console, read and with the source's edits, where nothing else has set it. Needs c's data_dir. */
+void layer_apply(struct loader *l);
+/* load.c: complains of a path that is no setting, with what is near. */
+void unknown_path(struct loader *l, struct sv path, const struct origin *o);
+/* load.c: one document, into base. */
+void read_rows(struct loader *l, struct sv text, struct origin *o, struct config *base);
+/* load.c: a value as variables and flags hold it. */
+void assign_text(struct loader *l, const struct setting *s, struct sv text, const struct origin *o, void *base);
+
 /* names.c: warns of names that lead nowhere in a document that is good otherwise. */
 void check_names(struct loader *l);
 

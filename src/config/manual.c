@@ -76,7 +76,7 @@ static bool title(const char *name, size_t n, const char *quote, struct buf *out
 static bool line(const struct setting *s, struct buf *out) {
     return buf_printf(out, "| `%s`%s | ", s->path, s->type == T_SECRET ? " or its `_file`" : "") &&
            cell_default(s, out) && buf_add(out, SV(" | ")) && cell_values(s, out) &&
-           buf_printf(out, " | %s | %s |\n", s->reload == LIVE ? "at once" : "restart", s->text);
+           buf_printf(out, " | %s%s | %s |\n", s->reload == LIVE ? "at once" : "restart", s->console ? ", console" : "", s->text);
 }
 
 /* First the settings that are alone in their chapter, then chapter by chapter; limits have a page of their own. */

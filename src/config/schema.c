@@ -7,6 +7,7 @@
 #include "config/schema.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 
 #include "base/log.h"
 #include "base/money.h"
@@ -233,8 +234,10 @@ static const struct items models = { "models[].", sizeof(struct config_model), C
 /* path, type, reload rule, place, default, least, most, and what else the row needs by name */
 #define ROW(path_, type_, reload_, at_, dflt_, min_, max_, ...)                                                        \
     { .path = path_, .type = type_, .reload = reload_, .at = at_, .dflt = dflt_, .min = min_, .max = max_, __VA_ARGS__ }
+/* The same, and the console may set it: nothing that names a file or a program, says where a secret goes, or lets anybody in. */
+#define OPEN(...) ROW(__VA_ARGS__, .console = true)
 #define LIMIT(path_, type_, field_, dflt_, min_, max_, over_, text_)                                                   \
-    ROW("limits." path_, type_, LIVE, LIM(field_), dflt_, min_, max_, .over = over_, .text = text_)
+    OPEN("limits." path_, type_, LIVE, LIM(field_), dflt_, min_, max_, .over = over_, .text = text_)
 #define FIXED(path_, dflt_, over_, text_)                                                                              \
     { .path = path_, .type = T_FIXED, .reload = RESTART, .dflt = dflt_, .over = over_, .text = text_ }
 #define MOVED(path_, to_)                                                                                              \
@@ -250,7 +253,7 @@ const struct setting settings[] = {
         .text = "where state is kept; created with mode 0700"),
     ROW("run_dir", T_PATH, RESTART, TOP(run_dir), "(see Places)", 1, CONFIG_RUN_DIR_MAX,
         .text = "where the admin socket and the status file are"),
-    ROW("workers", T_INT, RESTART, TOP(workers), "(one for each core)", 1, 64, .text = "threads that carry requests"),
+    OPEN("workers", T_INT, RESTART, TOP(workers), "(one for each core)", 1, 64, .text = "threads that carry requests"),
 
     ROW("listen", T_ITEMS, RESTART, TOP(listen), "[{address: \"127.0.0.1:11430\"}]", 1, CONFIG_LISTEN_MAX,
         .items = &listens, .text = "addresses to accept requests on"),
@@ -270,15 +273,15 @@ const struct setting settings[] = {
     ROW("takeover", T_ENUMS, RESTART, TOP(takeover), NULL, 0, 0, .choices = takeovers,
         .text = "also answer on the usual port of these programs while it is free"),
 
-    ROW("discovery.local", T_BOOL, LIVE, TOP(discovery.local), "true", 0, 1,
+    OPEN("discovery.local", T_BOOL, LIVE, TOP(discovery.local), "true", 0, 1,
         .text = "look for runtimes on this machine's known ports"),
-    ROW("discovery.containers", T_BOOL, LIVE, TOP(discovery.containers), "true", 0, 1,
+    OPEN("discovery.containers", T_BOOL, LIVE, TOP(discovery.containers), "true", 0, 1,
         .text = "look for labelled containers through the Docker or Podman socket"),
-    ROW("discovery.lan", T_LIST, LIVE, TOP(discovery.lan), NULL, 0, 64, .check = check_lan,
+    OPEN("discovery.lan", T_LIST, LIVE, TOP(discovery.lan), NULL, 0, 64, .check = check_lan,
         .text = "addresses and IPv4 ranges (`192.168.1.0/24`, /22 at most) to look at; without `discovery.mdns` nothing else is ever probed"),
-    ROW("discovery.mdns", T_BOOL, LIVE, TOP(discovery.mdns), "false", 0, 1,
+    OPEN("discovery.mdns", T_BOOL, LIVE, TOP(discovery.mdns), "false", 0, 1,
         .text = "ask the local network by multicast DNS who announces a runtime"),
-    ROW("discovery.interval", T_DURATION, LIVE, TOP(discovery.interval_ms), "30s", 5 * SEC, HOUR,
+    OPEN("discovery.interval", T_DURATION, LIVE, TOP(discovery.interval_ms), "30s", 5 * SEC, HOUR,
         .text = "time between two looks"),
 
     ROW("endpoints", T_ITEMS, LIVE, TOP(endpoints), NULL, 0, CONFIG_ENDPOINTS_MAX, .items = &endpoints,
@@ -342,46 +345,46 @@ const struct setting settings[] = {
     ROW("models[].aliases", T_LIST, LIVE, MOD(aliases), NULL, 0, 64, .check = check_plain_slug,
         .text = "other names of the same"),
 
-    ROW("slugs", T_ENUM, LIVE, TOP(slugs), "names", 0, 0, .choices = slug_styles,
+    OPEN("slugs", T_ENUM, LIVE, TOP(slugs), "names", 0, 0, .choices = slug_styles,
         .text = "what models without an entry above are called"),
 
-    ROW("gateway.body_max", T_SIZE, LIVE, TOP(gateway.body_max), "64MiB", K, G, .over = "413",
+    OPEN("gateway.body_max", T_SIZE, LIVE, TOP(gateway.body_max), "64MiB", K, G, .over = "413",
         .text = "request body of an inference call"),
-    ROW("gateway.park_max", T_INT, LIVE, TOP(gateway.park_max), "64", 1, 4096, .over = "503 with the reason",
+    OPEN("gateway.park_max", T_INT, LIVE, TOP(gateway.park_max), "64", 1, 4096, .over = "503 with the reason",
         .text = "requests that wait for one busy or loading target, over all workers"),
-    ROW("gateway.park_timeout", T_DURATION, LIVE, TOP(gateway.park_timeout_ms), "10m", SEC, HOUR,
+    OPEN("gateway.park_timeout", T_DURATION, LIVE, TOP(gateway.park_timeout_ms), "10m", SEC, HOUR,
         .over = "503 with the reason", .text = "longest wait for a busy or loading target"),
-    ROW("gateway.stall_timeout", T_DURATION, LIVE, TOP(gateway.stall_timeout_ms), "5m", SEC, HOUR,
+    OPEN("gateway.stall_timeout", T_DURATION, LIVE, TOP(gateway.stall_timeout_ms), "5m", SEC, HOUR,
         .over = "in-stream error, upstream cancelled",
         .text = "longest silence of a runtime between two bytes of an answer"),
-    ROW("gateway.deadline", T_DURATION, LIVE, TOP(gateway.deadline_ms), "15m", SEC, 24 * HOUR, .over = "504",
+    OPEN("gateway.deadline", T_DURATION, LIVE, TOP(gateway.deadline_ms), "15m", SEC, 24 * HOUR, .over = "504",
         .text = "from the request to the first byte of its answer: waiting, retries and fallbacks together"),
-    ROW("gateway.retry_max", T_INT, LIVE, TOP(gateway.retry_max), "2", 0, 10, .over = "the last fault is the answer",
+    OPEN("gateway.retry_max", T_INT, LIVE, TOP(gateway.retry_max), "2", 0, 10, .over = "the last fault is the answer",
         .text = "further targets tried before the first byte of an answer; 0 tries one target only"),
-    ROW("gateway.policy", T_ENUM, LIVE, TOP(gateway.policy), "auto", 0, 0, .choices = policies,
+    OPEN("gateway.policy", T_ENUM, LIVE, TOP(gateway.policy), "auto", 0, 0, .choices = policies,
         .text = "how a target is picked among equals"),
-    ROW("access.session_ttl", T_DURATION, LIVE, TOP(access.session_ttl_ms), "8h", MIN, 30 * 24 * HOUR,
+    OPEN("access.session_ttl", T_DURATION, LIVE, TOP(access.session_ttl_ms), "8h", MIN, 30 * 24 * HOUR,
         .text = "how long somebody stays signed in to the console"),
-    ROW("access.session_idle", T_DURATION, LIVE, TOP(access.session_idle_ms), "60m", MIN, 24 * HOUR,
+    OPEN("access.session_idle", T_DURATION, LIVE, TOP(access.session_idle_ms), "60m", MIN, 24 * HOUR,
         .text = "the same without a sign of life"),
-    ROW("access.default_rate.requests", T_PACE, LIVE, TOP(access.default_rate.requests), "600/min", 1, 1000000, .over = "429",
+    OPEN("access.default_rate.requests", T_PACE, LIVE, TOP(access.default_rate.requests), "600/min", 1, 1000000, .over = "429",
         .text = "requests of a key that has no rate of its own"),
-    ROW("access.default_rate.burst", T_INT, LIVE, TOP(access.default_rate.burst), "20", 1, 100000, .over = "429",
+    OPEN("access.default_rate.burst", T_INT, LIVE, TOP(access.default_rate.burst), "20", 1, 100000, .over = "429",
         .text = "of these, at once"),
-    ROW("access.default_rate.tokens", T_PACE, LIVE, TOP(access.default_rate.tokens), "200000/min", 1, INT32_MAX, .over = "429",
+    OPEN("access.default_rate.tokens", T_PACE, LIVE, TOP(access.default_rate.tokens), "200000/min", 1, INT32_MAX, .over = "429",
         .text = "tokens of a key that has no rate of its own, in and out together"),
-    ROW("access.default_rate.concurrent", T_INT, LIVE, TOP(access.default_rate.concurrent), "8", 1, 10000, .over = "429",
+    OPEN("access.default_rate.concurrent", T_INT, LIVE, TOP(access.default_rate.concurrent), "8", 1, 10000, .over = "429",
         .text = "requests of a key at one time"),
-    ROW("access.unpriced", T_ENUM, LIVE, TOP(access.unpriced), "allow", 0, 0, .choices = unpriced,
+    OPEN("access.unpriced", T_ENUM, LIVE, TOP(access.unpriced), "allow", 0, 0, .choices = unpriced,
         .text = "what becomes of a request whose cost cannot be known, from a key with a budget of money"),
 
-    ROW("telemetry.retain", T_DURATION, LIVE, TOP(telemetry.retain_ms), "90d", HOUR, 3650 * 24 * HOUR,
+    OPEN("telemetry.retain", T_DURATION, LIVE, TOP(telemetry.retain_ms), "90d", HOUR, 3650 * 24 * HOUR,
         .text = "how long the row of each request is kept; sums per day stay"),
-    ROW("telemetry.content", T_BOOL, LIVE, TOP(telemetry.content), "false", 0, 1,
+    OPEN("telemetry.content", T_BOOL, LIVE, TOP(telemetry.content), "false", 0, 1,
         .text = "operators at the console may watch what a client is being sent; who did is in the audit log, and nothing of it is kept"),
-    ROW("telemetry.currency", T_STRING, LIVE, TOP(telemetry.currency), "XXX", 3, 3, .check = check_currency,
+    OPEN("telemetry.currency", T_STRING, LIVE, TOP(telemetry.currency), "XXX", 3, 3, .check = check_currency,
         .text = "what all prices are in, for show; `XXX` is ISO 4217's word for none in particular. Nothing is converted"),
-    ROW("telemetry.energy_price", T_MONEY, LIVE, TOP(telemetry.energy_price), NULL, 0, PRICE_MAX,
+    OPEN("telemetry.energy_price", T_MONEY, LIVE, TOP(telemetry.energy_price), NULL, 0, PRICE_MAX,
         .text = "price of a kilowatt-hour, for endpoints with `watts`"),
     ROW("telemetry.otlp.url", T_STRING, LIVE, TOP(telemetry.otlp.url), NULL, 1, 2048, .check = check_url,
         .text = "collector to which traces and metrics go by OTLP/HTTP, to `/v1/traces` and `/v1/metrics` below it, such as "
@@ -395,7 +398,7 @@ const struct setting settings[] = {
         .text = "more fields to send, each `name: value`; not for secrets"),
     ROW("telemetry.otlp.tls.ca", T_FILE, LIVE, TOP(telemetry.otlp.tls_ca), NULL, 1, 4000,
         .text = "PEM file with the CA to trust instead of the system's"),
-    ROW("telemetry.otlp.interval", T_DURATION, LIVE, TOP(telemetry.otlp.interval_ms), "10s", 100, 10 * MIN,
+    OPEN("telemetry.otlp.interval", T_DURATION, LIVE, TOP(telemetry.otlp.interval_ms), "10s", 100, 10 * MIN,
         .text = "time between two exports; many requests send their traces sooner"),
 
     MOVED("gateway.connect_timeout", "limits.upstream.connect"),
@@ -423,7 +426,7 @@ const struct setting settings[] = {
     LIMIT("conn.lifetime", T_DURATION, conn.lifetime_ms, "1d", MIN, 7 * 24 * HOUR, "closed after the answer",
           "age of a connection"),
 
-    ROW("limits.listen.backlog", T_INT, RESTART, LIM(listen.backlog), "1024", 1, 65535, .over = "the kernel drops",
+    OPEN("limits.listen.backlog", T_INT, RESTART, LIM(listen.backlog), "1024", 1, 65535, .over = "the kernel drops",
         .text = "connections the kernel holds before they are accepted"),
 
     LIMIT("head.deadline", T_DURATION, head.deadline_ms, "10s", SEC, MIN, "408, closed",
@@ -491,12 +494,12 @@ const struct setting settings[] = {
     LIMIT("stop.drain", T_DURATION, stop.drain_ms, "30s", SEC, 10 * MIN, "cancelled, with the reason",
           "time for running requests after SIGTERM"),
 
-    ROW("log.level", T_ENUM, LIVE, TOP(log.level), "info", 0, 0, .choices = levels,
+    OPEN("log.level", T_ENUM, LIVE, TOP(log.level), "info", 0, 0, .choices = levels,
         .text = "least important line to write"),
-    ROW("log.format", T_ENUM, RESTART, TOP(log.format), "auto", 0, 0, .choices = formats,
+    OPEN("log.format", T_ENUM, RESTART, TOP(log.format), "auto", 0, 0, .choices = formats,
         .text = "form of the lines; in the journal text has the priorities of systemd instead of time and level"),
 
-    ROW("demo.enabled", T_BOOL, LIVE, TOP(demo.enabled), "false", 0, 1,
+    OPEN("demo.enabled", T_BOOL, LIVE, TOP(demo.enabled), "false", 0, 1,
         .text = "offer the built-in demonstration endpoint, whose answers are plainly labelled sample text"),
 
     LATER("hub"),
@@ -516,4 +519,18 @@ bool setting_in(const struct setting *s, const char *prefix) {
     if (*prefix)
         return sv_starts(path, sv_of(prefix));
     return sv_find(path, SV("[]")) < 0;
+}
+
+const struct setting *setting_find(struct sv path) {
+    for (size_t i = 0; i < n_settings; i++)
+        if (sv_eq(path, sv_of(settings[i].path)))
+            return setting_in(&settings[i], "") ? &settings[i] : NULL;
+    return NULL;
+}
+
+char *setting_variable(const struct setting *s, char *text, size_t size) {
+    size_t n = (size_t)snprintf(text, size, "DROVER_%s", s->path);
+    for (size_t i = 7; i < n && i + 1 < size; i++)
+        text[i] = text[i] == '.' ? '_' : text[i] >= 'a' && text[i] <= 'z' ? (char)(text[i] - 'a' + 'A') : text[i];
+    return text;
 }

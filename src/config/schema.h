@@ -63,6 +63,7 @@ struct setting {
     /* Judges a string, or each one of a list: "expected ..." in *e. */
     bool (*check)(struct sv text, struct err *e);
     bool required;
+    bool console;     /* may also be set from the console, the API and the command line (layer.c) */
     const char *over; /* limits: what exceeding it gets */
     const char *text; /* the manual's sentence */
 };
@@ -71,6 +72,25 @@ struct setting {
 
 extern const struct setting settings[];
 extern const size_t n_settings;
+
+/* The row of a setting of the document itself; NULL: there is none. */
+const struct setting *setting_find(struct sv path);
+/* log.level -> DROVER_LOG_LEVEL, cut to size. */
+char *setting_variable(const struct setting *s, char *text, size_t size);
+
+/* show.c, for the files that print: */
+struct printer {
+    struct buf *out;
+    enum config_style style;
+    bool ok;
+    bool tells;                       /* where each value comes from, too */
+    const struct config *only;        /* not NULL: only what its origins say was set from the console */
+};
+void print_rows(struct printer *p, const char *prefix, const void *base, unsigned depth, bool in_item);
+void print_value(struct printer *p, const struct setting *s, const void *base);
+/* "file, line 3" */
+bool print_origin(const struct config *c, const struct setting *s, struct buf *out);
+bool setting_differs(const struct setting *s, const struct config *a, const struct config *b);
 
 /* load.c: what no single key of an entry can tell. */
 void listen_finish(struct loader *l, void *all, size_t i, const struct node *item);

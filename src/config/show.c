@@ -3,12 +3,6 @@
 
 #include "config/schema.h"
 
-struct printer {
-    struct buf *out;
-    enum config_style style;
-    bool ok;
-};
-
 static void put(struct printer *p, struct sv v) {
     p->ok = p->ok && buf_add(p->out, v);
 }
@@ -30,11 +24,11 @@ static void put_string(struct printer *p, struct sv v) {
         put(p, v);
         return;
     }
-    if (p->style == CONFIG_JSON || sv_find(v, SV("${")) < 0) {
+    if (p->style == CONFIG_JSON || p->only || sv_find(v, SV("${")) < 0) {
         p->ok = p->ok && buf_add_json(p->out, v);
         return;
     }
-    struct buf escaped = BUF_MAX(2 * v.n + 1); /* $${, or reading it back would expand it */
+    struct buf escaped = BUF_MAX(2 * v.n + 1); /* $${, or reading a file back would expand it */
     for (size_t i = 0; i < v.n; i++) {
         if (sv_starts(sv_from(v, i), SV("${")))
             p->ok = buf_add_char(&escaped, '$') && p->ok;
@@ -70,7 +64,9 @@ static void put_number(struct printer *p, const struct setting *s, int64_t value
     put(p, quotes ? SV("\"") : SV_NULL);
 }
 
-static void put_value(struct printer *p, const struct setting *s, const void *base) {
+static void put_items(struct printer *p, const struct setting *s, const struct config *c, unsigned depth);
+
+void print_value(struct printer *p, const struct setting *s, const void *base) {
     const void *field = s->at == NO_FIELD ? NULL : (const char *)base + s->at;
     bool first = true;
     char text[VALUE_TEXT];
@@ -133,6 +129,8 @@ static void put_value(struct printer *p, const struct setting *s, const void *ba
         put_or_null(p, ((const struct config_secret *)field)->value ? SV("(set, not shown)") : SV_NULL);
         break;
     case T_ITEMS:
+        put_items(p, s, base, 0);
+        break;
     case T_MOVED:
     case T_FIXED:
     case T_LATER:
@@ -163,8 +161,6 @@ static void put_key(struct printer *p, struct sv key, unsigned depth, bool first
     put(p, json ? SV("\": ") : SV(":"));
 }
 
-static void put_rows(struct printer *p, const char *prefix, const void *base, unsigned depth, bool in_item);
-
 static void put_items(struct printer *p, const struct setting *s, const struct config *c, unsigned depth) {
     const char *all = *(const char *const *)(const void *)((const char *)c + s->at);
     size_t n = *(const size_t *)(const void *)((const char *)c + s->items->count_at);
@@ -175,7 +171,7 @@ static void put_items(struct printer *p, const struct setting *s, const struct c
         put(p, json && i ? SV(",\n") : SV("\n"));
         indent(p, depth + 1);
         put(p, json ? SV("{") : SV("- "));
-        put_rows(p, s->items->prefix, all + i * s->items->size, depth + 2, true);
+        print_rows(p, s->items->prefix, all + i * s->items->size, depth + 2, true);
         if (json) {
             put(p, SV("\n"));
             indent(p, depth + 1);
@@ -198,14 +194,41 @@ static void close_groups(struct printer *p, unsigned n, unsigned depth) {
     }
 }
 
+bool print_origin(const struct config *c, const struct setting *s, struct buf *out) {
+    static const char *const words[] = { "default", "console", "file", "environment", "flag" };
+    const struct config_origin *from = &c->origins__[s - settings];
+    return buf_printf(out, from->line ? "%s, line %u" : "%s", words[from->kind], from->line);
+}
+
+static void put_origin(struct printer *p, const struct setting *s, const struct config *c) {
+    if (!p->tells || p->style == CONFIG_JSON || c->origins__[s - settings].kind == CONFIG_FROM_DEFAULT)
+        return;
+    put(p, SV(" # "));
+    p->ok = p->ok && print_origin(c, s, p->out);
+}
+
+/* A list of entries tells it beside its name. */
+static void put_items_told(struct printer *p, const struct setting *s, const struct config *c, unsigned depth) {
+    bool any = *(const size_t *)(const void *)((const char *)c + s->items->count_at) > 0;
+    if (any)
+        put_origin(p, s, c);
+    put_items(p, s, c, depth);
+    if (!any)
+        put_origin(p, s, c);
+}
+
+static bool is_left_out(const struct printer *p, const struct setting *s, const char *prefix) {
+    return s->type >= T_MOVED || !setting_in(s, prefix) || (p->only && p->only->origins__[s - settings].kind != CONFIG_FROM_CONSOLE);
+}
+
 /* Every row of one scope; groups are opened and closed as the paths go along. */
-static void put_rows(struct printer *p, const char *prefix, const void *base, unsigned depth, bool in_item) {
+void print_rows(struct printer *p, const char *prefix, const void *base, unsigned depth, bool in_item) {
     struct sv open[8]; /* names of the groups we are in */
     unsigned n_open = 0;
     bool first = in_item;
     for (size_t i = 0; i < n_settings; i++) {
         const struct setting *s = &settings[i];
-        if (s->type >= T_MOVED || !setting_in(s, prefix))
+        if (is_left_out(p, s, prefix))
             continue;
         struct sv rest = sv_of(s->path + strlen(prefix)), name;
         unsigned at = 0;
@@ -222,11 +245,13 @@ static void put_rows(struct printer *p, const char *prefix, const void *base, un
         put_key(p, rest, depth + n_open, first);
         first = false;
         if (s->type == T_ITEMS) {
-            put_items(p, s, base, depth + n_open);
+            put_items_told(p, s, base, depth + n_open);
             continue;
         }
         put(p, p->style == CONFIG_YAML ? SV(" ") : SV_NULL);
-        put_value(p, s, base);
+        print_value(p, s, base);
+        if (!*prefix)
+            put_origin(p, s, base);
         if (s->type == T_SECRET) {
             char twin[64];
             struct sv file = ((const struct config_secret *)(const void *)((const char *)base + s->at))->file;
@@ -240,70 +265,46 @@ static void put_rows(struct printer *p, const char *prefix, const void *base, un
     close_groups(p, n_open, depth + n_open);
 }
 
-bool config_show(const struct config *c, struct buf *out, enum config_style style) {
+static void put_origins(struct printer *p, const struct config *c) {
+    bool first = true;
+    put(p, SV(",\n  \"origins\": {"));
+    for (size_t i = 0; i < n_settings; i++) {
+        if (settings[i].type >= T_MOVED || !setting_in(&settings[i], "") || c->origins__[i].kind == CONFIG_FROM_DEFAULT)
+            continue;
+        p->ok = p->ok && buf_printf(p->out, "%s\n    \"%s\": \"", first ? "" : ",", settings[i].path) && print_origin(c, &settings[i], p->out);
+        put(p, SV("\""));
+        first = false;
+    }
+    put(p, first ? SV("}") : SV("\n  }"));
+}
+
+static bool print(const struct config *c, struct buf *out, enum config_style style, bool tells) {
     struct buf text = BUF_MAX(out->max);
-    struct printer p = { &text, style, true };
+    struct printer p = { .out = &text, .style = style, .ok = true, .tells = tells };
     if (style == CONFIG_JSON)
         put(&p, SV("{"));
-    put_rows(&p, "", c, style == CONFIG_JSON ? 1 : 0, false);
+    print_rows(&p, "", c, style == CONFIG_JSON ? 1 : 0, false);
+    if (style == CONFIG_JSON && tells)
+        put_origins(&p, c);
     put(&p, style == CONFIG_JSON ? SV("\n}\n") : SV("\n"));
     bool ok = p.ok && buf_add(out, buf_sv(&text));
     buf_deinit(&text);
     return ok;
 }
 
-static void put_member(struct buf *out, const char *name, struct sv value) {
-    buf_printf(out, ",\"%s\":", name);
-    buf_add_json(out, value);
+bool config_show(const struct config *c, struct buf *out, enum config_style style) {
+    return print(c, out, style, false);
 }
 
-static bool put_setting(const struct config *c, const struct setting *s, struct buf *out) {
-    static const char *const origins[] = { "default", "file", "environment", "flag" };
-    const struct config_origin *from = &c->origins__[s - settings];
-    struct buf value = BUF_MAX(1 << 20), form = BUF_MAX(4096);
-    struct printer p = { &value, s->type == T_ITEMS ? CONFIG_JSON : CONFIG_YAML, true };
-    bool ok = expected_text(s, &form);
-    if (s->type == T_ITEMS)
-        put_items(&p, s, c, 0);
-    else
-        put_value(&p, s, c);
-    buf_add(out, SV("{\"name\":"));
-    buf_add_json(out, sv_of(s->path));
-    put_member(out, "value", sv_eq(buf_sv(&value), SV("null")) ? SV("") : buf_sv(&value));
-    put_member(out, "default", sv_of(s->dflt ? s->dflt : ""));
-    put_member(out, "origin", sv_of(origins[from->kind]));
-    if (from->line)
-        buf_printf(out, ",\"line\":%u", from->line);
-    buf_printf(out, ",\"restart\":%s", s->reload == RESTART ? "true" : "false");
-    put_member(out, "type", buf_sv(&form));
-    put_member(out, "help", sv_of(s->text ? s->text : ""));
-    buf_add_char(out, '}');
-    buf_deinit(&value);
-    buf_deinit(&form);
-    return ok && p.ok && !out->failed;
+bool config_tell(const struct config *c, struct buf *out, enum config_style style) {
+    return print(c, out, style, true);
 }
 
-bool config_list(const struct config *c, struct buf *out) {
-    bool first = true, ok = buf_add_char(out, '[');
-    for (size_t i = 0; ok && i < n_settings; i++) {
-        if (settings[i].type >= T_MOVED || !setting_in(&settings[i], ""))
-            continue;
-        ok = (first || buf_add_char(out, ',')) && put_setting(c, &settings[i], out);
-        first = false;
-    }
-    return ok && buf_add_char(out, ']');
-}
-
-static bool differs(const struct setting *s, const struct config *a, const struct config *b) {
+bool setting_differs(const struct setting *s, const struct config *a, const struct config *b) {
     struct buf x = BUF_MAX(1 << 20), y = BUF_MAX(1 << 20);
-    struct printer px = { &x, CONFIG_JSON, true }, py = { &y, CONFIG_JSON, true };
-    if (s->type == T_ITEMS) {
-        put_items(&px, s, a, 0);
-        put_items(&py, s, b, 0);
-    } else {
-        put_value(&px, s, a);
-        put_value(&py, s, b);
-    }
+    struct printer px = { .out = &x, .style = CONFIG_JSON, .ok = true }, py = { .out = &y, .style = CONFIG_JSON, .ok = true };
+    print_value(&px, s, a);
+    print_value(&py, s, b);
     bool same = px.ok && py.ok && sv_eq(buf_sv(&x), buf_sv(&y)); /* out of memory: rather say so once too often */
     buf_deinit(&x);
     buf_deinit(&y);
@@ -314,7 +315,7 @@ bool config_needs_restart(const struct config *old, const struct config *new_, s
     bool any = false;
     for (size_t i = 0; i < n_settings; i++) {
         const struct setting *s = &settings[i];
-        if (s->reload != RESTART || s->type >= T_MOVED || !setting_in(s, "") || !differs(s, old, new_))
+        if (s->reload != RESTART || s->type >= T_MOVED || !setting_in(s, "") || !setting_differs(s, old, new_))
             continue;
         buf_printf(names, "%s%s", any ? ", " : "", s->path);
         any = true;
@@ -351,7 +352,10 @@ bool config_is_same(const struct config *a, const struct config *b) {
         const struct setting *s = &settings[i];
         if (s->type >= T_MOVED || !setting_in(s, ""))
             continue;
-        if (differs(s, a, b) || (s->type == T_ITEMS && !has_same_secrets_in(s, a, b)))
+        if (a->origins__[i].kind != b->origins__[i].kind || a->layer__->origins__[i].kind != b->layer__->origins__[i].kind ||
+            (s->console && setting_differs(s, a->layer__, b->layer__)))
+            return false;
+        if (setting_differs(s, a, b) || (s->type == T_ITEMS && !has_same_secrets_in(s, a, b)))
             return false;
     }
     return sv_eq(a->file, b->file) && has_same_secrets("", a, b);
