@@ -577,7 +577,7 @@ static bool build(struct daemon *d, struct err *e) {
     if (c->demo.enabled)
         fleet_demo(d->fleet, demo_dialer(d->demo));
     d->house = (struct admin_house){ .fleet = d->fleet, .metrics = d->metrics, .access = d->access, .people = d->people, .mode = d->mode,
-                                     .store = d->store, .ledger = d->shared.ledger, .config = &d->config, .started_ms = d->shared.started_ms,
+                                     .store = d->store, .ledger = d->shared.ledger, .config = &d->config, .source = &d->options->source, .started_ms = d->shared.started_ms,
                                      .addresses = d->addresses, .n_workers = n_workers, .report = report_of, .stop = stop_request,
                                      .see = see_request, .watched = &d->shared.watched, .reload = reload, .owner = d };
     if (!daemon_socket(c, socket, sizeof socket))

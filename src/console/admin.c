@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "console/door.h"
+#include "console/settings.h"
 #include "http/url.h"
 #include "io/dialer.h"
 #include "io/sock.h"
@@ -289,19 +290,6 @@ static void config_get(struct request *r) {
     request_reply(r, 200, &out);
 }
 
-static void settings_get(struct request *r) {
-    const struct config *c = *r->admin->house->config;
-    struct buf out = BUF_MAX(REQUEST_ANSWER_MAX);
-    buf_add_char(&out, '{');
-    if (c->file.n)
-        put_text(&out, "file", c->file);
-    put_name(&out, "settings");
-    if (!config_list(c, &out))
-        out.failed = true;
-    buf_add_char(&out, '}');
-    request_reply(r, 200, &out);
-}
-
 static void reload(struct request *r) {
     struct err e;
     struct buf out = BUF_MAX(REQUEST_BODY_MAX);
@@ -506,6 +494,8 @@ static const struct route {
     { "POST", "/drover/v1/setup", setup, ROLE_NONE, 0, 8192 },
     { "POST", "/drover/v1/setup/token", setup_token, ROLE_ADMIN, INSIDE, 1024 },
     { "GET", "/drover/v1/settings", settings_get, ROLE_ADMIN, 0, 0 },
+    { "PATCH", "/drover/v1/settings", settings_patch, ROLE_ADMIN, FRESH | RISKY, 64 << 10 },
+    { "POST", "/drover/v1/settings/check", settings_check, ROLE_ADMIN, 0, 64 << 10 },
     { "GET", "/drover/v1/status", status, ROLE_VIEWER, 0, 0 },
     { "POST", "/drover/v1/store/check", store_check_run, ROLE_ADMIN, 0, 1024 },
     { "GET", "/drover/v1/usage", usage_get, ROLE_VIEWER, 0, 0 },
@@ -819,6 +809,7 @@ struct dialer *admin_door(struct admin *a) {
 void admin_free(struct admin *a) {
     if (!a)
         return;
+    settings__drop(a->change);
     door_close(a->door);
     dialer_unref(a->door);
     listener_close(a->listener);

@@ -33,6 +33,7 @@ struct admin_house {
     void (*stop)(void *owner, struct sv id);
     void (*see)(void *owner, struct sv id, bool on);
     _Atomic bool *watched;           /* of struct gateway_shared */
+    const struct config_source *source; /* where the settings come from */
     /* Reads the configuration again; false with *e set when the new one is refused. */
     bool (*reload)(void *owner, struct err *e);
     void *owner;

@@ -29,6 +29,7 @@ struct admin {
     struct live *live;
     struct pages *pages;
     struct alerts *alerts;
+    struct change *change; /* of settings, until its row of the audit log is written; NULL: none */
     struct snapshot *told; /* the fleet as the bus last told of it */
 };
 
@@ -142,6 +143,11 @@ void alerts_silence(struct request *r);
 void live_get(struct request *r);
 void live_stop(struct request *r);
 void history_get(struct request *r);
+
+/* settings.c */
+void settings_get(struct request *r);
+void settings_check(struct request *r);
+void settings_patch(struct request *r);
 
 /* keys.c */
 void keys_list(struct request *r);

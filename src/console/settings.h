@@ -1,0 +1,15 @@
+/* console/settings.h - private to console: putting changed settings in force. */
+#ifndef DROVER_CONSOLE_SETTINGS_H
+#define DROVER_CONSOLE_SETTINGS_H
+
+#include "console/admin.h"
+
+struct change;
+
+/* What next says was set from the console goes to the disk, and then the house reloads as for SIGHUP. False with *e set when either is
+ * refused: then what is on the disk is what the running settings say, and they stay in force. */
+bool settings__apply(const struct admin_house *h, const struct config *next, struct err *e) MUST_CHECK;
+/* The admin server ends: a change that waits for its row of the audit log is not made. NULL is fine. */
+void settings__drop(struct change *c);
+
+#endif
