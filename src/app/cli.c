@@ -1,4 +1,4 @@
-/* app/cli.c - every verb but `serve` and `config` is a client of the running daemon's admin socket, which it finds through
+/* app/cli.c - every verb but `serve` and part of `config` is a client of the running daemon's admin socket, which it finds through
  * the same configuration. Text from models, runtimes and logs is printed with control bytes made visible. */
 #include "app/cli_verbs.h"
 
@@ -16,7 +16,7 @@
 #include "llm/llm.h"
 #include "version.h"
 
-static struct config_source source_of(const struct cli *c) {
+struct config_source source_of(const struct cli *c) {
     return (struct config_source){ .path = c->config_path, .overrides = c->overrides, .check_url = url_check };
 }
 
@@ -446,31 +446,6 @@ static int verb_version(struct cli *c) {
     return CLI_DONE;
 }
 
-static int verb_config(struct cli *c) {
-    static struct config_report report;
-    struct config_source s = source_of(c);
-    bool is_show = c->n_args && strcmp(c->args[0], "show") == 0;
-    if (is_show ? c->n_args > 1 : !c->n_args || strcmp(c->args[0], "check") != 0) {
-        fprintf(stderr, "usage: drover config check [FILE] | drover config show [--json]\n");
-        return CLI_USAGE;
-    }
-    if (c->n_args > 1)
-        s.path = c->args[1];
-    struct config *cfg = config_load(&s, &report);
-    struct buf out = BUF_MAX(ANSWER_MAX);
-    if (config_report_print(&report, &out) && out.n)
-        fprintf(stderr, "%.*s", SV_FMT(buf_sv(&out)));
-    buf_reset(&out);
-    int code = cfg ? CLI_DONE : CLI_FAILED;
-    if (cfg && is_show && config_tell(cfg, &out, c->json ? CONFIG_JSON : CONFIG_YAML))
-        printf("%.*s%s", SV_FMT(buf_sv(&out)), c->json ? "\n" : "");
-    else if (cfg && !is_show)
-        printf("%s: good\n", cfg->file.n ? cfg->file.p : "defaults (no file)");
-    buf_deinit(&out);
-    config_unref(cfg);
-    return code;
-}
-
 static int verb_serve(struct cli *c) {
     struct daemon_options o = { .source = source_of(c), .demo_if_empty = c->demo_if_empty };
     return daemon_run(&o);
@@ -505,7 +480,7 @@ static const struct verb {
     { "logout", "--hub URL", "sign out there", 0, 0, verb_logout },
     { "logs", "[-f] [-n LINES]", "the daemon's log; -f follows it", 0, 0, verb_logs },
     { "reload", "", "read the configuration again, all or nothing", 0, 0, verb_reload },
-    { "config", "check [FILE] | show", "validate a configuration, or print the effective one", 1, 2, verb_config },
+    { "config", "check | show | set | unset ...", "validate the configuration, print the effective one, or change a setting", 1, 3, verb_config },
     { "version", "", "print the version", 0, 0, verb_version },
     { "help", "", "print this text", 0, 0, verb_help },
 };

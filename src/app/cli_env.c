@@ -120,7 +120,7 @@ int verb_launch(struct cli *c) {
 /* --- completion --------------------------------------------------------------------------------------------------- */
 
 static const char *const words[][2] = {
-    { "key", "list add show set revoke help" }, { "audit", "list verify" }, { "config", "check show" },
+    { "key", "list add show set revoke help" }, { "audit", "list verify" }, { "config", "check show set unset" },
     { "completion", "bash zsh fish" }, { "usage", "--by --days --csv" }, { "logs", "-f -n" }, { "backup", "--check" },
 };
 enum { WORDS = sizeof words / sizeof words[0] };

@@ -52,6 +52,8 @@ void add_escaped(struct buf *b, struct sv v);
 /* "--name VALUE" or "--name=VALUE" at argv[*i]. */
 bool option(const char *arg, const char *name, int argc, char **argv, int *i, const char **ret_value, bool *ret_bad);
 
+/* Where --config and --set say that settings come from; borrows c. */
+struct config_source source_of(const struct cli *c);
 /* The settings that --config and --set make, with a complaint on standard error when they are none; owned (config_unref). */
 struct config *settings_of(const struct cli *c);
 /* Where the daemon is: at --hub, else on the socket of these settings. Lives in a. False, and said, when that is nowhere. */
@@ -81,6 +83,8 @@ int verb_audit(struct cli *c);
 int verb_env(struct cli *c);
 int verb_launch(struct cli *c);
 int completion_print(const char *shell, const char *verbs);
+/* cli_config.c */
+int verb_config(struct cli *c);
 /* cli_backup.c */
 int verb_backup(struct cli *c);
 /* cli_usage.c */
