@@ -70,6 +70,7 @@ test('ways to set it: file, variable, flag; inside a list only the file', () => 
     environment: 'DROVER_GATEWAY_BODY_MAX=64MiB',
     flag: 'drover serve --set gateway.body_max=64MiB',
   })
+  assert.equal(waysToSet(setting('gateway.body_max', { changeable: true })).command, 'drover config set gateway.body_max 64MiB')
   assert.deepEqual(waysToSet(setting('endpoints[].watts', { value: '90' })), { file: 'endpoints:\n  watts: 90\n' })
   assert.equal(waysToSet(setting('name', { value: "it's: a" })).flag, "drover serve --set 'name=it'\\''s: a'")
   assert.equal(waysToSet(setting('name', { value: 'a: b' })).file, 'name: "a: b"\n')

@@ -9,6 +9,7 @@ export class ApiError extends Error {
     message: string,
     readonly hint = '',
     readonly retryAfterS?: number,
+    readonly answer?: unknown /* all of it */,
   ) {
     super(message)
   }
@@ -79,7 +80,7 @@ async function once<T>(method: string, path: string, o: CallOptions, permissionK
   if (res.ok) return value as T
   const e = (value as { error?: { code?: string; message?: string; hint?: string } } | undefined)?.error
   const after = Number(res.headers.get('retry-after'))
-  throw new ApiError(res.status, e?.code ?? '', e?.message ?? `HTTP ${res.status}`, e?.hint ?? '', after > 0 ? after : undefined)
+  throw new ApiError(res.status, e?.code ?? '', e?.message ?? `HTTP ${res.status}`, e?.hint ?? '', after > 0 ? after : undefined, value)
 }
 
 export async function call<T>(method: string, path: string, o: CallOptions = {}): Promise<T> {

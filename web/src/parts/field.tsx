@@ -12,6 +12,14 @@ const useId = (): string => {
   return id.current
 }
 
+function Fault({ id, text }: { id: string; text?: string }) {
+  return text ? (
+    <p class="fault" id={id + '-fault'}>
+      ✕ {text}
+    </p>
+  ) : null
+}
+
 interface TextProps {
   label: string
   value: string
@@ -74,11 +82,7 @@ export function TextField(p: TextProps) {
           {p.hint}
         </p>
       )}
-      {p.fault && (
-        <p class="fault" id={id + '-fault'}>
-          ✕ {p.fault}
-        </p>
-      )}
+      <Fault id={id} text={p.fault} />
     </div>
   )
 }
@@ -89,6 +93,7 @@ interface SelectProps {
   options: { value: string; text: string }[]
   onInput(value: string): void
   hint?: string
+  fault?: string
   inline?: boolean /* label beside it, for filter bars */
 }
 
@@ -97,7 +102,12 @@ export function SelectField(p: SelectProps) {
   return (
     <div class={p.inline ? 'field inline' : 'field'}>
       <label for={id}>{p.label}</label>
-      <select id={id} onInput={(e) => p.onInput(e.currentTarget.value)}>
+      <select
+        id={id}
+        aria-invalid={p.fault ? 'true' : undefined}
+        aria-describedby={p.fault && id + '-fault'}
+        onInput={(e) => p.onInput(e.currentTarget.value)}
+      >
         {p.options.map((o) => (
           <option value={o.value} selected={o.value === p.value}>
             {o.text}
@@ -105,6 +115,7 @@ export function SelectField(p: SelectProps) {
         ))}
       </select>
       {p.hint && <p class="hint">{p.hint}</p>}
+      <Fault id={id} text={p.fault} />
     </div>
   )
 }
@@ -114,18 +125,28 @@ export function CheckField({
   value,
   onInput,
   hint,
+  fault,
 }: {
   label: ComponentChildren
   value: boolean
   onInput(value: boolean): void
   hint?: string
+  fault?: string
 }) {
   const id = useId()
   return (
     <div class="field check">
-      <input id={id} type="checkbox" checked={value} onInput={(e) => onInput(e.currentTarget.checked)} />
+      <input
+        id={id}
+        type="checkbox"
+        checked={value}
+        aria-invalid={fault ? 'true' : undefined}
+        aria-describedby={fault && id + '-fault'}
+        onInput={(e) => onInput(e.currentTarget.checked)}
+      />
       <label for={id}>{label}</label>
       {hint && <p class="hint">{hint}</p>}
+      <Fault id={id} text={fault} />
     </div>
   )
 }

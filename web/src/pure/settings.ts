@@ -4,14 +4,19 @@ export interface Setting {
   name: string
   value: string
   default: string
-  origin: 'default' | 'file' | 'environment' | 'flag' | string
+  origin: 'default' | 'console' | 'file' | 'environment' | 'flag' | string
   line?: number
   restart: boolean
   type: string
   help: string
+  changeable?: boolean /* the console may set it; then how: */
+  kind?: string
+  least?: string
+  most?: string
+  choices?: { word: string; means: string }[]
 }
 
-export const ORIGINS = ['default', 'file', 'environment', 'flag'] as const
+export const ORIGINS = ['default', 'console', 'file', 'environment', 'flag'] as const
 
 /* gateway.body_max is of gateway; what stands alone is general. */
 export const groupOf = (name: string): string => (name.includes('.') ? (name.split(/[.[]/)[0] ?? '') : '')
@@ -51,7 +56,7 @@ const yamlValue = (v: string): string =>
 const shellValue = (v: string): string => (/^[A-Za-z0-9_./:=-]+$/.test(v) ? v : "'" + v.replace(/'/g, "'\\''") + "'")
 
 /* How to set it, with the value it has. A setting inside a list has no path of its own. */
-export function waysToSet(s: Setting): { file: string; environment?: string; flag?: string } {
+export function waysToSet(s: Setting): { file: string; environment?: string; flag?: string; command?: string } {
   const parts = s.name.split('.')
   const inList = s.name.includes('[')
   const value = s.value || s.default
@@ -59,5 +64,10 @@ export function waysToSet(s: Setting): { file: string; environment?: string; fla
     parts.map((p, i) => '  '.repeat(i) + p.replace(/\[\]$/, '') + ':' + (i === parts.length - 1 ? ' ' + yamlValue(value) : '')).join('\n') +
     '\n'
   if (inList) return { file }
-  return { file, environment: `${envName(s.name)}=${shellValue(value)}`, flag: `drover serve --set ${shellValue(s.name + '=' + value)}` }
+  return {
+    file,
+    environment: `${envName(s.name)}=${shellValue(value)}`,
+    flag: `drover serve --set ${shellValue(s.name + '=' + value)}`,
+    ...(s.changeable && { command: `drover config set ${s.name} ${shellValue(value)}` }),
+  }
 }

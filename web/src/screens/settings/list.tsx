@@ -1,45 +1,69 @@
-/* list.tsx - the settings in force. Address: q, group, origin, changed (filters), sort, open (name). */
-import { useMemo } from 'preact/hooks'
+/* list.tsx - the settings in force, and changing them: an open row has the control, the bar below the list what is staged. Address: q, group, origin, changed (filters), sort, open (name). */
+import { useMemo, useRef } from 'preact/hooks'
 import { post } from '../../app/api'
-import { isStale, resource, useResource } from '../../app/data'
+import { isStale, useResource } from '../../app/data'
 import { setParams, useParam } from '../../app/route'
 import { toast } from '../../app/say'
+import { useStore } from '../../app/store'
 import { Button } from '../../parts/button'
 import { Code } from '../../parts/code'
 import { Empty } from '../../parts/empty'
 import { Facts } from '../../parts/facts'
 import { CheckField } from '../../parts/field'
 import { FilterBar } from '../../parts/filterbar'
+import { Icon } from '../../parts/icon'
 import { Name } from '../../parts/name'
 import { Problem } from '../../parts/problem'
 import { Skeleton } from '../../parts/skeleton'
 import { Table, type Column } from '../../parts/table'
 import { clock } from '../../pure/format'
 import { groupOf, isChanged, ORIGINS, passesSetting, waysToSet, type Setting } from '../../pure/settings'
+import { draftText, lockOf, type Draft } from '../../pure/staged'
 import { visible } from '../../pure/visible'
 import { T } from '../../text'
+import { settingsView, staged } from './changes'
+import { Editor, lockWords } from './editor'
+import { StagedBar } from './stagedbar'
 
-export interface SettingsView {
-  file?: string
-  settings: Setting[]
+interface Row extends Setting {
+  draft?: Draft
 }
-export const settingsView = resource<SettingsView>('settings', ['config'], 60_000)
 
 const origin = (s: Setting): string => T.set.origins[s.origin] ?? visible(s.origin)
 
-const columns: Column<Setting>[] = [
+const columns: Column<Row>[] = [
   { id: 'name', head: T.set.name, cell: (s) => <Name text={s.name} most={44} />, sort: (s) => s.name },
   {
     id: 'value',
     head: T.set.value,
     wide: true,
-    cell: (s) => <code class={isChanged(s) ? 'changed' : ''}>{s.value === '' ? T.set.notSet : visible(s.value)}</code>,
+    cell: (s) => (
+      <>
+        <code class={isChanged(s) ? 'changed' : ''}>{s.value === '' ? T.set.notSet : visible(s.value)}</code>
+        {s.draft && (
+          <>
+            {' → '}
+            <code class="changed">{visible(draftText(s.draft, s)) || T.set.notSet}</code> <span class="extra">{T.set.isStaged}</span>
+          </>
+        )}
+      </>
+    ),
   },
   {
     id: 'origin',
     head: T.set.origin,
-    cell: (s) =>
-      s.origin === 'default' ? <span class="extra">{origin(s)}</span> : T.set.fromLine(origin(s), s.origin === 'file' ? s.line : undefined),
+    cell: (s) => (
+      <>
+        {s.origin === 'default' ? <span class="extra">{origin(s)}</span> : T.set.fromLine(origin(s), s.origin === 'file' ? s.line : undefined)}
+        {lockOf(s) && (
+          <span title={lockWords(s)}>
+            {' '}
+            <Icon name="lock" />
+            <span class="hide-visually">{T.set.locked}</span>
+          </span>
+        )}
+      </>
+    ),
     sort: (s) => s.origin,
   },
   {
@@ -60,9 +84,14 @@ export function SettingsList() {
   const [changed, setChanged] = useParam('changed')
   const [sort, setSort] = useParam('sort')
   const [open, setOpen] = useParam('open')
-  const rows = useMemo(
-    () => (all ?? []).filter(passesSetting({ text: q, group, origin: from, changed: changed === '1' })),
-    [all, q, group, from, changed],
+  const drafts = useStore(staged).drafts
+  const top = useRef<HTMLDivElement>(null)
+  const rows = useMemo<Row[]>(
+    () =>
+      (all ?? [])
+        .filter(passesSetting({ text: q, group, origin: from, changed: changed === '1' }))
+        .map((s) => (drafts.has(s.name) ? { ...s, draft: drafts.get(s.name) } : s)),
+    [all, q, group, from, changed, drafts],
   )
   const clear = (): void => setParams({ q: undefined, group: undefined, origin: undefined, changed: undefined })
   const reload = async (): Promise<void> => {
@@ -81,7 +110,7 @@ export function SettingsList() {
   const stale = isStale(loaded, settingsView.everyMs) || loaded.error
   return (
     <>
-      <div class="row">
+      <div class="row" ref={top} tabIndex={-1}>
         <p class="extra">
           {file ? T.set.file : T.set.noFile} {file && <Name text={file} most={70} />}
           {stale && loaded.atMs && <span class="mark-unknown"> ○ {T.asOf(clock(loaded.atMs))}</span>}
@@ -135,6 +164,7 @@ export function SettingsList() {
       ) : (
         <Empty why={all.length ? T.set.filtered : T.set.noSettings}>{all.length > 0 && <Button act={clear}>{T.showAll}</Button>}</Empty>
       )}
+      <StagedBar onEnd={() => top.current?.focus()} />
     </>
   )
 }
@@ -144,6 +174,7 @@ function Detail({ s, file }: { s: Setting; file?: string }) {
   return (
     <div class="stack">
       {s.help && <p>{visible(s.help.replace(/`/g, ''))}</p>}
+      <Editor s={s} file={file} />
       <Facts
         rows={[
           [T.set.value, <code>{visible(s.value) || T.set.notSet}</code>],
@@ -157,6 +188,7 @@ function Detail({ s, file }: { s: Setting; file?: string }) {
       <Code text={ways.file} what={file ? T.set.inThis(visible(file)) : T.set.inAFile} />
       {ways.environment && <Code text={ways.environment} what={T.set.asVariable} />}
       {ways.flag && <Code text={ways.flag} what={T.set.asFlag} />}
+      {ways.command && <Code text={ways.command} what={T.set.asCommand} />}
       {!ways.flag && <p class="extra">{T.set.onlyInFile}</p>}
     </div>
   )

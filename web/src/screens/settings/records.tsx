@@ -15,7 +15,7 @@ import { Clock } from '../../parts/time'
 import { bytes, count } from '../../pure/format'
 import { visible } from '../../pure/visible'
 import { T } from '../../text'
-import { settingsView } from './list'
+import { settingsView } from './changes'
 
 interface RecordsState {
   state: string
