@@ -2,7 +2,7 @@
 // two people at once; and locked where something else sets them.
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
-import { addPeople, look, person, show, startBrowser, TWO, withPage } from './lib/browser.js';
+import { addPeople, look, person, show, signIn, startBrowser, TWO, withPage } from './lib/browser.js';
 import { startDrover, until } from './lib/drover.js';
 
 const PERMISSION = 'the key of the fleet';
@@ -193,7 +193,7 @@ test('of two at once the second is told, keeps the changes, looks, and applies',
 });
 
 test('staged changes outlast a look at another screen, and end with the session', async () => {
-  await withPage(browser, hub, { as: 'sam' }, async (page) => {
+  await withPage(browser, hub, { as: 'sam', expects: [/status of 401/] }, async (page) => {
     await open(page, 'gateway.stall_timeout');
     await editor(page, 'gateway.stall_timeout').getByLabel('Number').fill('77');
     await show(page, hub, '#/fleet');
@@ -201,6 +201,15 @@ test('staged changes outlast a look at another screen, and end with the session'
     await bar(page).getByText('1 change', { exact: true }).waitFor();
     await button(page, 'Discard').click();
     await page.getByText('The staged changes are gone; nothing was changed.').waitFor();
+    await open(page, 'gateway.stall_timeout');
+    await editor(page, 'gateway.stall_timeout').getByLabel('Number').fill('78');
+    await page.context().clearCookies();
+    await button(page, 'Check').click();
+    await page.getByLabel('Passphrase').waitFor();
+    await signIn(page, 'kim');
+    await show(page, hub, '#/settings?tab=all');
+    await page.locator('tr.data').first().waitFor();
+    assert.equal(await bar(page).count(), 0, 'nobody takes over what another has staged');
   });
 });
 

@@ -109,6 +109,13 @@ static size_t field_size(enum setting_type t) {
     }
 }
 
+/* A value that was sent is no document: the line of a list in it says nothing. */
+static void drop_lines(struct config_report *r) {
+    for (size_t i = 0; i < r->n; i++)
+        if (strcmp(r->complaints[i].source, from_console.label) == 0)
+            r->complaints[i].line = r->complaints[i].column = 0;
+}
+
 void layer_apply(struct loader *l) {
     struct config *c = l->c, *layer = layer_new(l);
     if (!layer) {
@@ -120,6 +127,7 @@ void layer_apply(struct loader *l) {
         read_file(l, layer);
     for (size_t i = 0; i < l->src->n_edits; i++)
         edit(l, i, layer);
+    drop_lines(l->report);
     for (size_t i = 0; i < n_settings; i++) {
         const struct setting *s = &settings[i];
         if (layer->origins__[i].kind != CONFIG_FROM_CONSOLE || c->origins__[i].kind != CONFIG_FROM_DEFAULT)
