@@ -36,6 +36,7 @@ struct access_purse {
     _Atomic int64_t left;
     _Atomic int64_t wanted;     /* a request could not be served from it: lease at least so much; 0 = content */
     _Atomic bool spent;         /* the store has no more to lease in this span */
+    _Atomic int64_t leased;     /* of this span, in all, as the store has it; 0 until it has told */
 };
 
 /* Counted; one per key. */
@@ -142,6 +143,8 @@ struct sv access_credential_id(struct sv credential);
 /* All rights are there for no key at all: the keyless operator on a loopback listener may use everything. */
 bool access_has_budget(const struct access_key *k);
 bool access_has_money_budget(const struct access_key *k);
+/* How much of its tightest budget is used in the present day or month, of requests under way their worst case: 0 .. 1. */
+double access_budget_used(const struct access_key *k);
 bool access_may(const struct access_key *k, enum access_right right);
 bool access_may_use_model(const struct access_key *k, struct sv slug);
 bool access_may_use_endpoint(const struct access_key *k, struct sv endpoint);

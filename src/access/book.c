@@ -383,7 +383,7 @@ struct lease {
     unsigned unit, span;
     int64_t span_no;
     int64_t limit, want;         /* want < 0: given back */
-    int64_t granted;             /* for done */
+    int64_t granted, leased;     /* for done: now, and in all */
     bool spent;
 };
 
@@ -406,6 +406,7 @@ static bool run_lease(struct store_tx *tx, struct store_job *job, struct err *e)
     leased += l->granted;
     if (leased < 0)
         leased = 0;
+    l->leased = leased;
     l->spent = leased >= l->limit;
     return l->granted == 0 || STORE_RUN(tx, e,
                                         "INSERT INTO lease (key_id, unit, span, span_no, leased) VALUES ($1, $2, $3, $4, $5) "
@@ -422,6 +423,7 @@ static void on_leased(struct store_job *job, const struct err *e) {
         h->leasing &= ~(1u << (l->unit * ACCESS_SPANS + l->span));
     if (h && !e && l->span_no == a->span_no[l->span]) {
         atomic_fetch_add_explicit(&p->left, l->granted, memory_order_relaxed);
+        atomic_store_explicit(&p->leased, l->leased, memory_order_relaxed);
         atomic_store_explicit(&p->spent, l->spent, memory_order_relaxed);
         atomic_store_explicit(&p->wanted, 0, memory_order_relaxed);
     }
@@ -485,6 +487,7 @@ static void turn_spans(struct access *a, uint64_t wall_ms) {
             atomic_fetch_add_explicit(&c->span_no[span], 1, memory_order_release);
             for (unsigned unit = 0; unit < ACCESS_UNITS; unit++) {
                 atomic_store_explicit(&c->purse[unit][span].left, 0, memory_order_relaxed);
+                atomic_store_explicit(&c->purse[unit][span].leased, 0, memory_order_relaxed);
                 atomic_store_explicit(&c->purse[unit][span].spent, false, memory_order_relaxed);
             }
         }

@@ -226,11 +226,14 @@ static void lasts_over_restarts(const char *name, enum access_unit unit, enum ac
     close_book();
     open_book(); /* a clean end gives back what was leased and not spent */
     const struct access_snapshot *s = access_now(b.access);
-    assert_int_equal(spend(&s->keys[s->n_keys - 1], 1000, 100), 70000);
+    assert_int_equal(spend(&s->keys[s->n_keys - 1], 1000, 1), 1000);
+    assert_true(access_budget_used(&s->keys[s->n_keys - 1]) > 0.3099 && access_budget_used(&s->keys[s->n_keys - 1]) < 0.3101);
+    assert_int_equal(spend(&s->keys[s->n_keys - 1], 1000, 100), 69000);
     close_book();
     open_book();
     s = access_now(b.access);
     assert_int_equal(spend(&s->keys[s->n_keys - 1], 1, 1), 0);
+    assert_true(access_budget_used(&s->keys[s->n_keys - 1]) == 1.0);
     close_book();
 }
 

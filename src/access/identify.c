@@ -173,6 +173,18 @@ bool access_has_budget(const struct access_key *k) {
     return has;
 }
 
+double access_budget_used(const struct access_key *k) {
+    double most = 0;
+    for (unsigned i = 0; i < ACCESS_UNITS * ACCESS_SPANS; i++) {
+        const struct access_purse *p = &k->cell->purse[i / ACCESS_SPANS][i % ACCESS_SPANS];
+        int64_t limit = (int64_t)k->limits.budget[i / ACCESS_SPANS][i % ACCESS_SPANS];
+        int64_t used = atomic_load_explicit(&p->leased, memory_order_relaxed) - atomic_load_explicit(&p->left, memory_order_relaxed);
+        double share = limit ? (double)used / (double)limit : 0;
+        most = share > most ? share : most;
+    }
+    return most < 1 ? most : 1;
+}
+
 bool access_has_money_budget(const struct access_key *k) {
     return k && (k->limits.budget[ACCESS_MONEY][ACCESS_DAY] || k->limits.budget[ACCESS_MONEY][ACCESS_MONTH]);
 }

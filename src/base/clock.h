@@ -6,6 +6,8 @@
 
 /* Never goes back; its zero has no meaning. */
 uint64_t clock_mono_us(void);
+/* The same, but it goes on while the machine sleeps, where the system can tell. */
+uint64_t clock_boot_ms(void);
 /* Since 1970-01-01 UTC. */
 uint64_t clock_wall_ms(void);
 /* Tests only: the wall clock goes so much ahead (or behind), in all threads. */

@@ -351,6 +351,10 @@ void assign(struct loader *l, const struct setting *s, struct node *n, const cha
                  s->type == T_MOVED ? s->text : s->dflt);
         return;
     }
+    if (s->file_only && n->origin && n->origin->kind != FROM_FILE) {
+        COMPLAIN(l, n, key, "only the configuration file can set this");
+        return;
+    }
     if (node_is_null(n))
         return;
     if (n->origin->kind == FROM_CONSOLE && !s->console) {

@@ -277,6 +277,12 @@ struct config {
             uint64_t interval_ms;
         } otlp;
     } telemetry;
+    struct {
+        struct sv webhook;           /* empty: none */
+        struct config_secret webhook_key;
+        struct sv webhook_ca;
+        struct config_list command;  /* a program and its arguments */
+    } alerts;
     struct config_limits limits;
     struct {
         int level, format;

@@ -312,6 +312,11 @@ static void each_fault_is_named_with_its_place(void **state) {
         { "endpoints: [{name: a, url: \"http://a\", watts: 0}]\n", "1:47: endpoints[0].watts: 0 does not mean" },
         { "telemetry: {currency: Euro}\n", "1:23: telemetry.currency: expected the three capitals of a currency" },
         { "telemetry: {energy_price: \"0,30\"}\n", "1:27: telemetry.energy_price: expected an amount" },
+        /* alerts */
+        { "alerts: {webhook: \"file:///etc/passwd\"}\n", "1:19: alerts.webhook: expected a URL such as http://" },
+        { "alerts: {webhook: \"http://u:p@a\"}\n", "1:19: alerts.webhook: expected a URL without user and password" },
+        { "alerts: {command: \"mail root\"}\n", "1:19: alerts.command: expected a list" },
+        { "alerts: {command: [\"\"]}\n", "1:20: alerts.command[0]: expected a word" },
         /* the collector */
         { "telemetry: {otlp: {url: \"ftp://a\"}}\n", "1:25: telemetry.otlp.url: expected a URL such as http://" },
         { "telemetry: {otlp: {url: \"http://u:p@a\"}}\n", "1:25: telemetry.otlp.url: expected a URL without user and password" },
@@ -350,6 +355,8 @@ static void variables_and_flags_are_checked_like_the_file(void **state) {
         { NULL, "workers", "expected PATH=VALUE" },
         { NULL, "=1", "expected PATH=VALUE" },
         { NULL, "discovery=false", "discovery: a group of settings; give one of them, such as discovery.local" },
+        { NULL, "alerts.command=[/bin/true]", "1:1: alerts.command: only the configuration file can set this" },
+        { "DROVER_ALERTS_COMMAND=[/bin/true]", NULL, "1:1: alerts.command: only the configuration file can set this" },
         { NULL, "log.levl=info", "log.levl: unknown setting; did you mean level?" },
         { NULL, "endpoints[].key=x", "endpoints[].key: unknown setting" },
         { NULL, "endpoints=[{name: a, url: http://a, key: sk}]", "1:32: endpoints[0].key: a secret on the command line" },
@@ -922,6 +929,9 @@ static const char *const uncounted[] = {
     "limits.pipeline.ahead",                  /* these make something wait or pass in another way */
     "limits.stream.heartbeat",
     "limits.stream.memory",
+    "limits.alerts.queue",                    /* no request's: the log and the list of alerts tell */
+    "limits.alerts.webhook",
+    "limits.alerts.command",
     "limits.ledger.queue_rows",               /* the store's trouble, told by it */
     "limits.otlp.queue_rows", "limits.otlp.queue", /* in drover_otlp_spans_total; no request is refused */
     "limits.metrics.series_per_name",

@@ -143,6 +143,10 @@ static bool check_glob(struct sv v, struct err *e) {
            err_set(e, ERR_CONFIG, "expected a pattern of 1 to 255 bytes, such as \"*-draft\"");
 }
 
+static bool check_word(struct sv v, struct err *e) {
+    return (v.n >= 1 && v.n <= 4096) || err_set(e, ERR_CONFIG, "expected a word of 1 to 4096 bytes");
+}
+
 /* Few addresses, and none outside what was listed: discovery is polite. */
 static bool check_lan(struct sv v, struct err *e) {
     struct sv address = v, bits = v;
@@ -401,6 +405,16 @@ const struct setting settings[] = {
     OPEN("telemetry.otlp.interval", T_DURATION, LIVE, TOP(telemetry.otlp.interval_ms), "10s", 100, 10 * MIN,
         .text = "time between two exports; many requests send their traces sooner"),
 
+    ROW("alerts.webhook", T_STRING, LIVE, TOP(alerts.webhook), NULL, 1, 2048, .check = check_url,
+        .text = "address to which each alert is sent as JSON, when it is raised and when it is over (docs/alerts.md); not set: none"),
+    ROW("alerts.webhook_key", T_SECRET, LIVE, TOP(alerts.webhook_key), NULL, 1, 4096,
+        .text = "credential for it, sent as `Authorization: Bearer KEY`"),
+    ROW("alerts.webhook_ca", T_FILE, LIVE, TOP(alerts.webhook_ca), NULL, 1, 4000,
+        .text = "PEM file with the CA to trust for it instead of the system's"),
+    ROW("alerts.command", T_LIST, LIVE, TOP(alerts.command), NULL, 0, 64, .check = check_word, .file_only = true,
+        .text = "program, by its absolute path or a name in the system's usual places, and its arguments: it gets the same JSON on its "
+                "standard input. Never a shell; only this file can set it"),
+
     MOVED("gateway.connect_timeout", "limits.upstream.connect"),
     MOVED("gateway.first_byte_timeout", "limits.upstream.first_byte"),
     MOVED("gateway.total_timeout", "limits.upstream.total"),
@@ -486,6 +500,10 @@ const struct setting settings[] = {
 
     LIMIT("metrics.series_per_name", T_INT, metrics.series_per_name, "1000", 10, 10000, "folded into `other`",
           "label sets of one metric"),
+
+    FIXED("limits.alerts.queue", "64", "the oldest is dropped, and the log says which", "alerts that wait for the webhook, and for the command"),
+    FIXED("limits.alerts.webhook", "10s", "tried again, five times in all", "one attempt to tell the webhook"),
+    FIXED("limits.alerts.command", "30s", "killed, with all it started", "time of a command; two run at once"),
 
     FIXED("limits.log.line", "8KiB", "cut, with a mark", "one line of the log"),
     FIXED("limits.log.ring_lines", "4096", "the oldest gives way, and how many did is told",

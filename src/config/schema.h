@@ -64,6 +64,7 @@ struct setting {
     bool (*check)(struct sv text, struct err *e);
     bool required;
     bool console;     /* may also be set from the console, the API and the command line (layer.c) */
+    bool file_only;   /* what the daemon may run: nothing but the configuration file sets it */
     const char *over; /* limits: what exceeding it gets */
     const char *text; /* the manual's sentence */
 };

@@ -435,6 +435,8 @@ void admin_changed(struct admin *a, enum admin_change what) {
     static const enum bus_topic topics[] = { BUS_KEY, BUS_USER, BUS_MODE, BUS_CONFIG };
     struct buf out = BUF_MAX(256);
     struct mode_state mode;
+    if (what == ADMIN_CONFIG)
+        alerts_config(a->alerts);
     buf_add_char(&out, '{');
     mode_now(a->house->mode, &mode);
     if (what == ADMIN_MODE)

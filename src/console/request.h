@@ -136,6 +136,8 @@ void events_open(struct request *r);
 /* alerts.c */
 struct alerts *alerts_new(struct admin *a, struct err *e) MUST_CHECK;
 void alerts_free(struct alerts *a);
+void alerts_config(struct alerts *a); /* there are new settings */
+void alerts_copied(struct alerts *a); /* a copy of the records has been made just now */
 void alerts_list(struct request *r);
 void alerts_silence(struct request *r);
 

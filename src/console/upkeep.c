@@ -13,7 +13,8 @@ struct upkeep {
 };
 
 /* status: of the answer that `put` prints, when all went well. */
-static void finish(struct store_job *job, const struct err *e, int status, void (*put)(struct buf *out, const struct upkeep *u)) {
+static void finish(struct store_job *job, const struct err *e, int status,
+                   void (*put)(struct request *r, struct buf *out, const struct upkeep *u)) {
     struct upkeep *u = CONTAINER(job, struct upkeep, job);
     struct request *r = request_resume(u->waits);
     struct buf out = BUF_MAX(REQUEST_BODY_MAX);
@@ -21,7 +22,7 @@ static void finish(struct store_job *job, const struct err *e, int status, void 
         request_fail(r, e, NULL);
     } else if (r) {
         buf_add_char(&out, '{');
-        put(&out, u);
+        put(r, &out, u);
         buf_add_char(&out, '}');
         request_reply(r, status, &out);
     }
@@ -50,7 +51,8 @@ static void run(struct request *r, const struct upkeep *what, bool (*begin)(stru
 
 /* --- a copy ------------------------------------------------------------------------------------------------------- */
 
-static void put_copy(struct buf *out, const struct upkeep *u) {
+static void put_copy(struct request *r, struct buf *out, const struct upkeep *u) {
+    alerts_copied(r->admin->alerts);
     put_text(out, "path", sv_of(u->path));
     put_number(out, "bytes", u->backup.ret_bytes);
 }
@@ -75,7 +77,8 @@ void backup_make(struct request *r) {
 
 /* --- a check ------------------------------------------------------------------------------------------------------ */
 
-static void put_verdict(struct buf *out, const struct upkeep *u) {
+static void put_verdict(struct request *r, struct buf *out, const struct upkeep *u) {
+    (void)r;
     put_truth(out, "fine", u->check.ret_fine);
     put_text(out, "findings", sv_of(u->check.ret_text));
 }
