@@ -129,7 +129,8 @@ const QUESTIONS = [
   ...['key', 'model', 'slug', 'endpoint', 'day'].flatMap((by) => [30, DAYS].map((days) => ({ what: `usage by ${by}, ${days} days`,
     route: `usage?by=${by}&days=${days}` }))),
   { what: 'the last 100 requests', route: 'requests?limit=100' },
-  { what: '100 requests of half a year ago', route: `requests?limit=100&before_ms=${Date.now() - 182 * 86400000}` },
+  { what: 'a page of requests that looks in vain', route: 'requests?limit=100&status=418' },
+  { what: '100 requests of half a year ago', route: `requests?limit=100&to_ms=${Date.now() - 182 * 86400000}` },
 ];
 
 const o = options(process.argv.slice(2)), lines = [], count = (n) => n.toLocaleString('en-US');

@@ -237,11 +237,14 @@ async function acts(from = 0) {
 /** The ids of all rows that ended at or after `since`. */
 async function rowIds(since = 0) {
   const ids = new Set();
-  for (let before = Number.MAX_SAFE_INTEGER; ;) {
-    const { requests } = (await admin('GET', `requests?limit=500&before_ms=${before}`)).body, n = ids.size;
-    for (const row of requests) ids.add(row.id);
-    if (ids.size === n || requests.length < 500 || requests.at(-1).ended_ms < since) return ids;
-    before = requests.at(-1).ended_ms + 1; // others may have ended in the same millisecond
+  for (let cursor = ''; ;) {
+    const { requests, next } = (await admin('GET', `requests?limit=500&from_ms=${Math.max(1, since)}${cursor}`)).body;
+    for (const row of requests) {
+      assert.equal(ids.has(row.id), false, `${row.id} twice`);
+      ids.add(row.id);
+    }
+    if (!next) return ids;
+    cursor = `&cursor=${next}`;
   }
 }
 

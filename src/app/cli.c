@@ -471,6 +471,7 @@ static const struct verb {
     { "mode", "[live | dev | key]", "whether risky acts at the console take the permission key", 0, 1, verb_mode },
     { "audit", "list | verify", "what was changed by whom, and whether that record is whole", 1, 1, verb_audit },
     { "usage", "[--by WHAT] [--days N] [--csv]", "requests and tokens by key, model, slug, endpoint or day", 0, 0, verb_usage },
+    { "requests", "[--key KEY] [--status 5xx] ...", "single requests of the ledger, newest first; -n N, --csv", 0, 0, verb_requests },
     { "backup", "FILE | --check", "copy the records while they are in use, or check them", 0, 1, verb_backup },
     { "env", "[--plain] [--key-file FILE]", "variables that point OpenAI, Anthropic and Ollama clients here", 0, 0, verb_env },
     { "launch", "PROGRAM [ARGUMENT...]", "run PROGRAM with those variables set", 0, 0, verb_launch },
@@ -560,6 +561,8 @@ int cli_main(int argc, char **argv) {
         else if (strcmp(a, "--demo-if-empty") == 0)
             c.demo_if_empty = true;
         else if (verb && verb->run == verb_key && key_option(c.key, argc, argv, &i, &bad))
+            ;
+        else if (verb && verb->run == verb_requests && requests_option(c.where, argc, argv, &i, &bad))
             ;
         else if (option(a, "--config", argc, argv, &i, &c.config_path, &bad) || option(a, "--api", argc, argv, &i, &c.api, &bad) ||
                  option(a, "--by", argc, argv, &i, &c.by, &bad) || option(a, "--key-file", argc, argv, &i, &c.key_file, &bad) ||

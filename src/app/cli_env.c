@@ -121,7 +121,8 @@ int verb_launch(struct cli *c) {
 
 static const char *const words[][2] = {
     { "key", "list add show set revoke help" }, { "audit", "list verify" }, { "config", "check show set unset" },
-    { "completion", "bash zsh fish" }, { "usage", "--by --days --csv" }, { "logs", "-f -n" }, { "backup", "--check" },
+    { "completion", "bash zsh fish" }, { "usage", "--by --days --csv" },
+    { "requests", "--key --model --endpoint --status --result --from --to -n --csv" }, { "logs", "-f -n" }, { "backup", "--check" },
 };
 enum { WORDS = sizeof words / sizeof words[0] };
 

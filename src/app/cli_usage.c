@@ -55,7 +55,7 @@ static void print_usage(yyjson_val *v, struct arena *a) {
 }
 
 /* RFC 4180; a cell that a spreadsheet would take for a formula gets an apostrophe in front. */
-static void csv_cell(struct sv v) {
+void csv_cell(struct sv v) {
     putchar('"');
     if (v.n && strchr("=+-@\t\r", v.p[0]))
         putchar('\'');

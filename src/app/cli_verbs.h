@@ -11,7 +11,7 @@
 #include "base/json.h"
 #include "config/config.h"
 
-enum { OVERRIDES_MAX = 64, ARGS_MAX = 8, ANSWER_MAX = 64 << 20, KEY_OPTIONS = 16 };
+enum { OVERRIDES_MAX = 64, ARGS_MAX = 8, ANSWER_MAX = 64 << 20, KEY_OPTIONS = 16, REQUEST_OPTIONS = 7 };
 
 struct cli {
     const char *config_path;
@@ -26,6 +26,7 @@ struct cli {
     bool passphrase;
     char **launch; /* the program and its arguments, to the end of argv */
     const char *key[KEY_OPTIONS]; /* values of cli_key.c's options, by their row; NULL: not given */
+    const char *where[REQUEST_OPTIONS]; /* the same of cli_requests.c's */
     const char *args[ARGS_MAX];
     unsigned n_args;
 };
@@ -89,5 +90,9 @@ int verb_config(struct cli *c);
 int verb_backup(struct cli *c);
 /* cli_usage.c */
 int verb_usage(struct cli *c);
+void csv_cell(struct sv v);
+/* cli_requests.c */
+bool requests_option(const char *values[static REQUEST_OPTIONS], int argc, char **argv, int *i, bool *ret_bad);
+int verb_requests(struct cli *c);
 
 #endif

@@ -71,6 +71,15 @@ struct sv request_query(struct request *r, struct sv name) {
     return SV_NULL;
 }
 
+bool request_count(struct request *r, struct sv name, uint64_t usual, uint64_t most, int64_t *ret, struct err *e) {
+    struct sv v = request_query(r, name);
+    uint64_t n = usual;
+    if (v.p && (!sv_to_u64(v, &n) || n < 1 || n > most))
+        return err_set(e, ERR_BAD_REQUEST, "\"%.*s\" must be a whole number from 1 to %llu", SV_FMT(name), (unsigned long long)most);
+    *ret = (int64_t)n;
+    return true;
+}
+
 struct access_actor request_actor(const struct request *r) {
     return (struct access_actor){ r->who, r->peer };
 }

@@ -70,6 +70,8 @@ void request_reply(struct request *r, int status, struct buf *out); /* frees out
 void request_fail(struct request *r, const struct err *e, const char *hint);
 /* The decoded value of one query parameter; NULL view when it is absent. */
 struct sv request_query(struct request *r, struct sv name);
+/* A whole number of the query, from 1 to most; what is absent is `usual`. False with *e set. */
+bool request_count(struct request *r, struct sv name, uint64_t usual, uint64_t most, int64_t *ret, struct err *e);
 /* Who calls, for the audit log. */
 struct access_actor request_actor(const struct request *r);
 
@@ -165,9 +167,11 @@ void backup_make(struct request *r);
 void store_check_run(struct request *r);
 
 /* usage.c */
+void usage_get(struct request *r);
+
+/* requests.c */
 /* An ended request as the API tells it; moments relative to received_us = 0. */
 void put_record(struct buf *out, const struct request_record *r);
-void usage_get(struct request *r);
 void requests_list(struct request *r);
 
 #endif

@@ -1,4 +1,4 @@
-/* console/usage.c - what was used, by whom and of what: sums per day, and the rows of single requests. */
+/* console/usage.c - what was used, by whom and of what: sums per day. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,7 +6,6 @@
 #include "base/clock.h"
 #include "base/map.h"
 #include "console/request.h"
-#include "telemetry/record.h"
 
 #define SINCE " FROM usage_day u WHERE u.day >= $1"
 #define EACH \
@@ -28,12 +27,12 @@ static const struct way {
     { "endpoint", "SELECT u.endpoint, " EACH, false },
     { "day", "SELECT u.day, " SUMS " GROUP BY u.day ORDER BY u.day DESC LIMIT $2", true },
 };
-enum { WAYS = sizeof ways / sizeof ways[0], DAYS_USUAL = 30, DAYS_MAX = 3660, ROWS_MAX = 10000, GROUPS_BYTES = 64 << 20, PAGE_USUAL = 100, PAGE_MAX = 500 };
+enum { WAYS = sizeof ways / sizeof ways[0], DAYS_USUAL = 30, DAYS_MAX = 3660, ROWS_MAX = 10000, GROUPS_BYTES = 64 << 20 };
 
 struct look {
     struct question q;
-    const struct way *way; /* NULL: single requests */
-    int64_t from_day, before_ms, limit;
+    const struct way *way;
+    int64_t from_day, limit;
     char currency[4];
 };
 
@@ -172,108 +171,6 @@ static bool run_sums(struct store_tx *tx, struct question *q, struct err *e) {
     return ok;
 }
 
-/* A count that is unknown is null. */
-static void put_count(struct buf *out, const char *key, int64_t v) {
-    put_name(out, key);
-    if (v < 0)
-        buf_add(out, SV("null"));
-    else
-        buf_add_u64(out, (uint64_t)v);
-}
-
-static void put_cost(struct buf *out, int64_t millionths) {
-    if (millionths < 0) {
-        put_name(out, "cost");
-        buf_add(out, SV("null"));
-    } else {
-        put_money(out, "cost", millionths);
-    }
-}
-
-void put_record(struct buf *out, const struct request_record *r) {
-    put_text(out, "id", r->id);
-    put_text(out, "key", r->key);
-    if (r->key_name.n)
-        put_text(out, "key_name", r->key_name);
-    put_text(out, "slug", r->slug);
-    put_text(out, "model", r->model);
-    put_text(out, "endpoint", r->endpoint);
-    put_text(out, "runtime", r->runtime);
-    put_text(out, "dialect", r->dialect);
-    put_text(out, "api", r->api);
-    put_number(out, "ended_ms", r->ended_ms);
-    put_truth(out, "stream", r->stream);
-    put_number(out, "status", (uint64_t)r->status);
-    put_text(out, "result", sv_of(request_result_name(r->result)));
-    put_number(out, "attempts", r->attempts);
-    put_count(out, "input_tokens", r->input);
-    put_count(out, "cached_tokens", r->cached);
-    put_count(out, "output_tokens", r->output);
-    put_count(out, "reasoning_tokens", r->reasoning);
-    put_text(out, "input_source", sv_of(token_source_name(r->input_source)));
-    put_text(out, "output_source", sv_of(token_source_name(r->output_source)));
-    put_number(out, "queue_us", r->queue_us);
-    put_count(out, "first_us", r->first_us ? (int64_t)r->first_us : -1);
-    put_number(out, "total_us", r->done_us);
-    put_number(out, "bytes_in", r->bytes_in);
-    put_number(out, "bytes_out", r->bytes_out);
-    put_cost(out, r->cost);
-    put_text(out, "cost_source", sv_of(cost_source_name(r->cost_source)));
-}
-
-static struct request_record record_of(struct store_rows *r) {
-    int64_t first_us = store_i64(r, 20);
-    return (struct request_record){
-        .id = store_text(r, 0), .key = store_text(r, 1), .slug = store_text(r, 2), .model = store_text(r, 3), .endpoint = store_text(r, 4),
-        .runtime = store_text(r, 5), .dialect = store_text(r, 6), .api = store_text(r, 7), .ended_ms = (uint64_t)store_i64(r, 8),
-        .stream = store_i64(r, 9) != 0, .status = (int)store_i64(r, 10), .result = (enum request_result)store_i64(r, 11),
-        .attempts = (unsigned)store_i64(r, 12), .input = store_i64(r, 13), .cached = store_i64(r, 14), .output = store_i64(r, 15),
-        .reasoning = store_i64(r, 16), .input_source = (enum token_source)store_i64(r, 17), .output_source = (enum token_source)store_i64(r, 18),
-        .queue_us = (uint64_t)store_i64(r, 19), .first_us = first_us > 0 ? (uint64_t)first_us : 0, .done_us = (uint64_t)store_i64(r, 21),
-        .bytes_in = (uint64_t)store_i64(r, 22), .bytes_out = (uint64_t)store_i64(r, 23), .cost = store_is_null(r, 24) ? -1 : store_i64(r, 24),
-        .cost_source = (enum cost_source)store_i64(r, 25), .key_name = store_text(r, 26),
-    };
-}
-
-static bool run_rows(struct store_tx *tx, struct question *q, struct err *e) {
-    struct look *l = CONTAINER(q, struct look, q);
-    struct store_rows *r = STORE_QUERY(tx, e,
-                                       "SELECT r.id, key_id, slug, model, endpoint, runtime, dialect, api, ended_ms, stream, status, result, attempts, "
-                                       "tokens_in, tokens_cached, tokens_out, tokens_reasoning, in_source, out_source, queue_us, first_us, total_us, "
-                                       "bytes_in, bytes_out, cost, cost_source, k.name FROM request r LEFT JOIN api_key k ON k.id = r.key_id "
-                                       "WHERE ended_ms < $1 ORDER BY ended_ms DESC LIMIT $2",
-                                       STORE_I64(l->before_ms), STORE_I64(l->limit));
-    enum store_step step = STORE_FAULT;
-    buf_add_char(&l->q.out, '{');
-    put_text(&l->q.out, "currency", sv_of(l->currency));
-    put_name(&l->q.out, "requests");
-    buf_add_char(&l->q.out, '[');
-    for (size_t n = 0; r && (step = store_next(r, e)) == STORE_ROW; n++) {
-        const struct request_record row = record_of(r);
-        buf_add(&l->q.out, n ? SV(",{") : SV("{"));
-        put_record(&l->q.out, &row);
-        buf_add_char(&l->q.out, '}');
-    }
-    buf_add(&l->q.out, SV("]}"));
-    return step == STORE_END;
-}
-
-/* A whole number of the query; what is absent is `usual`. */
-static bool count(struct request *r, struct sv name, uint64_t usual, uint64_t most, int64_t *ret, struct err *e) {
-    struct sv v = request_query(r, name);
-    uint64_t n = usual;
-    if (v.p && (!sv_to_u64(v, &n) || n < 1 || n > most))
-        return err_set(e, ERR_BAD_REQUEST, "\"%.*s\" must be a whole number from 1 to %llu", SV_FMT(name), (unsigned long long)most);
-    *ret = (int64_t)n;
-    return true;
-}
-
-static void ask(struct request *r, struct look *l) {
-    const struct config *c = *r->admin->house->config;
-    sv_to_cstr(c->telemetry.currency, l->currency, sizeof l->currency);
-    request_ask(r, &l->q, sizeof *l);
-}
-
 void usage_get(struct request *r) {
     struct sv by = request_query(r, SV("by"));
     struct look l = { .q.run = run_sums };
@@ -284,20 +181,11 @@ void usage_get(struct request *r) {
             l.way = &ways[i];
     if (!l.way)
         err_set(&e, ERR_BAD_REQUEST, "\"by\" must be key, model, slug, endpoint or day");
-    if (!l.way || !count(r, SV("days"), DAYS_USUAL, DAYS_MAX, &days, &e) || !count(r, SV("limit"), ROWS_MAX, ROWS_MAX, &l.limit, &e)) {
+    if (!l.way || !request_count(r, SV("days"), DAYS_USUAL, DAYS_MAX, &days, &e) || !request_count(r, SV("limit"), ROWS_MAX, ROWS_MAX, &l.limit, &e)) {
         request_fail(r, &e, NULL);
         return;
     }
     l.from_day = (int64_t)(clock_wall_ms() / 86400000u) - days + 1;
-    ask(r, &l);
-}
-
-void requests_list(struct request *r) {
-    struct look l = { .q.run = run_rows };
-    struct err e;
-    if (!count(r, SV("before_ms"), INT64_MAX, INT64_MAX, &l.before_ms, &e) || !count(r, SV("limit"), PAGE_USUAL, PAGE_MAX, &l.limit, &e)) {
-        request_fail(r, &e, NULL);
-        return;
-    }
-    ask(r, &l);
+    sv_to_cstr((*r->admin->house->config)->telemetry.currency, l.currency, sizeof l.currency);
+    request_ask(r, &l.q, sizeof l);
 }

@@ -165,3 +165,21 @@ test('what cannot be sent is told before', () => {
   assert.deepEqual(check({ ...emptyDraft, temperature: '3', maxTokens: '1.5' }), { temperature: 'range', maxTokens: 'whole' })
   assert.deepEqual(check({ ...emptyDraft, dialect: 'anthropic', thinking: 'on', maxTokens: '100', budget: '100' }), { budget: 'over' })
 })
+
+test('older pages go on behind the last row of the page before, and what was sifted is forgotten with its filter', () => {
+  const b = new RowBook()
+  assert.equal(b.cursor(), undefined)
+  b.ended([ended('heard', 90, 1)])
+  assert.equal(b.cursor(), undefined, 'what was heard of is no page')
+  b.page([ended('f', 80, 1), ended('e', 70, 1), ended('d', 70, 1)])
+  assert.equal(b.cursor(), '70.d')
+  b.ended([ended('b', 20, 1), ended('a', 10, 1)])
+  assert.equal(ids(b), 'heard,f,e,d,b,a')
+  assert.equal(b.cursor(), '70.d')
+  b.forgetSifted()
+  assert.equal(ids(b), 'heard,f,e,d')
+  b.page([ended('c', 70, 1), ended('b', 20, 1)])
+  assert.equal(b.cursor(), '20.b')
+  b.list(false, 3) /* what is not kept is fetched again */
+  assert.equal(b.cursor(), '70.e')
+})

@@ -58,12 +58,16 @@ function same(a: LiveRequest | undefined, b: LiveRequest): boolean {
   return a !== undefined && Object.keys(b).every((k) => a[k as keyof LiveRequest] === b[k as keyof LiveRequest])
 }
 
+/* In the order of the ledger's pages. */
+const older = (a: EndedRequest, b: EndedRequest): boolean => a.ended_ms < b.ended_ms || (a.ended_ms === b.ended_ms && a.id < b.id)
+
 const KEPT = 1000
 
 export class RowBook {
   private rows = new Map<string, Row>()
   private shown: Row[] = []
   private names = new Map<string, string>()
+  private edge: EndedRequest | undefined /* of the pages without filters: all that is newer was fetched or heard of */
 
   live(view: Live): void {
     const seen = new Set<string>()
@@ -98,11 +102,22 @@ export class RowBook {
     }
   }
 
-  /* The time before which older ones are to be fetched. */
-  oldestEndedMs(): number | undefined {
-    let oldest: number | undefined
-    for (const r of this.rows.values()) if (r.ended && (oldest === undefined || r.ended.ended_ms < oldest)) oldest = r.ended.ended_ms
-    return oldest
+  /* One of those pages; without an edge it is the newest one. */
+  page(list: EndedRequest[]): void {
+    this.ended(list)
+    const last = list[list.length - 1]
+    if (last && (!this.edge || older(last, this.edge))) this.edge = last
+  }
+
+  /* Behind which older ones are to be fetched. */
+  cursor(): string | undefined {
+    return this.edge && `${this.edge.ended_ms}.${this.edge.id}`
+  }
+
+  /* Forgets what lies behind the edge: pages with other filters than those of now, with gaps between. */
+  forgetSifted(): void {
+    const edge = this.edge
+    for (const r of [...this.rows.values()]) if (edge && r.ended && older(r.ended, edge)) this.rows.delete(r.id)
   }
 
   get(id: string): Row | undefined {
@@ -125,6 +140,8 @@ export class RowBook {
       if (stateOf(r) === 'ending' || (i >= kept && r.ended)) this.rows.delete(r.id)
     })
     this.shown = order.filter((r) => this.rows.has(r.id))
+    if (this.edge && !this.rows.has(this.edge.id))
+      this.edge = this.shown.reduce<EndedRequest | undefined>((a, r) => (r.ended && (!a || older(r.ended, a)) ? r.ended : a), undefined)
     return { rows: this.shown, waiting: 0 }
   }
 }

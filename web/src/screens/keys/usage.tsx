@@ -289,30 +289,27 @@ type Priced = EndedRequest & { cost?: number | null; cost_source?: string }
 const PAGE = 500
 const SHOWN = 200
 
-/* The ledger is read newest first and sifted here: the hub gives no requests of one key alone. */
+/* The hub sifts: a page has rows of this figure alone, or tells how far back it has looked. */
 function Behind({ by, id, row, days, currency }: { by: Way; id: string; row: UsageRow; days: number; currency: string }) {
   const [list, setList] = useState<Priced[]>([])
-  const [seen, setSeen] = useState(0)
-  const [before, setBefore] = useState<number | undefined>(undefined)
-  const [end, setEnd] = useState(false)
+  const [next, setNext] = useState<string | undefined>(undefined)
+  const [lookedTo, setLookedTo] = useState<number | undefined>(undefined)
   const [fault, setFault] = useState<unknown>(undefined)
   const [had, setHad] = useState(false)
+  const end = had && !next
   const today = Math.floor(Date.now() / DAY_MS) * DAY_MS
   const fromMs = by === 'day' ? Date.parse(id) : today - (days - 1) * DAY_MS
-  const toMs = by === 'day' ? fromMs + DAY_MS : Infinity
-  const matches = (r: Priced): boolean => r.ended_ms >= fromMs && r.ended_ms < toMs && (by === 'day' || r[by] === id)
   const more = async (): Promise<void> => {
+    const q = new URLSearchParams({ limit: String(PAGE), from_ms: String(fromMs) })
+    if (by === 'day') q.set('to_ms', String(fromMs + DAY_MS))
+    else q.set(by === 'slug' ? 'model' : by, id)
+    if (next) q.set('cursor', next)
     try {
-      const at = before ?? (toMs === Infinity ? undefined : toMs)
-      const r = await get<{ requests: Priced[] }>(`requests?limit=${PAGE}${at ? '&before_ms=' + at : ''}`)
-      const last = r.requests[r.requests.length - 1]
-      setList((had) => {
-        const ids = new Set(had.map((x) => x.id))
-        return [...had, ...r.requests.filter((x) => matches(x) && !ids.has(x.id))]
-      })
-      setSeen((n) => n + r.requests.length)
-      setBefore(last?.ended_ms)
-      setEnd(r.requests.length < PAGE || (last !== undefined && last.ended_ms < fromMs))
+      const r = await get<{ requests: Priced[]; next?: string; looked_to_ms?: number }>(`requests?${q}`)
+      /* "model" finds a slug as well as a model of that name */
+      setList((before) => [...before, ...r.requests.filter((x) => by === 'day' || x[by] === id)])
+      setNext(r.next)
+      setLookedTo(r.looked_to_ms)
       setFault(undefined)
       setHad(true)
     } catch (e) {
@@ -358,7 +355,7 @@ function Behind({ by, id, row, days, currency }: { by: Way; id: string; row: Usa
   return (
     <div class="stack">
       <p>
-        {T.use.behind(count(list.length), count(row.requests), count(seen))} {costWords(row.cost, row.cost_unknown, row.requests, currency)}
+        {T.use.behind(count(list.length), count(row.requests))} {costWords(row.cost, row.cost_unknown, row.requests, currency)}
       </p>
       {fault !== undefined && <Problem error={fault} what={T.cannotLoad(T.theRequests)} retry={more} />}
       {!had && fault === undefined && <Skeleton what={T.theRequests} rows={4} />}
@@ -418,7 +415,7 @@ function Behind({ by, id, row, days, currency }: { by: Way; id: string; row: Usa
       )}
       <div class="row">
         {list.length > SHOWN && <span class="extra">{T.use.newestOf(SHOWN, count(list.length))}</span>}
-        {had && !end && <Button act={more}>{before ? T.use.backTo(clock(before)) : T.lookFurtherBack}</Button>}
+        {had && !end && <Button act={more}>{lookedTo ? T.use.backTo(clock(lookedTo)) : T.lookFurtherBack}</Button>}
         {list.length > 0 && <Button act={save}>{T.use.saveRequests(count(list.length))}</Button>}
       </div>
     </div>

@@ -102,6 +102,11 @@ const columns: Column<Row>[] = [
 ]
 
 const PAGE = 100
+interface Page {
+  requests: EndedRequest[]
+  next?: string
+  looked_to_ms?: number
+}
 const DRAW_MS = 400
 
 /* What was seen stays while other screens are shown, and goes with the session. */
@@ -119,6 +124,7 @@ export function Requests({ tabs }: { tabs: ComponentChildren }) {
   const [had, setHad] = useState(filled)
   const [fault, setFault] = useState<unknown>(undefined)
   const [end, setEnd] = useState(false) /* nothing older is known to the hub */
+  const [lookedTo, setLookedTo] = useState<number | undefined>(undefined) /* the last page had none, but there is more behind */
   const [scrolled, setScrolled] = useState(false)
   const [kept, setKept] = useState(500)
   const paused = useStore(prefs).paused
@@ -148,11 +154,11 @@ export function Requests({ tabs }: { tabs: ComponentChildren }) {
   })
   const fetchNewest = useCallback(async (): Promise<void> => {
     try {
-      const [l, r] = await Promise.all([get<Live>('live'), get<{ requests: EndedRequest[] }>(`requests?limit=${PAGE}`)])
+      const [l, r] = await Promise.all([get<Live>('live'), get<Page>(`requests?limit=${PAGE}`)])
       rowBook.live(l)
-      rowBook.ended(r.requests)
+      rowBook.page(r.requests)
       setLive(l)
-      setEnd(r.requests.length < PAGE)
+      setEnd(!r.next)
       setFault(undefined)
       setHad((filled = true))
     } catch (e) {
@@ -185,12 +191,31 @@ export function Requests({ tabs }: { tabs: ComponentChildren }) {
       lists.keys.release()
     }
   }, [])
+  /* What is filtered for is sifted by the hub; a page of its rows goes on behind the last one of the same filters. */
+  const sieve = useMemo(() => {
+    const by = new URLSearchParams()
+    if (model) by.set('model', model)
+    if (key) by.set('key', key)
+    if (state === 'done') by.set('result', 'ok')
+    if (state === 'failed') by.set('result', 'failed')
+    return by.toString()
+  }, [model, key, state])
+  const sifted = useRef<string | undefined>(undefined)
+  useEffect(() => {
+    sifted.current = undefined
+    rowBook.forgetSifted()
+    setEnd(false)
+  }, [sieve])
   const older = async (): Promise<void> => {
-    const before = rowBook.oldestEndedMs()
-    const r = await get<{ requests: EndedRequest[] }>(`requests?limit=${PAGE}${before ? '&before_ms=' + Math.floor(before) : ''}`)
-    rowBook.ended(r.requests)
+    const cursor = sifted.current ?? rowBook.cursor()
+    const r = await get<Page>(`requests?limit=${PAGE}${cursor ? '&cursor=' + cursor : ''}${sieve && '&' + sieve}`)
+    if (sieve) {
+      rowBook.ended(r.requests)
+      sifted.current = r.next
+    } else rowBook.page(r.requests)
     setKept((n) => n + r.requests.length)
-    setEnd(r.requests.length < PAGE)
+    setEnd(!r.next)
+    setLookedTo(r.requests.length ? undefined : r.looked_to_ms)
   }
 
   const held = paused || scrolled || open !== ''
@@ -309,6 +334,11 @@ export function Requests({ tabs }: { tabs: ComponentChildren }) {
             )}
             <div class="row">
               {!end && <Button act={older}>{T.showOlder}</Button>}
+              {!end && lookedTo !== undefined && (
+                <span class="extra" role="status">
+                  {T.lookedTo} <Clock ms={lookedTo} />
+                </span>
+              )}
               {live?.cut && <span class="extra">▲ {T.liveCut(count(live.total))}</span>}
             </div>
             <FirstTokens rows={all} />
