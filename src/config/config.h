@@ -58,6 +58,7 @@ enum {
     X(KIND_TRTLLM, "trtllm", "TensorRT-LLM")                    \
     X(KIND_TEI, "tei", "Text Embeddings Inference")             \
     X(KIND_INFINITY, "infinity", "Infinity")                    \
+    X(KIND_DROVER, "drover", "another Drover")                  \
     X(KIND_OPENAI, "openai", "any other OpenAI-compatible server")
 
 #define CONFIG_DIALECTS(X)                                      \
@@ -86,6 +87,11 @@ enum {
     X(LEVEL_INFO, "info", "")                                   \
     X(LEVEL_DEBUG, "debug", "")
 
+#define CONFIG_ROLES(X)                                         \
+    X(ROLE_GATEWAY, "gateway", "the models")                    \
+    X(ROLE_CONSOLE, "console", "the console and the admin API") \
+    X(ROLE_LINK, "link", "nodes of this hub")
+
 #define CONFIG_FORMATS(X) /* values are those of enum log_format */ \
     X(FORMAT_AUTO, "auto", "text on a terminal and in the journal, JSON elsewhere") \
     X(FORMAT_TEXT, "text", "")                                  \
@@ -100,6 +106,7 @@ enum config_slugs { CONFIG_SLUGS(X) };
 enum config_policy { CONFIG_POLICIES(X) };
 enum config_level { CONFIG_LEVELS(X) };
 enum config_format { CONFIG_FORMATS(X) };
+enum config_role { CONFIG_ROLES(X) };
 #undef X
 
 /* clang-format on */
@@ -107,6 +114,10 @@ enum config_format { CONFIG_FORMATS(X) };
 enum config_scheme { CONFIG_SCHEME_BEARER, CONFIG_SCHEME_BASIC, CONFIG_SCHEME_PLAIN };
 enum config_unpriced { CONFIG_UNPRICED_ALLOW, CONFIG_UNPRICED_REFUSE };
 enum config_auth { CONFIG_AUTH_NONE, CONFIG_AUTH_KEY };
+enum config_client_cert { CONFIG_CLIENT_CERT_OFF, CONFIG_CLIENT_CERT_OPTIONAL, CONFIG_CLIENT_CERT_REQUIRED };
+enum config_pq { CONFIG_PQ_AUTO, CONFIG_PQ_REQUIRED, CONFIG_PQ_OFF };
+enum config_join_mode { CONFIG_JOIN_REVERSE, CONFIG_JOIN_DIRECT };
+enum config_reach { CONFIG_REACH_OFF, CONFIG_REACH_VIEW, CONFIG_REACH_FULL };
 
 struct config_list {
     const struct sv *v;
@@ -134,8 +145,10 @@ struct config_listen {
     struct sockaddr_storage addr;
     socklen_t addr_len;       /* of AF_INET, AF_INET6 or AF_UNIX; port 0 lets the kernel choose */
     struct config_list names; /* accepted in Host besides the address itself */
-    bool tls;
+    bool tls, tls_ca; /* tls_ca: with a leaf of the fleet's CA, no files */
     struct sv tls_cert, tls_key;
+    int client_cert; /* enum config_client_cert */
+    unsigned roles;  /* bits 1 << enum config_role; never 0 */
     int auth; /* enum config_auth */
 };
 
@@ -283,6 +296,22 @@ struct config {
         struct sv webhook_ca;
         struct config_list command;  /* a program and its arguments */
     } alerts;
+    struct {
+        struct sv name;                 /* empty: this daemon accepts no nodes */
+        uint64_t invite_ttl_ms, heartbeat_ms;
+        struct config_list urls;        /* under which nodes reach it; none: worked out from the listeners */
+    } hub;
+    struct {
+        struct sv url;                  /* empty: it joins no hub, or the one that `drover join` noted in data_dir */
+        int mode;                       /* enum config_join_mode */
+        struct sv name;
+        struct config_secret token;
+        struct {
+            bool inference, models, config, certs, jobs, restart;
+            int console;                /* enum config_reach */
+        } allow;
+    } join;
+    int pq;                             /* enum config_pq */
     struct config_limits limits;
     struct {
         int level, format;

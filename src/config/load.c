@@ -109,7 +109,7 @@ void walk(struct loader *l, struct node *map, const char *table, const char *sho
         } else if (strcmp(path, "listen[].tls") == 0 && n->kind == NODE_SCALAR && sv_eq(n->text, SV("off"))) {
             continue;
         } else if (strcmp(path, "listen[].tls") == 0 && n->kind == NODE_SCALAR && sv_eq(n->text, SV("ca"))) {
-            COMPLAIN(l, n, key, "\"ca\" is not in this version of Drover: name the files, {cert: FILE, key: FILE}");
+            ((struct config_listen *)base)->tls_ca = true; /* short for {ca: true} */
         } else if (!node_is_null(n)) {
             COMPLAIN(l, n, key, "expected a group of settings, such as {name: value}");
         }
@@ -289,18 +289,27 @@ void listen_finish(struct loader *l, void *all, size_t i, const struct node *ite
         COMPLAIN(l, at, key, "%s, got %s", e.text, at->expanded ? "something else" : shown);
         return;
     }
-    me->tls = me->tls_cert.n && me->tls_key.n;
-    if (!address_is_local(&me->addr) && (me->auth != CONFIG_AUTH_KEY || !me->tls))
+    bool link_only = me->roles == 1u << CONFIG_ROLE_LINK; /* nodes prove who they are by other means */
+    me->tls = me->tls_ca || (me->tls_cert.n && me->tls_key.n);
+    if (!me->roles)
+        me->roles = 1u << CONFIG_ROLE_GATEWAY | 1u << CONFIG_ROLE_CONSOLE;
+    if (!address_is_local(&me->addr) && ((me->auth != CONFIG_AUTH_KEY && !link_only) || !me->tls))
         COMPLAIN(l, at, key,
-                 "%s can be reached from other machines: that needs auth: key and tls: {cert: FILE, key: FILE}; or listen on "
+                 "%s can be reached from other machines: that needs %stls: {cert: FILE, key: FILE} or tls: ca; or listen on "
                  "127.0.0.1, [::1] or a unix: path",
-                 shown);
+                 shown, link_only ? "" : "auth: key and ");
+    if (me->client_cert != CONFIG_CLIENT_CERT_OFF && !me->tls_ca) {
+        snprintf(key, sizeof key, "listen[%zu].client_cert", i);
+        COMPLAIN(l, node_child(item, "client_cert"), key, "needs tls: ca, whose certificates it asks for");
+    }
     snprintf(key, sizeof key, "listen[%zu].tls", i);
     at = node_child(item, "tls");
     if (at != item && at->kind == NODE_MAP) {
         const struct node *cert = node_child(at, "cert"), *tls_key = node_child(at, "key");
         bool has_cert = cert != at && !node_is_null(cert), has_key = tls_key != at && !node_is_null(tls_key);
-        if (has_cert != has_key || !at->n) /* both null is how config_show writes "off" */
+        if (me->tls_ca && (has_cert || has_key))
+            COMPLAIN(l, at, key, "either ca: true or files, not both");
+        else if (!me->tls_ca && (has_cert != has_key || !at->n)) /* both null is how config_show writes "off" */
             COMPLAIN(l, at, key, "%s missing: TLS needs cert and key",
                      has_cert  ? "key is"
                      : has_key ? "cert is"

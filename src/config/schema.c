@@ -29,9 +29,30 @@ static const struct choice reasonings[] = {
 
 static const struct choice slug_styles[] = { CONFIG_SLUGS(X) { NULL, NULL, 0 } };
 static const struct choice policies[] = { CONFIG_POLICIES(X) { NULL, NULL, 0 } };
+static const struct choice roles[] = { CONFIG_ROLES(X) { NULL, NULL, 0 } };
 static const struct choice levels[] = { CONFIG_LEVELS(X) { NULL, NULL, 0 } };
 static const struct choice formats[] = { CONFIG_FORMATS(X) { NULL, NULL, 0 } };
 #undef X
+static const struct choice client_certs[] = {
+    { "off", "not asked for", CONFIG_CLIENT_CERT_OFF },
+    { "optional", "none is fine, a wrong one is not", CONFIG_CLIENT_CERT_OPTIONAL },
+    { "required", "who has none gets no connection", CONFIG_CLIENT_CERT_REQUIRED },
+    { 0 },
+};
+static const struct choice pqs[] = {
+    { "auto", "where both sides can", CONFIG_PQ_AUTO },
+    { "required", "nothing else: without it no connection, and no start where the library cannot", CONFIG_PQ_REQUIRED },
+    { "off", "not at all", CONFIG_PQ_OFF },
+    { 0 },
+};
+static const struct choice join_modes[] = {
+    { "reverse", "this machine dials the hub: no open port is needed", CONFIG_JOIN_REVERSE },
+    { "direct", "the hub dials this machine's listener with the role `link`", CONFIG_JOIN_DIRECT },
+    { 0 },
+};
+static const struct choice reaches[] = {
+    { "off", "not at all", CONFIG_REACH_OFF }, { "view", "to look", CONFIG_REACH_VIEW }, { "full", "to look and to change", CONFIG_REACH_FULL }, { 0 },
+};
 static const struct choice unpriced[] = {
     { "allow", "served, and nothing is taken from the budget", CONFIG_UNPRICED_ALLOW },
     { "refuse", "403", CONFIG_UNPRICED_REFUSE },
@@ -265,14 +286,18 @@ const struct setting settings[] = {
 
         .text = "`127.0.0.1:11430`, `[::1]:11430` or `unix:/path`; what other machines can reach needs `auth: key` and TLS; port 0: any free one"),
     ROW("listen[].auth", T_ENUM, RESTART, LSN(auth), "none", 0, 0, .choices = auths, .text = "who is let in"),
+    ROW("listen[].tls.ca", T_BOOL, RESTART, LSN(tls_ca), "false", 0, 1,
+        .text = "with a leaf of the fleet's own CA, renewed by itself; `tls: ca` is short for it"),
     ROW("listen[].tls.cert", T_FILE, RESTART, LSN(tls_cert), NULL, 1, 4000,
         .text = "PEM file with the certificate chain; `tls: off` for none"),
     ROW("listen[].tls.key", T_KEY_FILE, RESTART, LSN(tls_key), NULL, 1, 4000,
         .text = "PEM file with its key, mode 0600"),
     ROW("listen[].names", T_LIST, RESTART, LSN(names), NULL, 0, 64, .check = check_host,
         .text = "host names accepted in `Host` besides the address itself and `localhost`"),
-    LATER("listen[].client_cert"),
-    LATER("listen[].roles"),
+    ROW("listen[].client_cert", T_ENUM, RESTART, LSN(client_cert), "off", 0, 0, .choices = client_certs,
+        .text = "a certificate of the fleet's CA from clients; with `tls: ca`"),
+    ROW("listen[].roles", T_ENUMS, RESTART, LSN(roles), NULL, 0, 0, .choices = roles,
+        .text = "what this address is for; not set: the models and the console"),
 
     ROW("takeover", T_ENUMS, RESTART, TOP(takeover), NULL, 0, 0, .choices = takeovers,
         .text = "also answer on the usual port of these programs while it is free"),
@@ -520,8 +545,26 @@ const struct setting settings[] = {
     OPEN("demo.enabled", T_BOOL, LIVE, TOP(demo.enabled), "false", 0, 1,
         .text = "offer the built-in demonstration endpoint, whose answers are plainly labelled sample text"),
 
-    LATER("hub"),
-    LATER("join"),
+    ROW("hub.name", T_STRING, RESTART, TOP(hub.name), NULL, 1, 64, .check = check_name,
+        .text = "the fleet's name. Set: this daemon accepts nodes, on listeners with the role `link`; where none has it, on 0.0.0.0:7443 too"),
+    ROW("hub.invite_ttl", T_DURATION, LIVE, TOP(hub.invite_ttl_ms), "1h", MIN, 30 * 24 * HOUR, .console = true, .text = "how long an invitation is good"),
+    ROW("hub.heartbeat", T_DURATION, LIVE, TOP(hub.heartbeat_ms), "15s", 5 * SEC, MIN, .text = "how often a node says that it is well"),
+    ROW("hub.urls", T_LIST, LIVE, TOP(hub.urls), NULL, 0, 8, .check = check_url,
+        .text = "under which nodes reach this hub, such as https://hub.example:7443; not set: its listeners' addresses"),
+    ROW("join.url", T_STRING, RESTART, TOP(join.url), NULL, 1, 2048, .check = check_url,
+        .text = "hub to join; `drover join` sets up the same without it"),
+    ROW("join.mode", T_ENUM, RESTART, TOP(join.mode), "reverse", 0, 0, .choices = join_modes, .text = "who dials whom"),
+    ROW("join.name", T_STRING, RESTART, TOP(join.name), NULL, 1, 64, .check = check_name, .text = "what this node wants to be called there; not set: `name`"),
+    ROW("join.token", T_SECRET, RESTART, TOP(join.token), NULL, 1, 4096, .text = "the line that `drover hub invite` printed; without it the hub's operator has to approve"),
+    ROW("join.allow.inference", T_BOOL, RESTART, TOP(join.allow.inference), "true", 0, 1, .text = "the hub may use the models here and read what there is"),
+    ROW("join.allow.models", T_BOOL, RESTART, TOP(join.allow.models), "false", 0, 1, .text = "the hub may load, unload and fetch models"),
+    ROW("join.allow.config", T_BOOL, RESTART, TOP(join.allow.config), "false", 0, 1, .text = "the hub may change settings that the console may change"),
+    ROW("join.allow.certs", T_BOOL, RESTART, TOP(join.allow.certs), "true", 0, 1, .text = "the hub may have this node's certificate renewed"),
+    ROW("join.allow.jobs", T_BOOL, RESTART, TOP(join.allow.jobs), "false", 0, 1, .text = "the hub may have agents work here"),
+    ROW("join.allow.restart", T_BOOL, RESTART, TOP(join.allow.restart), "false", 0, 1, .text = "the hub may have this daemon start anew"),
+    ROW("join.allow.console", T_ENUM, RESTART, TOP(join.allow.console), "view", 0, 0, .choices = reaches,
+        .text = "how far people at the hub reach into this node's console"),
+    ROW("pq", T_ENUM, RESTART, TOP(pq), "auto", 0, 0, .choices = pqs, .text = "post-quantum key exchange (X25519MLKEM768) between hub and nodes"),
     LATER("store"),
     LATER("tunnel"),
     LATER("power"),
