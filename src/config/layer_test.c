@@ -206,7 +206,7 @@ static void what_cannot_be_is_refused_with_its_key(void **state) {
         { SET("telemetry.otlp.key", "k"), "telemetry.otlp.key", "is not for the console to set: write it into the configuration file, or set DROVER_TELEMETRY_OTLP_KEY" },
         { SET("telemetry.otlp.key_file", "/k"), "telemetry.otlp.key_file", "unknown setting" },
         { SET("telemetry.otlp.url", "http://a"), "telemetry.otlp.url", "is not for the console to set" },
-        { SET("hub", "x"), "hub", "is not in this version" },
+        { SET("tunnel", "x"), "tunnel", "is not in this version" },
         { SET("limits.log.line", "1KiB"), "limits.log.line", "is built in at 8KiB" },
         { SET("limits.upstream.idle", "1m"), "limits.upstream.idle", "this setting is called gateway.stall_timeout" },
         { SET("gateway.stall_timeout", "soon"), "gateway.stall_timeout", "expected a duration with its unit (ms, s, m, h, d) from 1s to 1h, got \"soon\"" },

@@ -52,8 +52,8 @@ static bool fill(struct endpoint *p, const struct endpoint_place *at, struct err
         return err_no_memory(e);
     if (at->dialer) {
         p->dialer = dialer_ref(at->dialer);
-        p->local = true;
-        p->host = mem_str("localhost", 9);
+        p->local = !at->fed;
+        p->host = at->fed ? mem_str("node", 4) : mem_str("localhost", 9);
         p->base_path = mem_str("", 0);
         return p->host && p->base_path ? true : err_no_memory(e);
     }
@@ -83,6 +83,7 @@ struct endpoint *endpoint_new(const struct endpoint_home *home, const struct end
     p->home = home;
     p->kind = at->kind;
     p->insecure = at->insecure;
+    p->fed = at->fed;
     p->rt = runtime_of(at->kind);
     p->since_ms = clock_wall_ms();
     p->alive_ms = loop_now_ms(home->loop);
@@ -175,6 +176,8 @@ static void on_time(void *arg) {
 }
 
 static void plan(struct endpoint *p) {
+    if (p->fed)
+        return;
     uint32_t ms = ENDPOINT_LOOK_MS - ENDPOINT_LOOK_MS / 5 + rand_below(ENDPOINT_LOOK_MS * 2 / 5);
     bool doubted = p->health.bad_in_row == 1 && p->health.state != FLEET_DOWN;
     if (p->health.state == FLEET_LOADING || doubted)
@@ -256,7 +259,7 @@ static void on_looked(void *owner, struct look *l) {
 
 void endpoint_look(struct endpoint *p, bool again) {
     uint64_t now_ms = loop_now_ms(p->home->loop);
-    if (p->look || p->demo)
+    if (p->look || p->demo || p->fed)
         return;
     bool guess = p->kind == CONFIG_KIND_AUTO &&
                  (again || !p->rt || p->rt_since_ms == 0 || now_ms - p->rt_since_ms >= ENDPOINT_KIND_MS);
@@ -270,6 +273,45 @@ void endpoint_look(struct endpoint *p, bool again) {
         plan(p); /* no memory: later */
     else if (guess)
         p->rt_since_ms = now_ms;
+}
+
+static bool copy_models(struct look *l, const struct fleet_fed *fed) {
+    for (size_t i = 0; i < fed->n_models; i++) {
+        const struct fleet_model *from = &fed->models[i];
+        struct fleet_model *to = look_add(l, from->id);
+        if (!to)
+            continue; /* a name that is none, or twice; without memory the arena tells */
+        struct sv id = to->id;
+        *to = *from;
+        to->id = id;
+        to->family = look_keep(l, from->family);
+        to->params = look_keep(l, from->params);
+        to->quant = look_keep(l, from->quant);
+        to->format = look_keep(l, from->format);
+        to->digest = look_keep(l, from->digest);
+    }
+    return !l->arena.overflow;
+}
+
+bool endpoint_feed(struct endpoint *p, const struct fleet_fed *fed) {
+    static const enum look_end ends[] = { [FLEET_UNKNOWN] = LOOK_FAILED, [FLEET_UP] = LOOK_GOOD, [FLEET_DEGRADED] = LOOK_POOR, [FLEET_LOADING] = LOOK_LOADING,
+                                          [FLEET_DOWN] = LOOK_REFUSED };
+    struct look *l = mem_new(sizeof *l);
+    if (!l)
+        return false;
+    look_init(l, runtime_of(CONFIG_KIND_DROVER));
+    l->loop = p->home->loop;
+    l->has_list = fed->has_models;
+    l->answered = fed->state != FLEET_DOWN;
+    l->version = look_keep(l, fed->version);
+    if (!copy_models(l, fed)) {
+        look_free(l);
+        return false;
+    }
+    if (fed->state != FLEET_UP)
+        look_fail(l, ends[fed->state], "%.*s", SV_FMT(fed->reason));
+    on_looked(p, l);
+    return true;
 }
 
 void endpoint_watch(struct endpoint *p) {
@@ -364,7 +406,7 @@ void endpoint_show(const struct endpoint *p, struct fleet_endpoint *out) {
         out->no_v1 = f->no_v1;
     }
     if (rt) {
-        out->pool_idle_ms = runtime_pool_idle_ms(rt);
+        out->pool_idle_ms = p->fed ? 0 : runtime_pool_idle_ms(rt); /* a stream of a link is for one exchange */
         out->speaks = runtime_speaks(rt, out->version) & ~(f ? f->lacks : 0);
         out->quirks = rt->quirks;
         out->ways = rt->ways;

@@ -37,6 +37,7 @@ struct endpoint_place {
     struct sv ca;
     bool insecure;
     struct dialer *dialer;  /* shared; NULL: made from url */
+    bool fed;               /* it tells of itself (endpoint_feed); nothing is asked there */
 };
 
 struct endpoint {
@@ -55,7 +56,7 @@ struct endpoint {
 
     /* The owner's. */
     const struct config_endpoint *settings; /* NULL: found by discovery, or built in */
-    bool found, demo;
+    bool found, demo, fed;
     bool listed;            /* a mark for those who sweep */
 
     /* What is known. */
@@ -86,6 +87,8 @@ struct endpoint *endpoint_new(const struct endpoint_home *home, const struct end
 void endpoint_watch(struct endpoint *p);
 /* Looks now, if it is not just looking. again: with a new fingerprint. */
 void endpoint_look(struct endpoint *p, bool again);
+/* What a fed place tells, in place of a look. False: memory is out, nothing changed. */
+bool endpoint_feed(struct endpoint *p, const struct fleet_fed *fed) MUST_CHECK;
 /* Moves the breaker. True when there was any outcome, or it is not closed: then tick again soon. */
 bool endpoint_tick(struct endpoint *p, uint64_t now_ms);
 bool endpoint_is(const struct endpoint *p, const struct endpoint_place *at);

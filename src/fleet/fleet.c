@@ -245,7 +245,7 @@ static struct endpoint_place place_of(const struct config_endpoint *s) {
 
 static struct endpoint *find_same(struct fleet *f, const struct endpoint_place *at) {
     LIST_FOR(it, &f->endpoints)
-        if (!endpoint_at(it)->found && !endpoint_at(it)->demo && endpoint_is(endpoint_at(it), at))
+        if (!endpoint_at(it)->found && !endpoint_at(it)->demo && !endpoint_at(it)->fed && endpoint_is(endpoint_at(it), at))
             return endpoint_at(it);
     return NULL;
 }
@@ -273,7 +273,7 @@ static void take_configured(struct fleet *f) {
     LIST_FOR_SAFE(it, &f->endpoints) {
         struct endpoint *p = endpoint_at(it);
         list_drop(it);
-        list_push_back(p->found || p->demo ? &found : &old, it);
+        list_push_back(p->found || p->demo || p->fed ? &found : &old, it);
     }
     list_move(&f->endpoints, &old); /* find_same looks here; those that stay move to the end, in the new order */
     LIST_FOR(it, &f->endpoints) {
@@ -320,7 +320,7 @@ static void drop_shadowed(struct fleet *f) {
             shadowed = shadowed || (o->settings && ((url_parse(sv_of(p->url), &u, NULL) && is_at(o, u.host, u.port)) ||
                                                     strcmp(o->name, p->name) == 0));
         }
-        if (p->found && shadowed)
+        if ((p->found || p->fed) && shadowed)
             drop(f, p, "endpoint removed", "the configuration names it");
     }
 }
@@ -525,6 +525,34 @@ void fleet_demo(struct fleet *f, struct dialer *d) {
     f->demo->demo = true;
     health_goto(&f->demo->health, FLEET_UP, loop_now_ms(f->loop));
     list_push_back(&f->endpoints, &f->demo->in_fleet);
+}
+
+static struct endpoint *find_fed(struct fleet *f, struct sv name) {
+    LIST_FOR(it, &f->endpoints)
+        if (endpoint_at(it)->fed && sv_eq(sv_of(endpoint_at(it)->name), name))
+            return endpoint_at(it);
+    return NULL;
+}
+
+bool fleet_feed(struct fleet *f, const struct fleet_fed *fed, struct err *e) {
+    struct endpoint *p = find_fed(f, fed->name);
+    char name[128];
+    if (!p) {
+        if (sv_to_cstr(fed->name, name, sizeof name) && has_name(f, name))
+            return err_set(e, ERR_EXISTS, "an endpoint is called %s already", name);
+        struct endpoint_place at = { .name = fed->name, .url = fed->url, .kind = CONFIG_KIND_DROVER, .dialer = fed->dialer, .fed = true };
+        p = endpoint_new(&f->home, &at, e);
+        if (!p)
+            return false;
+        list_push_back(&f->endpoints, &p->in_fleet);
+    }
+    return endpoint_feed(p, fed) || err_no_memory(e);
+}
+
+void fleet_unfeed(struct fleet *f, struct sv name) {
+    struct endpoint *p = find_fed(f, name);
+    if (p)
+        drop(f, p, "endpoint removed", "the node is gone from this hub");
 }
 
 bool fleet_is_settled(const struct fleet *f) {

@@ -277,6 +277,19 @@ void fleet_apply(struct fleet *f, struct config *c);
 bool fleet_is_complete(const struct fleet *f);
 /* A built-in endpoint reached through d (shared); NULL takes it away. Marked as demonstration everywhere. */
 void fleet_demo(struct fleet *f, struct dialer *d);
+/* A place that tells of itself: a node, over its link. The first word makes it, each later one replaces what was known. */
+struct fleet_fed {
+    struct sv name, url;               /* url: for people, "link:attic" */
+    struct dialer *dialer;             /* shared */
+    enum fleet_state state;
+    struct sv reason, version;
+    bool has_models;                   /* models is the whole list; else that stays as it was */
+    const struct fleet_model *models;  /* copied */
+    size_t n_models;
+};
+/* False with *e set: ERR_EXISTS where the configuration has an endpoint of that name, whose word wins. */
+bool fleet_feed(struct fleet *f, const struct fleet_fed *fed, struct err *e) MUST_CHECK;
+void fleet_unfeed(struct fleet *f, struct sv name);
 /* True once every endpoint known at the start has been looked at. */
 bool fleet_is_settled(const struct fleet *f);
 /* Looks again now, all endpoints and discovery. */

@@ -177,7 +177,7 @@ void look_take(struct look *l, const struct probe_reply *r) {
 
 static bool verdict_taken(struct look *l, int verdict) {
     l->is_drover = verdict == FP_DROVER;
-    l->rt = verdict == FP_UNKNOWN ? NULL : runtime_of(l->is_drover ? CONFIG_KIND_OPENAI : verdict);
+    l->rt = verdict == FP_UNKNOWN ? NULL : runtime_of(l->is_drover ? CONFIG_KIND_DROVER : verdict);
     l->step = l->rt ? l->rt->steps : NULL;
     if (!l->rt && l->models_status >= 500)
         look_fail(l, LOOK_FAILED, "GET /v1/models: status %d", l->models_status);

@@ -18,6 +18,20 @@ static void take_generic(struct look *l, const struct probe_reply *r) {
 
 const struct step openai_steps[] = { { "/v1/models", STEP_NEED | STEP_LIST, take_generic }, { NULL } };
 
+/* --- another Drover ----------------------------------------------------------------------------------------------- */
+
+static void take_version(struct look *l, const struct probe_reply *r);
+
+static void take_drover(struct look *l, const struct probe_reply *r) {
+    look_list(l, r, NULL, fill_generic);
+}
+
+const struct step drover_steps[] = {
+    { "/v1/models", STEP_NEED | STEP_LIST, take_drover },
+    { "/version", 0, take_version },
+    { NULL },
+};
+
 /* --- vLLM: the port opens when the model is loaded; a LoRA adapter is an entry with a parent -------------------------- */
 
 static void fill_vllm(struct look *l, struct fleet_model *m, yyjson_val *entry) {

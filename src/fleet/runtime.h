@@ -61,6 +61,6 @@ bool version_is_before(struct sv version, const char *than);
 
 extern const struct step ollama_steps[], lmstudio_steps[], llamacpp_steps[], vllm_steps[], sglang_steps[], mistralrs_steps[],
     tgi_steps[], localai_steps[], koboldcpp_steps[], tabbyapi_steps[], jan_steps[], lemonade_steps[], mlx_steps[], dmr_steps[],
-    triton_steps[], trtllm_steps[], tei_steps[], infinity_steps[], openai_steps[];
+    triton_steps[], trtllm_steps[], tei_steps[], infinity_steps[], drover_steps[], openai_steps[];
 
 #endif

@@ -85,6 +85,10 @@ static const struct runtime table[] = {
       .steps = tei_steps },
     { .kind = CONFIG_KIND_INFINITY, .title = "Infinity", .port = 7997, .speaks = EMBED | RERANK,
       .pool_idle_ms = IDLE_UVICORN_MS, .steps = infinity_steps },
+    /* A node, or a Drover by its URL: it translates whatever its own runtimes do not speak. */
+    { .kind = CONFIG_KIND_DROVER, .title = "Drover", .port = 11430,
+      .speaks = CHAT | COMPLETIONS | RESPONSES | EMBED | MESSAGES | COUNT | OLLAMA | RERANK | SCORE | LISTEN | SPEAK | DRAW | LLM_SPEAKS_MODERATIONS,
+      .ways = REASONING, .steps = drover_steps },
     /* Nobody knows what it has beyond chat. Responses, Anthropic and Ollama are offered when the operator lists them in
      * endpoints[].dialects; what has no word there is passed on, for only the server can tell. */
     { .kind = CONFIG_KIND_OPENAI, .title = "OpenAI-compatible server",
