@@ -74,5 +74,8 @@ struct tls_facts {
 
 /* Of a TLS stream after its handshake, before its stream_close; false: s is another kind of stream. */
 bool tls_facts(const struct stream *s, struct tls_facts *ret);
+/* The same of a certificate at hand, OpenSSL's X509; false: out of memory. */
+struct x509_st;
+bool tls_facts_of(struct x509_st *cert, struct tls_facts *ret);
 
 #endif

@@ -200,22 +200,28 @@ static void read_serial(X509 *x, char text[static TLS_SERIAL_MAX + 1]) {
         snprintf(text + 2 * (size_t)i, 3, "%02x", p[i]);
 }
 
+bool tls_facts_of(X509 *x, struct tls_facts *ret) {
+    struct tls_facts f = { .group = "", .has_cert = true };
+    if (!key_hash(x, f.spki) || X509_digest(x, EVP_sha256(), f.leaf_sha256, NULL) != 1)
+        return false;
+    read_uri(x, f.uri);
+    read_serial(x, f.serial);
+    f.not_before_s = seconds(X509_get0_notBefore(x));
+    f.not_after_s = seconds(X509_get0_notAfter(x));
+    *ret = f;
+    return true;
+}
+
 void tls__read_facts(SSL *ssl, struct tls_facts *ret) {
-    *ret = (struct tls_facts){ .group = "" };
+    X509 *x = SSL_get1_peer_certificate(ssl);
+    if (!x || !tls_facts_of(x, ret))
+        *ret = (struct tls_facts){ .group = "" };
+    X509_free(x);
     int group = SSL_get_negotiated_group(ssl);
     const char *name = group ? SSL_group_to_name(ssl, group) : NULL;
     if (name)
         ret->group = name;
     for (const char *p = ret->group; *p && !ret->is_pq; p++)
         ret->is_pq = sv_starts_nocase(sv_of(p), SV("MLKEM"));
-    X509 *x = SSL_get1_peer_certificate(ssl);
-    if (x && key_hash(x, ret->spki) && X509_digest(x, EVP_sha256(), ret->leaf_sha256, NULL) == 1) {
-        ret->has_cert = true;
-        read_uri(x, ret->uri);
-        read_serial(x, ret->serial);
-        ret->not_before_s = seconds(X509_get0_notBefore(x));
-        ret->not_after_s = seconds(X509_get0_notAfter(x));
-    }
-    X509_free(x);
     ERR_clear_error();
 }
