@@ -223,7 +223,7 @@ struct pki_ca *pki_ca_make(const char *dir, const struct pki_ca_wish *wish, stru
 static bool load(struct pki_ca *ca, const char *dir, struct sv passphrase, struct err *e) {
     char fleet[PKI_PATH], path[PKI_PATH], named[PKI_CA_NAME_MAX + 1];
     struct buf key = BUF_MAX(PKI_PEM_MAX + 1);
-    if (!pki__path(fleet, dir, "fleet", e) || !pki__dir(dir, e) || !pki__dir(fleet, e))
+    if (!pki__path(fleet, dir, "fleet", e) || !pki__dir_check(dir, e) || !pki__dir_check(fleet, e))
         return false;
     if ((size_t)snprintf(path, sizeof path, "%s/%s.crt", fleet, ca->name) >= sizeof path)
         return err_set(e, ERR_CONFIG, "%s: path too long", fleet);
@@ -253,4 +253,13 @@ struct pki_ca *pki_ca_load(const char *dir, const char *name, struct sv passphra
     struct pki_ca *ca = ca_new(sv_of(name), e);
     ERR_clear_error();
     return ca && load(ca, dir, passphrase, e) ? ca : pki_ca_free(ca);
+}
+
+bool pki_ca_retire(const char *dir, const char *name, struct err *e) {
+    char fleet[PKI_PATH], file[PKI_CA_NAME_MAX + 5];
+    unsigned year, n;
+    if (!name_read(sv_of(name), &year, &n))
+        return err_set(e, ERR_CONFIG, "%s is no name of an authority", name);
+    snprintf(file, sizeof file, "%s.key", name);
+    return pki__path(fleet, dir, "fleet", e) && pki__remove(fleet, file, e);
 }

@@ -19,12 +19,10 @@ bool pki__path(char to[static PKI_PATH], const char *dir, const char *name, stru
     return (size_t)snprintf(to, PKI_PATH, "%s/%s", dir, name) < PKI_PATH || err_set(e, ERR_CONFIG, "%s/%s: path too long", dir, name);
 }
 
-bool pki__dir(const char *path, struct err *e) {
+bool pki__dir_check(const char *path, struct err *e) {
     struct stat st;
-    if (mkdir(path, 0700) != 0 && errno != EEXIST)
-        return err_set(e, ERR_STORE, "create %s: %s", path, strerror(errno));
     if (lstat(path, &st) != 0)
-        return err_set(e, ERR_STORE, "look at %s: %s", path, strerror(errno));
+        return err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_STORE, "look at %s: %s", path, strerror(errno));
     if (!S_ISDIR(st.st_mode))
         return err_set(e, ERR_CONFIG, "%s is no directory", path);
     if (st.st_uid != geteuid())
@@ -32,6 +30,20 @@ bool pki__dir(const char *path, struct err *e) {
     if (st.st_mode & 022)
         return err_set(e, ERR_CONFIG, "%s can be written by others; chmod 700 it", path);
     return true;
+}
+
+bool pki__dir(const char *path, struct err *e) {
+    char above[PKI_PATH];
+    ptrdiff_t slash = sv_rfind_char(sv_of(path), '/');
+    int rc = mkdir(path, 0700);
+    if (rc != 0 && errno == ENOENT && slash > 0 && sv_to_cstr(sv_first(sv_of(path), (size_t)slash), above, sizeof above)) {
+        if (!pki__dir(above, e))
+            return false;
+        rc = mkdir(path, 0700);
+    }
+    if (rc != 0 && errno != EEXIST)
+        return err_set(e, ERR_STORE, "create %s: %s", path, strerror(errno));
+    return pki__dir_check(path, e);
 }
 
 /* Not to be seen by others is asked of keys only; not to be changed by others, of all: who can change trust.pem is trusted. */

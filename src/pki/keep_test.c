@@ -61,7 +61,7 @@ static void keys_are_private_and_anything_else_is_refused_with_the_way_out(void 
     } files[] = {
         { "fleet/ca-2026-1.key", 0640, 0600, "chmod 600" }, { "fleet/ca-2026-1.key", 0604, 0600, "chmod 600" },
         { "fleet/ca-2026-1.crt", 0664, 0644, "chmod 644" }, { "fleet/trust.pem", 0666, 0644, "chmod 644" },
-        { "fleet", 0770, 0700, "chmod 700" },               { "", 0707, 0700, "chmod 700" },
+        { "fleet", 0770, 0700, "chmod 700" }, { "", 0702, 0700, "chmod 700" },
     };
     for (unsigned i = 0; i < sizeof files / sizeof *files; i++) {
         assert_int_equal(chmod(under(files[i].path), files[i].wrong), 0);
@@ -161,6 +161,33 @@ static void a_damaged_pair_gives_way_to_the_one_before(void **state) {
         free(was);
     }
     loads("three", 3, false);
+}
+
+static void a_pair_that_was_lost_is_no_pair_that_never_was(void **state) {
+    (void)state;
+    struct err e = { 0 };
+    struct pki_pair p;
+    char deep[128];
+    snprintf(deep, sizeof deep, "%s/a/b/node", dir); /* with what lies above it */
+    struct try_leaf l = try_leaf(ca, PKI_NODE, "n1", PKI_USE_CLIENT, PKI_ED25519, NOW);
+    unsigned n;
+    assert_true(pki_pair_store(deep, buf_sv(&l.chain), buf_sv(&l.key), &n, &e));
+    assert_int_equal(mode_of(under("a")), 0700);
+    assert_int_equal(unlink(under("a/b/node/gen-1/key.pem")), 0);
+    assert_false(pki_pair_load(deep, &p, &e));
+    assert_int_equal(e.code, ERR_CONFIG);
+    pki_pair_deinit(&p);
+    assert_int_equal(unlink(under("a/b/node/current")), 0); /* as if the first store had been cut off */
+    assert_false(pki_pair_load(deep, &p, &e));
+    assert_int_equal(e.code, ERR_NOT_FOUND);
+    pki_pair_deinit(&p);
+    assert_true(pki_pair_store(deep, buf_sv(&l.chain), buf_sv(&l.key), &n, &e));
+    assert_int_equal(n, 2);
+    assert_int_equal(chmod(under("a/b/node"), 0720), 0);
+    assert_false(pki_pair_load(deep, &p, &e));
+    assert_int_equal(e.code, ERR_CONFIG);
+    pki_pair_deinit(&p);
+    try_drop(&l);
 }
 
 static void a_crash_between_any_two_steps_leaves_the_old_pair_and_the_next_store_goes_on(void **state) {
@@ -397,6 +424,7 @@ int main(void) {
         cmocka_unit_test(keys_are_private_and_anything_else_is_refused_with_the_way_out),
         cmocka_unit_test(the_pair_is_stored_beside_the_old_one_and_two_are_kept),
         cmocka_unit_test(a_damaged_pair_gives_way_to_the_one_before),
+        cmocka_unit_test(a_pair_that_was_lost_is_no_pair_that_never_was),
         cmocka_unit_test(a_crash_between_any_two_steps_leaves_the_old_pair_and_the_next_store_goes_on),
         cmocka_unit_test(a_full_disk_leaves_what_was),
         cmocka_unit_test(a_bundle_holds_one_or_two_roots_of_one_fleet),

@@ -82,7 +82,7 @@ bool pki_pair_load(const char *where, struct pki_pair *ret, struct err *e) {
         return false;
     if (top == 0)
         return err_set(e, ERR_NOT_FOUND, "there is no certificate under %s yet", where);
-    if (!pki__dir(where, e))
+    if (!pki__dir_check(where, e))
         return false;
     if (read_current(where, &current, &ret->why) && load_generation(where, current, ret, &ret->why))
         return true;
@@ -92,6 +92,8 @@ bool pki_pair_load(const char *where, struct pki_pair *ret, struct err *e) {
     for (unsigned i = 0; i < GENERATIONS_LOOKED_AT && highest(where, n, &n, &skipped) && n; i++)
         if (load_generation(where, n, ret, &skipped))
             return true;
+    if (current == 0 && ret->why.code == ERR_NOT_FOUND) /* a crash in the middle of the first store */
+        return err_set(e, ERR_NOT_FOUND, "there is no whole certificate under %s yet", where);
     return err_set(e, ret->why.code == ERR_NOT_FOUND ? ERR_CONFIG : ret->why.code, "%s; and no other generation is whole", ret->why.text);
 }
 

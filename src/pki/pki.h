@@ -90,7 +90,7 @@ struct pki_ca;
 
 /* The next name that no authority here ever had: "ca-2026-1". */
 bool pki_ca_next(const char *dir, int64_t now_s, char name[static PKI_CA_NAME_MAX + 1], struct err *e) MUST_CHECK;
-/* The newest that is complete; ERR_NOT_FOUND when there is none. */
+/* The newest that is complete; ERR_NOT_FOUND when there is none. While a rotation is under way its stage says which one issues. */
 bool pki_ca_newest(const char *dir, char name[static PKI_CA_NAME_MAX + 1], struct err *e) MUST_CHECK;
 
 struct pki_ca_wish {
@@ -107,6 +107,8 @@ struct pki_ca *pki_ca_make(const char *dir, const struct pki_ca_wish *wish, stru
 struct pki_ca *pki_ca_load(const char *dir, const char *name, struct sv passphrase, struct err *e) MUST_CHECK;
 /* Wipes the key. NULL is fine; returns NULL. */
 struct pki_ca *pki_ca_free(struct pki_ca *ca);
+/* Removes the key for good; the root stays, so that its name is never used again. Twice is fine. */
+bool pki_ca_retire(const char *dir, const char *name, struct err *e) MUST_CHECK;
 
 /* Borrowed until pki_ca_free. */
 const char *pki_ca_name(const struct pki_ca *ca);
@@ -190,7 +192,7 @@ struct pki_pair {
  * complete on the disk before current names it, so a crash or a full disk leaves the old one; older than the one before are
  * removed. The pair is checked first. */
 bool pki_pair_store(const char *where, struct sv chain_pem, struct sv key_pem, unsigned *ret_generation, struct err *e) MUST_CHECK;
-/* ERR_NOT_FOUND: there is none yet. End with pki_pair_deinit, also after a failure. */
+/* ERR_NOT_FOUND: there was none yet; any other fault means that one was lost. End with pki_pair_deinit, also after a failure. */
 bool pki_pair_load(const char *where, struct pki_pair *ret, struct err *e) MUST_CHECK;
 void pki_pair_deinit(struct pki_pair *p);
 

@@ -163,6 +163,24 @@ static void a_key_without_its_root_is_made_anew(void **state) {
     unlink(path);
 }
 
+static void a_retired_authority_leaves_its_root_and_its_name(void **state) {
+    (void)state;
+    char name[PKI_CA_NAME_MAX + 1], newest[PKI_CA_NAME_MAX + 1];
+    struct err e = { 0 };
+    struct pki_ca *c = try_ca(dir, NOW + 800 * (int64_t)PKI_DAY_S, PKI_P256);
+    assert_string_equal(pki_ca_name(c), "ca-2029-1");
+    pki_ca_free(c);
+    assert_true(pki_ca_retire(dir, "ca-2029-1", &e));
+    assert_true(pki_ca_retire(dir, "ca-2029-1", &e));
+    assert_false(pki_ca_retire(dir, "../x", &e));
+    assert_null(pki_ca_load(dir, "ca-2029-1", SV_NULL, &e));
+    assert_int_equal(e.code, ERR_NOT_FOUND);
+    assert_true(pki_ca_newest(dir, newest, &e));
+    assert_string_not_equal(newest, "ca-2029-1");
+    assert_true(pki_ca_next(dir, NOW, name, &e));
+    assert_string_equal(name, "ca-2029-2");
+}
+
 /* --- leaves ---------------------------------------------------------------------------------------------------------------------- */
 
 static void a_leaf_says_what_was_wished_and_nothing_that_the_request_said(void **state) {
@@ -571,6 +589,7 @@ int main(void) {
         cmocka_unit_test(an_authority_is_loaded_again_whatever_its_kind_of_key_and_with_its_passphrase_only),
         cmocka_unit_test(names_of_authorities_never_come_twice),
         cmocka_unit_test(a_key_without_its_root_is_made_anew),
+        cmocka_unit_test(a_retired_authority_leaves_its_root_and_its_name),
         cmocka_unit_test(a_leaf_says_what_was_wished_and_nothing_that_the_request_said),
         cmocka_unit_test(a_listener_has_its_names_and_addresses),
         cmocka_unit_test(odd_wishes_are_refused),

@@ -16,7 +16,9 @@ bool pki__fault(struct err *e, enum err_code code, const char *what);
 
 /* "dir/name" */
 bool pki__path(char to[static PKI_PATH], const char *dir, const char *name, struct err *e);
-/* Makes it with mode 0700 if need be; ours, and written by nobody else. */
+/* Ours, and written by nobody else; no link. ERR_NOT_FOUND without one. */
+bool pki__dir_check(const char *path, struct err *e);
+/* The same, and makes it with mode 0700 if need be, with those above it. */
 bool pki__dir(const char *path, struct err *e);
 /* The whole of a plain file of ours that only we can write, and with is_private, read. ERR_NOT_FOUND without one. */
 bool pki__read(const char *path, bool is_private, struct buf *to, struct err *e);

@@ -84,10 +84,11 @@ static bool parse_file(struct sv text, struct pki_trust *ret, struct err *e) {
 }
 
 bool pki_trust_read(const char *dir, struct pki_trust *ret, struct err *e) {
-    char path[PKI_PATH];
+    char fleet[PKI_PATH], path[PKI_PATH];
     struct buf text = BUF_MAX(PKI_PEM_MAX + 1);
     *ret = (struct pki_trust){ .pem = BUF_MAX(PKI_PEM_MAX) };
-    bool ok = pki__path(path, dir, "fleet/trust.pem", e) && pki__read(path, false, &text, e) && (parse_file(buf_sv(&text), ret, e) || err_ctx(e, "%s", path));
+    bool ok = pki__path(fleet, dir, "fleet", e) && pki__path(path, fleet, "trust.pem", e) && pki__dir_check(fleet, e) &&
+              pki__read(path, false, &text, e) && (parse_file(buf_sv(&text), ret, e) || err_ctx(e, "%s", path));
     buf_deinit(&text);
     return ok;
 }
@@ -176,10 +177,14 @@ bool pki_bundle_read(struct sv bundle, const struct pki_trust *now, struct pki_t
         ok = err_set(e, ERR_STALE, "the trust bundle %llu is not newer than %llu, which is in use", (unsigned long long)m.sequence,
                      (unsigned long long)now->sequence);
     STACK_OF(X509) *roots = ok ? roots_read(m.pem, theirs, e) : NULL;
-    ok = ok && roots && (sv_eq(m.fleet, sv_of(fleet)) && strcmp(theirs, fleet) == 0 ? true : err_set(e, ERR_DENIED, "the trust bundle is of another fleet")) &&
-         roots_print(roots, &ret->pem, e);
-    ret->sequence = m.sequence;
-    ret->n_roots = ok ? (unsigned)sk_X509_num(roots) : 0;
+    bool same = roots && sv_eq(m.fleet, sv_of(fleet)) && strcmp(theirs, fleet) == 0;
+    if (roots && !same)
+        err_set(e, ERR_DENIED, "the trust bundle is of another fleet");
+    ok = same && roots_print(roots, &ret->pem, e);
+    if (ok) {
+        ret->sequence = m.sequence;
+        ret->n_roots = (unsigned)sk_X509_num(roots);
+    }
     pki__certs_free(roots);
     return ok;
 }
