@@ -1,5 +1,5 @@
-/* The invite line: what is taken prints to the same line again, and what is refused says why. An input that begins with a byte of zero is the
- * body of a line: it gets its length, its checksum and its head, so that what stands behind them is reached. */
+/* The invite line: what is taken prints to the same line again, and what is refused says why. An input that begins with a byte of
+ * zero is the body of a line: it gets its length, its checksum and its head, so that what stands behind them is reached. */
 #undef NDEBUG /* the assertions are the point */
 #include <assert.h>
 #include <openssl/evp.h>

@@ -1,5 +1,5 @@
-/* What others send in PEM: a request for a certificate, a certificate, a bundle of roots. What is taken of them is of a kind that we sign for,
- * and can be printed again. */
+/* What others send in PEM: a request for a certificate, a certificate, a bundle of roots. What is taken of them is of a kind that we
+ * sign for, and can be printed again. */
 #undef NDEBUG /* the assertions are the point */
 #include <assert.h>
 #include <openssl/err.h>

@@ -209,7 +209,9 @@ static void each_fault_of_a_certificate_has_its_words_on_both_sides(void **state
         struct profile p;
         const char *server, *client;
     } clients[] = {
-        { { "URI:drover://f/node/n", "clientAuth", -7200, -3600, false }, "client's certificate (/CN=x): expired", "our certificate has expired" },
+        { { "URI:drover://f/node/n", "clientAuth", -7200, -3600, false },
+          "client's certificate (/CN=x): expired",
+          "our certificate has expired" },
         { { "URI:drover://f/node/n", "clientAuth", 3600, 7200, false }, "not yet valid", "not yet valid or damaged; is a clock wrong?" },
         { { "URI:drover://f/node/n", "serverAuth", -300, 3600, false }, "purpose", "for another use" },
         { { "URI:drover://f/node/n", "clientAuth", -300, 3600, true }, "ey Identifier", "our certificate" },
@@ -424,6 +426,55 @@ static void whoever_proves_itself_by_certificate_gets_no_session_to_come_back_wi
     assert_true(s.s && !resumable);
 }
 
+/* Sends what the library's client has to say, cut after the first `cut` bytes (0: not cut), and lets the server take each part alone. */
+static size_t send_cut(BIO *from, int fd, size_t cut) {
+    char *p;
+    size_t n = (size_t)BIO_get_mem_data(from, &p), at = cut && cut < n ? cut : n;
+    assert_int_equal(write(fd, p, at), (ssize_t)at);
+    for (int i = 0; i < 3 && at < n; i++)
+        uv_run(&loop.uv, UV_RUN_NOWAIT);
+    if (at < n)
+        assert_int_equal(write(fd, p + at, n - at), (ssize_t)(n - at));
+    (void)BIO_reset(from);
+    return n;
+}
+
+static void a_client_hello_may_come_in_two_parts_cut_anywhere(void **state) {
+    (void)state;
+    struct tls_spec spec = server_spec(&server, NULL, TLS_ASK_OFF);
+    struct tls_context *ctx = tls_context_new(&spec, NULL);
+    SSL_CTX *raw = SSL_CTX_new(TLS_client_method());
+    size_t hello = 2;
+    for (size_t cut = 1; cut < hello; cut += 3) { /* a hybrid one has 1,450 bytes and never fits one packet */
+        struct side s = { .got = BUF_MAX(64) };
+        char text[16 << 10];
+        int fd[2];
+        assert_true(loop_init(&loop, NULL));
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
+        SSL *ssl = SSL_new(raw);
+        BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
+        SSL_set_bio(ssl, in, out);
+        assert_non_null(tls_start(ctx, sock_stream(&loop, fd[0], NULL), SV_NULL, on_done, &s, NULL));
+        assert_int_equal(SSL_connect(ssl), -1);
+        hello = send_cut(out, fd[1], cut);
+        uint64_t end = clock_mono_us() + 2000000;
+        while (clock_mono_us() < end && !s.done) {
+            uv_run(&loop.uv, UV_RUN_NOWAIT);
+            ssize_t n = read(fd[1], text, sizeof text);
+            if (n > 0 && BIO_write(in, text, (int)n) == n && SSL_connect(ssl) == 1)
+                send_cut(out, fd[1], 0);
+        }
+        if (!s.s)
+            fail_msg("cut after %zu: %s", cut, s.fault.text);
+        stream_close(s.s);
+        SSL_free(ssl);
+        close(fd[1]);
+        loop_deinit(&loop);
+    }
+    SSL_CTX_free(raw);
+    tls_unref(ctx);
+}
+
 static bool library_has_hybrid(void) {
     SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
     bool has = SSL_CTX_set1_groups_list(ctx, "X25519MLKEM768") == 1;
@@ -537,6 +588,7 @@ int main(void) {
         cmocka_unit_test(a_root_that_is_gone_is_gone_for_all),
         cmocka_unit_test(whoever_proves_itself_by_certificate_gets_no_session_to_come_back_with),
         cmocka_unit_test(parts_speak_1_3_only_and_others_may_speak_1_2),
+        cmocka_unit_test(a_client_hello_may_come_in_two_parts_cut_anywhere),
         cmocka_unit_test(the_hybrid_group_is_agreed_on_where_the_library_has_it_and_required_says_so_where_not),
         cmocka_unit_test(one_protocol_is_agreed_on_or_none),
         cmocka_unit_test(a_spec_that_would_check_nothing_is_refused),

@@ -76,8 +76,8 @@ static bool name_read(struct sv name, unsigned *ret_year, unsigned *ret_n) {
     if (name.n > PKI_CA_NAME_MAX || !sv_starts(name, SV("ca-")))
         return false;
     name = sv_from(name, 3);
-    if (!sv_cut(&name, '-', &year) || year.n != 4 || year.p[0] == '0' || !sv_to_u64(year, &y) || name.n > 4 || !name.n || name.p[0] == '0' ||
-        !sv_to_u64(name, &n))
+    if (!sv_cut(&name, '-', &year) || year.n != 4 || year.p[0] == '0' || !sv_to_u64(year, &y) || name.n > 4 || !name.n ||
+        name.p[0] == '0' || !sv_to_u64(name, &n))
         return false;
     *ret_year = (unsigned)y;
     *ret_n = (unsigned)n;

@@ -130,11 +130,14 @@ static bool read_bytes(struct sv text, int64_t now_s, struct pki_invite *in, str
         ok = true;
     if (ok) {
         check_of((struct sv){ (const char *)bytes, n - CHECK }, check);
-        ok = sodium_memcmp(check, bytes + n - CHECK, CHECK) == 0 || err_set(e, ERR_BAD_REQUEST, "the invite is mistyped; copy the whole line again");
+        ok = sodium_memcmp(check, bytes + n - CHECK, CHECK) == 0 ||
+             err_set(e, ERR_BAD_REQUEST, "the invite is mistyped; copy the whole line again");
     }
-    ok = ok && (parse_body((struct sv){ (const char *)bytes + 2, n - 2 - CHECK }, in) || err_set(e, ERR_BAD_REQUEST, "the invite is not one of ours"));
+    ok = ok && (parse_body((struct sv){ (const char *)bytes + 2, n - 2 - CHECK }, in) ||
+                err_set(e, ERR_BAD_REQUEST, "the invite is not one of ours"));
     if (ok && now_s && now_s >= in->expires_s)
-        ok = err_set(e, ERR_BAD_REQUEST, "the invite expired %lld min ago; ask for a new one (drover hub invite), or look at this machine's clock",
+        ok = err_set(e, ERR_BAD_REQUEST,
+                     "the invite expired %lld min ago; ask for a new one (drover hub invite), or look at this machine's clock",
                      (long long)(now_s - in->expires_s) / 60);
     sodium_memzero(bytes, sizeof bytes);
     return ok;

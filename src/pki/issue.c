@@ -80,8 +80,9 @@ static bool add_names(X509 *x, const struct pki_wish *w, struct err *e) {
     pki_identity_print(&w->who, uri);
     bool ok = add_name(all, GEN_URI, uri, strlen(uri), e);
     if (ok && (w->usage & PKI_USE_SERVER))
-        ok = pki_identity_dns(&w->who, dns) ? add_name(all, GEN_DNS, dns, strlen(dns), e)
-                                            : err_set(e, ERR_CONFIG, "\"%s\" cannot be part of a DNS name, so it cannot be a server's", w->who.id);
+        ok = pki_identity_dns(&w->who, dns)
+                 ? add_name(all, GEN_DNS, dns, strlen(dns), e)
+                 : err_set(e, ERR_CONFIG, "\"%s\" cannot be part of a DNS name, so it cannot be a server's", w->who.id);
     for (unsigned i = 0; ok && i < w->n_names; i++)
         ok = add_listed(all, w->names[i], e);
     if (ok && X509_add1_ext_i2d(x, NID_subject_alt_name, all, 0, X509V3_ADD_DEFAULT) != 1)
@@ -102,7 +103,8 @@ static bool check_wish(const struct pki_ca *ca, const struct pki_wish *w, struct
         return err_set(e, ERR_CONFIG, "names are for servers");
     int64_t newest_s = w->newest_s > pki_ca_cert(ca)->is.not_before_s ? w->newest_s : pki_ca_cert(ca)->is.not_before_s;
     if (w->now_s < newest_s - CLOCK_BACK_S)
-        return err_set(e, ERR_UNAVAILABLE, "the clock went back %lld min behind the newest certificate; set it, nothing is issued until then",
+        return err_set(e, ERR_UNAVAILABLE,
+                       "the clock went back %lld min behind the newest certificate; set it, nothing is issued until then",
                        (long long)(newest_s - w->now_s) / 60);
     return true;
 }

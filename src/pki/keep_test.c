@@ -133,7 +133,8 @@ static void the_pair_is_stored_beside_the_old_one_and_two_are_kept(void **state)
     assert_int_equal(access(under("hub/gen-2"), F_OK), 0);
     assert_int_equal(mode_of(under("hub/gen-3")), 0700);
     assert_int_equal(mode_of(under("hub/gen-3/key.pem")), 0600);
-    struct try_leaf a = try_leaf(ca, PKI_HUB, "a", PKI_USE_SERVER, PKI_P256, NOW), b = try_leaf(ca, PKI_HUB, "b", PKI_USE_SERVER, PKI_P256, NOW);
+    struct try_leaf a = try_leaf(ca, PKI_HUB, "a", PKI_USE_SERVER, PKI_P256, NOW),
+                    b = try_leaf(ca, PKI_HUB, "b", PKI_USE_SERVER, PKI_P256, NOW);
     unsigned n;
     assert_false(pki_pair_store(hub, buf_sv(&a.chain), buf_sv(&b.key), &n, &e)); /* not of each other */
     assert_non_null(strstr(e.text, "does not belong"));
@@ -279,7 +280,8 @@ static void a_bundle_holds_one_or_two_roots_of_one_fleet(void **state) {
         assert_false(pki_trust_write(dir, bad[i], 3, &e));
         assert_int_equal(e.code, ERR_CONFIG);
     }
-    static const char *const heads[] = { "", "Drover trust bundle \n", "Drover trust bundle x\n", "drover trust bundle 3\n", "\nDrover trust bundle 3\n" };
+    static const char *const heads[] = { "", "Drover trust bundle \n", "Drover trust bundle x\n", "drover trust bundle 3\n",
+                                         "\nDrover trust bundle 3\n" };
     for (unsigned i = 0; i < sizeof heads / sizeof *heads; i++) {
         char *text = malloc(PKI_PEM_MAX);
         snprintf(text, PKI_PEM_MAX, "%s%s", heads[i], try_text(pki_ca_pem(ca)));
@@ -342,7 +344,12 @@ static void a_bundle_is_taken_once_from_whom_is_trusted(void **state) {
         assert_false(pki_bundle_read(buf_sv(&forged), &now, &got, &e));
         assert_int_equal(e.code, ERR_DENIED);
         pki_trust_deinit(&got);
-        static const char *const odd[] = { "", "\n", "drover-trust 1 fleet 9\n", "drover-trust 1 fleet 9 \n", "drover-trust 2 fleet 9 AAAA\n", "drover-trust 1 fleet 9 AAAA" };
+        static const char *const odd[] = { "",
+                                           "\n",
+                                           "drover-trust 1 fleet 9\n",
+                                           "drover-trust 1 fleet 9 \n",
+                                           "drover-trust 2 fleet 9 AAAA\n",
+                                           "drover-trust 1 fleet 9 AAAA" };
         for (unsigned k = 0; k < sizeof odd / sizeof *odd; k++) {
             assert_false(pki_bundle_read(sv_of(odd[k]), &now, &got, &e));
             assert_int_equal(e.code, ERR_BAD_REQUEST);
@@ -366,7 +373,8 @@ static void steps(struct pki_rotation *r, const enum pki_stage *way, unsigned n)
     struct err e = { 0 };
     for (unsigned i = 0; i < n; i++) {
         struct pki_rotation after_crash;
-        if (!pki_rotation_step(dir, r, way[i], NOW + (int64_t)i, &e) || !pki_rotation_step(dir, r, way[i], NOW + 99, &e)) /* twice: nothing happens */
+        if (!pki_rotation_step(dir, r, way[i], NOW + (int64_t)i, &e) ||
+            !pki_rotation_step(dir, r, way[i], NOW + 99, &e)) /* twice: nothing happens */
             fail_msg("%s", e.text);
         assert_true(pki_rotation_load(dir, &after_crash, &e)); /* what a process that has just started finds */
         assert_int_equal(after_crash.stage, way[i]);
@@ -379,8 +387,10 @@ static void steps(struct pki_rotation *r, const enum pki_stage *way, unsigned n)
         for (unsigned to = 0; to < PKI_STAGE_COUNT; to++) { /* no other way than the table's */
             struct pki_rotation try = *r;
             bool is_jump = (to > PKI_STAGE_TRUST_NEW && r->stage < PKI_STAGE_TRUST_NEW && to != PKI_STAGE_BACK) ||
-                           (r->stage >= PKI_STAGE_TRUST_NEW && r->stage != PKI_STAGE_BACK && to != r->stage && to <= PKI_STAGE_PROVE && to != PKI_STAGE_NONE) ||
-                           (r->stage == PKI_STAGE_TRUST_NEW && to == PKI_STAGE_BACK) || (r->stage == PKI_STAGE_NONE && to != PKI_STAGE_NONE);
+                           (r->stage >= PKI_STAGE_TRUST_NEW && r->stage != PKI_STAGE_BACK && to != r->stage && to <= PKI_STAGE_PROVE &&
+                            to != PKI_STAGE_NONE) ||
+                           (r->stage == PKI_STAGE_TRUST_NEW && to == PKI_STAGE_BACK) ||
+                           (r->stage == PKI_STAGE_NONE && to != PKI_STAGE_NONE);
             if (is_jump)
                 assert_false(pki_rotation_step(dir, &try, (enum pki_stage)to, NOW, &e));
         }
@@ -389,7 +399,8 @@ static void steps(struct pki_rotation *r, const enum pki_stage *way, unsigned n)
 
 static void a_rotation_goes_step_by_step_and_a_crash_finds_its_place_again(void **state) {
     (void)state;
-    static const enum pki_stage planned[] = { PKI_STAGE_TRUST_BOTH, PKI_STAGE_ISSUE, PKI_STAGE_PROVE, PKI_STAGE_TRUST_NEW, PKI_STAGE_RETIRE, PKI_STAGE_NONE };
+    static const enum pki_stage planned[] = { PKI_STAGE_TRUST_BOTH, PKI_STAGE_ISSUE,  PKI_STAGE_PROVE,
+                                              PKI_STAGE_TRUST_NEW,  PKI_STAGE_RETIRE, PKI_STAGE_NONE };
     static const enum pki_stage back[] = { PKI_STAGE_TRUST_BOTH, PKI_STAGE_ISSUE, PKI_STAGE_BACK, PKI_STAGE_NONE };
     static const enum pki_stage emergency[] = { PKI_STAGE_TRUST_NEW, PKI_STAGE_RETIRE, PKI_STAGE_NONE };
     struct pki_rotation r = { 0 }, second = { 0 };
@@ -408,7 +419,10 @@ static void a_rotation_goes_step_by_step_and_a_crash_finds_its_place_again(void 
     assert_true(pki_rotation_begin(dir, &r, "ca-2026-1", "ca-2026-2", true, NOW, &e));
     assert_true(r.is_emergency);
     steps(&r, emergency, 3);
-    static const char *const damaged[] = { "", "{}", "nonsense", "{\"stage\":\"odd\",\"started\":1,\"since\":1,\"old\":\"a\",\"new\":\"b\"}",
+    static const char *const damaged[] = { "",
+                                           "{}",
+                                           "nonsense",
+                                           "{\"stage\":\"odd\",\"started\":1,\"since\":1,\"old\":\"a\",\"new\":\"b\"}",
                                            "{\"stage\":\"make\",\"started\":1,\"since\":1,\"old\":\"a\",\"new\":\"0123456789abcdef\"}",
                                            "{\"stage\":\"make\",\"started\":1,\"since\":1,\"old\":\"a\"}" };
     for (unsigned i = 0; i < sizeof damaged / sizeof *damaged; i++) {

@@ -97,7 +97,8 @@ EVP_PKEY *pki__key_read(struct sv pem, struct sv passphrase, bool *ret_locked, s
     if (ret_locked)
         *ret_locked = asking.was_asked;
     if (!key && asking.was_asked)
-        pki__fault(e, passphrase.n ? ERR_DENIED : ERR_LOCKED, passphrase.n ? "the passphrase does not open the key" : "the key needs its passphrase");
+        pki__fault(e, passphrase.n ? ERR_DENIED : ERR_LOCKED,
+                   passphrase.n ? "the passphrase does not open the key" : "the key needs its passphrase");
     else if (!key)
         pki__fault(e, ERR_CONFIG, "not a private key in PEM");
     ERR_clear_error();
@@ -118,7 +119,8 @@ bool pki__key_ok(EVP_PKEY *key, struct err *e) {
                err_set(e, ERR_BAD_REQUEST, "an RSA key of %d bits; from %d to %d are taken", bits, RSA_LEAST, RSA_MOST);
     if (EVP_PKEY_is_a(key, "EC")) {
         EVP_PKEY_get_group_name(key, curve, sizeof curve, NULL);
-        if (strcmp(curve, "prime256v1") == 0 || strcmp(curve, "P-256") == 0 || strcmp(curve, "secp384r1") == 0 || strcmp(curve, "P-384") == 0)
+        if (strcmp(curve, "prime256v1") == 0 || strcmp(curve, "P-256") == 0 || strcmp(curve, "secp384r1") == 0 ||
+            strcmp(curve, "P-384") == 0)
             return true;
     }
     return err_set(e, ERR_BAD_REQUEST, "a key of another kind than P-256, P-384, Ed25519 or RSA");

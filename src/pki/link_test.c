@@ -50,8 +50,13 @@ static int end(void **state) {
 
 static struct tls_context *context(bool server, const struct try_leaf *l, const struct buf *roots) {
     struct err e = { 0 };
-    struct tls_spec spec = { .server = server, .modern = true, .chain_pem = buf_sv(&l->chain), .key_pem = buf_sv(&l->key), .trust_pem = buf_sv(roots),
-                             .ask = server ? TLS_ASK_REQUIRED : TLS_ASK_OFF, .alpn = SV("http/1.1"),
+    struct tls_spec spec = { .server = server,
+                             .modern = true,
+                             .chain_pem = buf_sv(&l->chain),
+                             .key_pem = buf_sv(&l->key),
+                             .trust_pem = buf_sv(roots),
+                             .ask = server ? TLS_ASK_REQUIRED : TLS_ASK_OFF,
+                             .alpn = SV("http/1.1"),
                              .name = server ? SV_NULL : SV("h1.fleet.drover.internal") };
     struct tls_context *c = tls_context_new(&spec, &e);
     if (!c)
@@ -59,7 +64,8 @@ static struct tls_context *context(bool server, const struct try_leaf *l, const 
     return c;
 }
 
-static bool do_meet(const struct try_leaf *h, const struct buf *h_trust, const struct try_leaf *n, const struct buf *n_trust, struct side *s, struct side *c) {
+static bool do_meet(const struct try_leaf *h, const struct buf *h_trust, const struct try_leaf *n, const struct buf *n_trust,
+                    struct side *s, struct side *c) {
     struct tls_context *sc = context(true, h, h_trust), *cc = context(false, n, n_trust);
     meet(sc, cc, "192.0.2.1", s, c);
     tls_unref(sc);

@@ -37,10 +37,33 @@ static void an_identity_has_one_spelling(void **state) {
     (void)state;
     static const char *const good[] = { "drover://f/node/a", "drover://home-1/hub/h", "drover://f/client/a.b_c-d" };
     static const char *const bad[] = {
-        "", "drover:", "drover://", "drover://f", "drover://f/node", "drover://f/node/", "drover:///node/a", "drover://f//a", "DROVER://f/node/a",
-        "drover://F/node/a", "drover://f/Node/a", "drover://f/node/A", "drover://f/nodes/a", "drover://f/node/a/", "drover://f/node/a/b",
-        "drover://f/node/-a", "drover://f/node/a-", "drover://f/node/a%20b", "drover://f.g/node/a", "drover://-f/node/a", "drover://f/node/a?x",
-        "drover://f/node/a#x", "drover://u@f/node/a", "drover://f:1/node/a", " drover://f/node/a", "drover://f/node/a ", "https://f/node/a",
+        "",
+        "drover:",
+        "drover://",
+        "drover://f",
+        "drover://f/node",
+        "drover://f/node/",
+        "drover:///node/a",
+        "drover://f//a",
+        "DROVER://f/node/a",
+        "drover://F/node/a",
+        "drover://f/Node/a",
+        "drover://f/node/A",
+        "drover://f/nodes/a",
+        "drover://f/node/a/",
+        "drover://f/node/a/b",
+        "drover://f/node/-a",
+        "drover://f/node/a-",
+        "drover://f/node/a%20b",
+        "drover://f.g/node/a",
+        "drover://-f/node/a",
+        "drover://f/node/a?x",
+        "drover://f/node/a#x",
+        "drover://u@f/node/a",
+        "drover://f:1/node/a",
+        " drover://f/node/a",
+        "drover://f/node/a ",
+        "https://f/node/a",
     };
     struct pki_identity id;
     char again[PKI_URI_MAX + 1], dns[PKI_DNS_MAX + 1], odd[128];
@@ -228,7 +251,8 @@ static void a_leaf_says_what_was_wished_and_nothing_that_the_request_said(void *
 static void a_listener_has_its_names_and_addresses(void **state) {
     (void)state;
     struct err e = { 0 };
-    struct sv names[] = { SV("GPU.example.net"), SV("gpu.example.net"), SV("192.0.2.7"), SV("2001:db8::7"), SV("localhost"), SV("*.example.org") };
+    struct sv names[] = { SV("GPU.example.net"), SV("gpu.example.net"), SV("192.0.2.7"),
+                          SV("2001:db8::7"),     SV("localhost"),       SV("*.example.org") };
     struct buf key = BUF_MAX(PKI_PEM_MAX), chain = BUF_MAX(PKI_PEM_MAX);
     struct pki_cert c;
     assert_true(pki_key_make(PKI_ED25519, &key, &e));
@@ -237,7 +261,8 @@ static void a_listener_has_its_names_and_addresses(void **state) {
     if (!pki_issue(ca, &w, &chain, &c, &e))
         fail_msg("%s", e.text);
     assert_true(c.is_server && c.is_client);
-    static const char *const good[] = { "gpu.example.net", "192.0.2.7", "2001:db8::7", "localhost", "h1.fleet.drover.internal", "a.example.org" };
+    static const char *const good[] = { "gpu.example.net",          "192.0.2.7",    "2001:db8::7", "localhost",
+                                        "h1.fleet.drover.internal", "a.example.org" };
     static const char *const bad[] = { "example.net", "192.0.2.8", "h2.fleet.drover.internal", "h1.other.drover.internal" };
     for (unsigned i = 0; i < 6; i++)
         assert_true(pki_chain_verify(buf_sv(&chain), pki_ca_pem(ca), PKI_USE_SERVER, sv_of(good[i]), NOW, &e));
@@ -306,7 +331,9 @@ static void odd_wishes_are_refused(void **state) {
     /* requests */
     static char large[PKI_CSR_MAX + 1];
     memset(large, 'A', sizeof large);
-    struct sv odd[] = { SV("nonsense"), { large, sizeof large }, SV("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n") };
+    struct sv odd[] = { SV("nonsense"),
+                        { large, sizeof large },
+                        SV("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n") };
     for (unsigned i = 0; i < 3; i++) {
         x = w;
         x.csr_pem = odd[i];
@@ -365,21 +392,24 @@ struct deviant {
 
 static void each_deviation_from_the_profile_is_refused(void **state) {
     (void)state;
-#define GOOD .constraints = "critical,CA:FALSE", .key_usage = "critical,digitalSignature", .ext_usage = "serverAuth", .san = "DNS:h1.fleet.drover.internal"
+#define CORE .constraints = "critical,CA:FALSE", .key_usage = "critical,digitalSignature"
+#define NAME "DNS:h1.fleet.drover.internal"
+#define GOOD CORE, .ext_usage = "serverAuth", .san = NAME
     static const struct deviant all[] = {
         { "nothing", GOOD },
-        { "purpose", .constraints = "critical,CA:FALSE", .key_usage = "critical,digitalSignature", .ext_usage = "clientAuth", .san = "DNS:h1.fleet.drover.internal" },
-        { "no name", .constraints = "critical,CA:FALSE", .key_usage = "critical,digitalSignature", .ext_usage = "serverAuth" },
-        { "other name", .constraints = "critical,CA:FALSE", .key_usage = "critical,digitalSignature", .ext_usage = "serverAuth", .san = "DNS:h1.other.drover.internal" },
-        { "key usage", .constraints = "critical,CA:FALSE", .key_usage = "critical,nonRepudiation", .ext_usage = "serverAuth", .san = "DNS:h1.fleet.drover.internal" },
-        { "a CA", .constraints = "critical,CA:TRUE", .key_usage = "critical,digitalSignature", .ext_usage = "serverAuth",
-          .san = "DNS:h1.fleet.drover.internal" },
+        { "purpose", CORE, .ext_usage = "clientAuth", .san = NAME },
+        { "no name", CORE, .ext_usage = "serverAuth" },
+        { "other name", CORE, .ext_usage = "serverAuth", .san = "DNS:h1.other.drover.internal" },
+        { "key usage", .constraints = "critical,CA:FALSE", .key_usage = "critical,nonRepudiation", .ext_usage = "serverAuth", .san = NAME },
+        { "a CA", .constraints = "critical,CA:TRUE", .key_usage = "critical,digitalSignature", .ext_usage = "serverAuth", .san = NAME },
         { "no key identifier", GOOD, .no_akid = true },
         { "expired", GOOD, .from_s = -2 * PKI_DAY_S, .to_s = -1 },
         { "not yet valid", GOOD, .from_s = 1, .to_s = PKI_DAY_S },
         { "another key under the CA's name", GOOD, .other_key = true },
     };
 #undef GOOD
+#undef NAME
+#undef CORE
     char other_dir[64];
     try_dir(other_dir);
     struct pki_ca *other = try_ca(other_dir, NOW, PKI_P256); /* same name, other key */
@@ -520,7 +550,11 @@ static void refused(struct sv line, int64_t now_s, const char *words) {
 
 static void an_invite_survives_the_way_or_says_what_happened_to_it(void **state) {
     (void)state;
-    struct pki_invite in = { .urls = { "https://hub.example.net:11434", "https://192.0.2.7:11434" }, .n_urls = 2, .expires_s = NOW + 3600, .fleet = "fleet" }, out;
+    struct pki_invite in = { .urls = { "https://hub.example.net:11434", "https://192.0.2.7:11434" },
+                             .n_urls = 2,
+                             .expires_s = NOW + 3600,
+                             .fleet = "fleet" },
+                      out;
     struct buf line = BUF_MAX(PKI_INVITE_MAX + 100);
     struct err e = { 0 };
     for (unsigned i = 0; i < TLS_PIN; i++)

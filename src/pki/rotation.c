@@ -49,7 +49,8 @@ bool pki_rotation_load(const char *dir, struct pki_rotation *ret, struct err *e)
     struct pki_rotation r = { .is_emergency = json_bool(root, "emergency", false), .started_s = json_i64(root, "started", -1),
                               .since_s = json_i64(root, "since", -1) };
     bool ok = stage_read(json_str(root, "stage"), &r.stage) && sv_to_cstr(json_str(root, "old"), r.old_ca, sizeof r.old_ca) &&
-              sv_to_cstr(json_str(root, "new"), r.new_ca, sizeof r.new_ca) && r.old_ca[0] && r.new_ca[0] && r.started_s >= 0 && r.since_s >= 0;
+              sv_to_cstr(json_str(root, "new"), r.new_ca, sizeof r.new_ca) && r.old_ca[0] && r.new_ca[0] && r.started_s >= 0 &&
+              r.since_s >= 0;
     buf_deinit(&text);
     if (!ok)
         return err_set(e, ERR_CONFIG, "%s is damaged; look with drover cert show which roots are in use before you remove it", path);

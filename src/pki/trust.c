@@ -74,7 +74,8 @@ void pki_trust_deinit(struct pki_trust *t) {
 
 static bool parse_file(struct sv text, struct pki_trust *ret, struct err *e) {
     struct sv line;
-    if (!sv_cut(&text, '\n', &line) || !sv_starts(line, sv_of(file_head)) || !sv_to_u64(sv_from(line, sizeof file_head - 1), &ret->sequence))
+    if (!sv_cut(&text, '\n', &line) || !sv_starts(line, sv_of(file_head)) ||
+        !sv_to_u64(sv_from(line, sizeof file_head - 1), &ret->sequence))
         return err_set(e, ERR_CONFIG, "the first line is not \"%sN\"", file_head);
     STACK_OF(X509) *roots = roots_read(text, NULL, e);
     bool ok = roots && roots_print(roots, &ret->pem, e);
@@ -98,8 +99,8 @@ bool pki_trust_write(const char *dir, struct sv roots_pem, uint64_t sequence, st
     struct buf text = BUF_MAX(PKI_PEM_MAX);
     STACK_OF(X509) *roots = roots_read(roots_pem, NULL, e);
     bool ok = roots && pki__path(fleet, dir, "fleet", e) && pki__dir(dir, e) && pki__dir(fleet, e);
-    ok = ok && (buf_printf(&text, "%s%llu\n", file_head, (unsigned long long)sequence) || err_no_memory(e)) && roots_print(roots, &text, e) &&
-         pki__write(fleet, "trust.pem", buf_sv(&text), false, e);
+    ok = ok && (buf_printf(&text, "%s%llu\n", file_head, (unsigned long long)sequence) || err_no_memory(e)) &&
+         roots_print(roots, &text, e) && pki__write(fleet, "trust.pem", buf_sv(&text), false, e);
     pki__certs_free(roots);
     buf_deinit(&text);
     return ok;
@@ -155,7 +156,8 @@ static bool parse_message(struct sv text, struct message *m) {
     line = sv_from(line, sizeof message_head - 1);
     m->pem = text;
     return sv_cut(&line, ' ', &m->fleet) && sv_cut(&line, ' ', &number) && sv_to_u64(number, &m->sequence) && line.n > 0 &&
-           sodium_base642bin(m->signature, sizeof m->signature, line.p, line.n, NULL, &m->signature_n, NULL, sodium_base64_VARIANT_ORIGINAL) == 0;
+           sodium_base642bin(m->signature, sizeof m->signature, line.p, line.n, NULL, &m->signature_n, NULL,
+                             sodium_base64_VARIANT_ORIGINAL) == 0;
 }
 
 bool pki_bundle_read(struct sv bundle, const struct pki_trust *now, struct pki_trust *ret, struct err *e) {

@@ -71,7 +71,8 @@ struct try_leaf {
     struct pki_cert cert;
 };
 
-static inline struct try_leaf try_leaf(struct pki_ca *ca, enum pki_role role, const char *id, unsigned usage, enum pki_key type, int64_t now_s) {
+static inline struct try_leaf try_leaf(struct pki_ca *ca, enum pki_role role, const char *id, unsigned usage, enum pki_key type,
+                                       int64_t now_s) {
     struct try_leaf l = { .key = BUF_MAX(PKI_PEM_MAX), .chain = BUF_MAX(PKI_PEM_MAX) };
     struct buf csr = BUF_MAX(PKI_CSR_MAX);
     struct err e = { 0 };
