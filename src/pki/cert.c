@@ -93,6 +93,7 @@ bool pki__cert_facts(X509 *x, struct pki_cert *ret, struct err *e) {
     c.is_server = !c.is_ca && X509_check_purpose(x, X509_PURPOSE_SSL_SERVER, 0) == 1;
     c.is_client = !c.is_ca && X509_check_purpose(x, X509_PURPOSE_SSL_CLIENT, 0) == 1;
     X509_NAME_get_text_by_NID(X509_get_subject_name(x), NID_commonName, c.subject, sizeof c.subject);
+    ERR_clear_error(); /* what was odd in it shows in the answers */
     *ret = c;
     return true;
 }

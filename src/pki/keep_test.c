@@ -433,6 +433,90 @@ static void a_rotation_goes_step_by_step_and_a_crash_finds_its_place_again(void 
     unlink(under("rotation.json"));
 }
 
+/* --- memory ------------------------------------------------------------------------------------------------------------------------ */
+
+static struct try_leaf spare;
+static struct buf spare_bundle;
+
+static bool run_issue(struct err *e) {
+    struct buf chain = BUF_MAX(PKI_PEM_MAX);
+    struct pki_cert c;
+    struct pki_wish w = { .usage = PKI_USE_SERVER, .key_pem = buf_sv(&spare.key), .now_s = NOW };
+    bool ok = pki_identity_set(&w.who, PKI_HUB, SV("fleet"), SV("h")) && pki_issue(ca, &w, &chain, &c, e);
+    assert_true(ok || chain.n == 0);
+    buf_deinit(&chain);
+    return ok;
+}
+
+static bool run_key(struct err *e) {
+    struct buf key = BUF_MAX(PKI_PEM_MAX), csr = BUF_MAX(PKI_PEM_MAX);
+    bool ok = pki_key_make(PKI_P256, &key, e) && pki_csr_make(buf_sv(&key), &csr, e);
+    pki_wipe(&key);
+    buf_deinit(&csr);
+    return ok;
+}
+
+static bool run_load(struct err *e) {
+    struct pki_ca *c = pki_ca_load(dir, "ca-2026-1", SV_NULL, e);
+    pki_ca_free(c);
+    return c != NULL;
+}
+
+static bool run_pair(struct err *e) {
+    unsigned n;
+    struct pki_pair p = { 0 };
+    bool ok = pki_pair_store(hub, buf_sv(&spare.chain), buf_sv(&spare.key), &n, e) && pki_pair_load(hub, &p, e);
+    ok = ok && (!p.is_fallback || err_set(e, p.why.code, "%s", p.why.text)); /* the one before it was told of the fault */
+    pki_pair_deinit(&p);
+    return ok;
+}
+
+static bool run_trust(struct err *e) {
+    struct pki_trust now = { 0 }, got = { 0 };
+    bool ok = pki_trust_write(dir, pki_ca_pem(ca), 1, e) && pki_trust_read(dir, &now, e) && pki_bundle_read(buf_sv(&spare_bundle), &now, &got, e);
+    pki_trust_deinit(&now);
+    pki_trust_deinit(&got);
+    return ok;
+}
+
+static bool run_bundle(struct err *e) {
+    struct buf to = BUF_MAX(PKI_PEM_MAX);
+    bool ok = pki_bundle_sign(ca, pki_ca_pem(ca), 5, &to, e);
+    buf_deinit(&to);
+    return ok;
+}
+
+static bool run_rotation(struct err *e) {
+    struct pki_rotation r = { 0 };
+    bool ok = pki_rotation_begin(dir, &r, "ca-2026-1", "ca-2026-2", false, NOW, e) && pki_rotation_load(dir, &r, e) &&
+              pki_rotation_step(dir, &r, PKI_STAGE_TRUST_BOTH, NOW, e);
+    unlink(under("rotation.json"));
+    return ok;
+}
+
+static void memory_that_is_out_is_a_fault_everywhere(void **state) {
+    (void)state;
+    bool (*const runs[])(struct err *) = { run_issue, run_key, run_load, run_pair, run_trust, run_bundle, run_rotation };
+    struct err e = { 0 };
+    spare = try_leaf(ca, PKI_HUB, "h", PKI_USE_SERVER, PKI_P256, NOW);
+    buf_init(&spare_bundle, PKI_PEM_MAX);
+    assert_true(pki_bundle_sign(ca, pki_ca_pem(ca), 2, &spare_bundle, &e));
+    for (unsigned i = 0; i < sizeof runs / sizeof *runs; i++) {
+        for (long n = 1; n < 200; n++) {
+            e = (struct err){ 0 };
+            mem_fail_at(n, 0);
+            bool ok = runs[i](&e), hit = mem_fail_hit();
+            mem_fail_at(0, 0);
+            if (ok == hit || ok != !e.code)
+                fail_msg("run %u, allocation %ld: %s, \"%s\"", i, n, ok ? "done" : "failed", e.text);
+            if (!hit)
+                break;
+        }
+    }
+    try_drop(&spare);
+    buf_deinit(&spare_bundle);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_are_private_and_anything_else_is_refused_with_the_way_out),
@@ -444,6 +528,7 @@ int main(void) {
         cmocka_unit_test(a_bundle_holds_one_or_two_roots_of_one_fleet),
         cmocka_unit_test(a_bundle_is_taken_once_from_whom_is_trusted),
         cmocka_unit_test(a_rotation_goes_step_by_step_and_a_crash_finds_its_place_again),
+        cmocka_unit_test(memory_that_is_out_is_a_fault_everywhere),
     };
     signal(SIGXFSZ, SIG_IGN);
     return cmocka_run_group_tests(tests, begin, end);

@@ -121,12 +121,15 @@ static void remove_old(const char *where, unsigned now, unsigned before) {
 bool pki_pair_store(const char *where, struct sv chain_pem, struct sv key_pem, unsigned *ret_generation, struct err *e) {
     char dir[PKI_PATH], text[32];
     unsigned top, before = 0;
-    struct err none;
+    struct err why = { 0 };
     if (!pki_pair_check(chain_pem, key_pem, e) || !pki__dir(where, e) || !highest(where, NUMBER_MAX, &top, e))
         return false;
     unsigned n = top + 1;
-    if (!read_current(where, &before, &none))
+    if (!read_current(where, &before, &why)) {
+        if (why.code != ERR_NOT_FOUND && why.code != ERR_CONFIG)
+            return err_set(e, why.code, "%s", why.text);
         before = top;
+    }
     if (!gen_path(dir, where, n, e) || !pki__dir(dir, e))
         return false;
     snprintf(text, sizeof text, "%u\n", n);

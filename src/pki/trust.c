@@ -47,6 +47,7 @@ bool pki__roots_check(STACK_OF(X509) * roots, char ret_fleet[PKI_FLEET_MAX + 1],
     }
     if (ret_fleet)
         memcpy(ret_fleet, fleet[0], sizeof fleet[0]);
+    ERR_clear_error();
     return true;
 }
 
