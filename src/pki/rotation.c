@@ -75,7 +75,7 @@ static bool save(const char *dir, const struct pki_rotation *r, struct err *e) {
 
 bool pki_rotation_begin(const char *dir, struct pki_rotation *r, const char *old_ca, const char *new_ca, bool is_emergency, int64_t now_s,
                         struct err *e) {
-    struct pki_rotation now, made = { PKI_STAGE_MAKE, is_emergency, now_s, now_s, "", "" };
+    struct pki_rotation now = { 0 }, made = { PKI_STAGE_MAKE, is_emergency, now_s, now_s, "", "" };
     if (!sv_to_cstr(sv_of(old_ca), made.old_ca, sizeof made.old_ca) || !sv_to_cstr(sv_of(new_ca), made.new_ca, sizeof made.new_ca) ||
         strcmp(old_ca, new_ca) == 0)
         return err_set(e, ERR_CONFIG, "a rotation goes from one authority to another");
