@@ -51,6 +51,45 @@ test('without a key only health is told', async () => {
   assert.deepEqual((await anthropic.json()).error.type, 'authentication_error');
 });
 
+test('a key takes another secret: both open it for a while, with one budget; or the old one ends at once, streams and all', async () => {
+  const first = await key('turning', '--tokens-per-day', '1000000', '--requests', '600');
+  const turned = await drover.cli('key', 'rotate', 'turning', '--overlap', '2s');
+  assert.equal(turned.code, 0, turned.stderr);
+  const second = turned.stdout.trim();
+  assert.match(second, /^sk-drv-[0-9A-Za-z]{61}$/);
+  assert.match(turned.stderr, /The one before works until \d{4}-/);
+  assert.notEqual(second, first);
+  for (const k of [first, second]) assert.equal((await chat(k)).status, 200);
+  const shown = await drover.cliJson('key', 'show', 'turning');
+  assert.ok(shown.old_secret_until_ms > Date.now() - 2000 && shown.id === first.slice(7, 19));
+  assert.equal(JSON.stringify(shown).includes(second.slice(19)), false);
+  const again = await drover.cli('key', 'rotate', 'turning');
+  assert.deepEqual([again.code, /still works for \d+ s: wait, or rotate with an overlap of 0/.test(again.stderr)], [1, true], again.stderr);
+  await until('the end of the first', async () => (await chat(first)).status === 401, 15000, 500);
+  const late = await fault(await chat(first));
+  assert.match(late.message, /was given another secret/);
+  assert.equal((await chat(second)).status, 200);
+  assert.equal((await drover.cliJson('key', 'show', 'turning')).old_secret_until_ms, undefined);
+  fake.options.reply = other.options.reply = Array.from({ length: 400 }, () => ' word');
+  fake.options.delayMs = other.options.delayMs = 20;
+  const stream = await chat(second, { stream: true });
+  assert.equal(stream.status, 200);
+  const whole = stream.text();
+  const third = await drover.cliJson('key', 'rotate', 'turning', '--overlap', '0');
+  assert.equal(third.old_secret_until_ms, undefined);
+  assert.match(await whole, /error/, 'it did not run to its end');
+  fake.options.reply = other.options.reply = ['Hel', 'lo'];
+  fake.options.delayMs = other.options.delayMs = 0;
+  assert.equal((await chat(second)).status, 401);
+  assert.equal((await chat(third.key)).status, 200);
+  for (const [overlap, words] of [['soon', /must be a duration/], ['91d', /90 days at most/], ['-1h', /must be a duration/], ['24', /must be a duration/]])
+    assert.match((await drover.cli('key', 'rotate', 'turning', `--overlap=${overlap}`)).stderr, words);
+  assert.equal((await drover.cli('key', 'rotate', 'nobody')).code, 5);
+  assert.equal((await chat(third.key)).status, 200, 'what is refused changes nothing');
+  assert.match((await drover.cli('audit', 'list')).stdout, /key\.rotate .*turning; the secret before works 2 s longer/);
+  assert.equal((await drover.cli('key', 'revoke', 'turning')).code, 0);
+});
+
 test('a key opens in each of the places vendors use, and only one may be sent', async () => {
   const k = await key('places');
   for (const headers of [bearer(k), { 'x-api-key': k }, { 'api-key': k }, { Authorization: `Basic ${Buffer.from(`me:${k}`).toString('base64')}` },

@@ -75,6 +75,8 @@ struct access_key {
     struct sv id, name;
     struct sv owner;             /* a user's name; often empty */
     uint8_t hash[ACCESS_HASH];
+    uint8_t old_hash[ACCESS_HASH]; /* of the secret before, which opens the same until then */
+    uint64_t old_until_ms;       /* wall clock; 0: there is none */
     bool enabled;
     uint64_t expires_ms;         /* wall clock; 0: never */
     const struct sv *models, *endpoints; /* patterns of sv_glob; an empty list means none at all */
@@ -223,6 +225,11 @@ bool access_make_key(struct access *a, const struct access_key *draft, const str
                      struct err *e);
 bool access_change_key(struct access *a, struct sv id, int64_t version, const struct access_key *draft, const struct access_actor *by,
                        access_done *done, void *arg, struct err *e);
+/* Another secret for the same key, with all it may, its limits and what is left of its budgets. The one before opens the same for
+ * overlap_ms (0: not any more, and what goes on with the key ends). ERR_EXISTS: one before that still does, and overlap_ms is not 0. */
+enum { ACCESS_OVERLAP_DAYS = 90 };
+bool access_rotate_key(struct access *a, struct sv id, uint64_t overlap_ms, const struct access_actor *by, access_done *done, void *arg,
+                       struct err *e);
 bool access_revoke_key(struct access *a, struct sv id, const struct access_actor *by, access_done *done, void *arg, struct err *e);
 /* The key behind k, the oldest for NULL; NULL: there is none. As below. */
 const struct access_key *access_next_key(const struct access *a, const struct access_key *k);

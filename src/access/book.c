@@ -2,6 +2,7 @@
  *
  * A change is a job of the store that writes the row and the audit log's in one transaction; only when both are on disk is it in
  * force here and told to whoever asked for it. */
+#include <inttypes.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <time.h>
@@ -179,8 +180,8 @@ void access_revoke_cell(struct access *a, struct access_cell *cell) {
 
 /* --- changes ------------------------------------------------------------------------------------------------------ */
 
-enum change_kind { CHANGE_MAKE, CHANGE_SET, CHANGE_REVOKE };
-static const char *const actions[] = { "key.make", "key.change", "key.revoke" };
+enum change_kind { CHANGE_MAKE, CHANGE_SET, CHANGE_ROTATE, CHANGE_REVOKE };
+static const char *const actions[] = { "key.make", "key.change", "key.rotate", "key.revoke" };
 
 struct change {
     struct store_job job;
@@ -190,7 +191,8 @@ struct change {
     struct access_key key;
     struct access_actor by;
     uint64_t now_ms;
-    char text[KEY_TEXT + 1]; /* of a new key; wiped */
+    char text[KEY_TEXT + 1]; /* of a new key or secret; wiped */
+    uint64_t overlap_ms;     /* of a new secret: how long the one before still opens */
     access_done *done;
     void *arg;
 };
@@ -204,10 +206,16 @@ static void change_free(struct change *c) {
 
 static bool run_change(struct store_tx *tx, struct store_job *job, struct err *e) {
     struct change *c = CONTAINER(job, struct change, job);
-    const struct access_act act = { c->by.name, c->by.peer, sv_of(actions[c->kind]), c->key.id, c->key.name, c->now_ms };
+    char detail[128];
+    struct access_act act = { c->by.name, c->by.peer, sv_of(actions[c->kind]), c->key.id, c->key.name, c->now_ms };
+    if (c->kind == CHANGE_ROTATE) {
+        snprintf(detail, sizeof detail, "%.*s; the secret before works %" PRIu64 " s longer", SV_FMT(c->key.name), c->overlap_ms / 1000);
+        act.detail = sv_of(detail);
+    }
     bool found = true, ok = false;
     switch (c->kind) {
     case CHANGE_MAKE: ok = access__insert_key(tx, &c->key, e); break;
+    case CHANGE_ROTATE:
     case CHANGE_SET: ok = access__update_key(tx, &c->key, &found, e); break;
     case CHANGE_REVOKE: ok = access__delete_key(tx, c->key.id, c->now_ms, &found, e); break;
     }
@@ -256,7 +264,7 @@ static bool take(struct access *a, struct change *c) {
     now = held_new(&c->key, was ? was->key.cell : NULL);
     if (!now)
         return false;
-    bool ends = !now->key.enabled || (was && !may_the_same(&was->key, &now->key));
+    bool ends = !now->key.enabled || (c->kind == CHANGE_ROTATE && !c->overlap_ms) || (was && !may_the_same(&was->key, &now->key));
     if (was) {
         list_push_back(&was->all, &now->all); /* in its place */
         now->leasing = was->leasing;
@@ -282,7 +290,7 @@ static void on_changed(struct store_job *job, const struct err *e) {
         err_no_memory(&fault);
         e = &fault;
     }
-    c->done(c->arg, &c->key, c->kind == CHANGE_MAKE && !e ? c->text : NULL, e);
+    c->done(c->arg, &c->key, c->text[0] && !e ? c->text : NULL, e);
     change_free(c);
     unref(a);
 }
@@ -359,9 +367,46 @@ bool access_change_key(struct access *a, struct sv id, int64_t version, const st
     struct access_key key = *draft;
     key.id = h->key.id;
     memcpy(key.hash, h->key.hash, sizeof key.hash);
+    memcpy(key.old_hash, h->key.old_hash, sizeof key.old_hash);
+    key.old_until_ms = h->key.old_until_ms;
     key.created_ms = h->key.created_ms;
     key.version = version + 1;
     struct change *c = change_new(a, CHANGE_SET, &key, by, done, arg, e);
+    return c && submit(c, e);
+}
+
+static bool check_overlap(const struct access_key *k, uint64_t overlap_ms, uint64_t now_ms, struct err *e) {
+    if (overlap_ms > ACCESS_OVERLAP_DAYS * UINT64_C(86400000))
+        return err_set(e, ERR_BAD_REQUEST, "\"overlap\" may be %d days at most", ACCESS_OVERLAP_DAYS);
+    return !overlap_ms || k->old_until_ms <= now_ms ||
+           err_set(e, ERR_EXISTS, "the secret that \"%.*s\" had before still works for %" PRIu64 " s: wait, or rotate with an overlap of 0, which ends both",
+                   SV_FMT(k->name), (k->old_until_ms - now_ms + 999) / 1000);
+}
+
+bool access_rotate_key(struct access *a, struct sv id, uint64_t overlap_ms, const struct access_actor *by, access_done *done, void *arg,
+                       struct err *e) {
+    const struct held *h = find(a, id);
+    uint64_t now_ms = clock_wall_ms();
+    char text[KEY_TEXT + 1];
+    if (!h)
+        return no_such_key(id, e);
+    if (!check_overlap(&h->key, overlap_ms, now_ms, e))
+        return false;
+    struct access_key key = h->key;
+    key_renew(key.id, text);
+    if (overlap_ms)
+        memcpy(key.old_hash, key.hash, sizeof key.old_hash);
+    else
+        memset(key.old_hash, 0, sizeof key.old_hash);
+    key.old_until_ms = overlap_ms ? now_ms + overlap_ms : 0;
+    key_hash(sv_of(text), key.hash);
+    key.version++;
+    struct change *c = change_new(a, CHANGE_ROTATE, &key, by, done, arg, e);
+    if (c) {
+        memcpy(c->text, text, sizeof text);
+        c->overlap_ms = overlap_ms;
+    }
+    sodium_memzero(text, sizeof text);
     return c && submit(c, e);
 }
 

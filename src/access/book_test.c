@@ -155,6 +155,68 @@ static void a_key_lives_from_its_making_to_its_revocation(void **state) {
     close_book();
 }
 
+static enum err_code rotate(const char *name, uint64_t overlap_ms) {
+    struct err e = { 0 };
+    return finish(access_rotate_key(b.access, sv_of(name), overlap_ms, &me, on_done, NULL, &e), &e);
+}
+
+static bool opens_at(const char *text, uint64_t ms) {
+    return access_identify(access_now(b.access), sv_of(text), ms, SV("unix"), &(struct err){ 0 }) != NULL;
+}
+
+static void a_key_takes_another_secret_and_both_open_it_for_a_while(void **state) {
+    enum { HOUR = 3600000 };
+    char first[KEY_TEXT + 1], second[KEY_TEXT + 1];
+    struct err e = { 0 };
+    (void)state;
+    open_book();
+    struct access_key d = draft("turning");
+    d.limits.budget[ACCESS_TOKENS][ACCESS_DAY] = 1000;
+    assert_int_equal(make(&d), ERR_NONE);
+    memcpy(first, b.text, sizeof first);
+    struct access_cell *cell = access_find_key(b.access, SV("turning"))->cell;
+    unsigned n_revoked = b.n_revoked;
+    assert_int_equal(rotate("turning", HOUR), ERR_NONE);
+    memcpy(second, b.text, sizeof second);
+    const struct access_key *k = access_find_key(b.access, SV("turning"));
+    uint64_t until = k->old_until_ms;
+    assert_int_equal(k->version, 2);
+    assert_int_equal(b.n_revoked, n_revoked); /* what goes on goes on */
+    assert_string_not_equal(first, second);
+    assert_memory_equal(first, second, 7 + KEY_ID); /* the same id */
+    assert_true(opens(first) && opens(second));
+    assert_ptr_equal(access_identify(access_now(b.access), sv_of(first), until - 1, SV("unix"), &e)->cell, cell); /* one budget for both */
+    assert_ptr_equal(access_identify(access_now(b.access), sv_of(second), until - 1, SV("unix"), &e)->cell, cell);
+    assert_true(opens_at(first, until - 1) && !opens_at(first, until) && opens_at(second, until));
+    assert_null(access_identify(access_now(b.access), sv_of(first), until, SV("unix"), &e));
+    assert_non_null(strstr(e.text, "was given another secret"));
+    assert_int_equal(rotate("turning", HOUR), ERR_EXISTS); /* three at a time there are not */
+    close_book();
+
+    open_book(); /* both are there after a start */
+    assert_true(opens(first) && opens(second));
+    k = access_find_key(b.access, SV("turning"));
+    assert_int_equal(k->old_until_ms, until);
+    struct access_key changed = *k;
+    changed.priority = 5;
+    assert_int_equal(finish(access_change_key(b.access, k->id, k->version, &changed, &me, on_done, NULL, &e), &e), ERR_NONE);
+    assert_true(opens(first) && opens(second)); /* a change of something else leaves them alone */
+    n_revoked = b.n_revoked;
+    assert_int_equal(rotate("turning", 0), ERR_NONE);
+    assert_true(!opens(first) && !opens(second) && opens(b.text));
+    assert_int_equal(b.n_revoked, n_revoked + 1); /* what went on has ended */
+    assert_int_equal(rotate("nobody", 0), ERR_NOT_FOUND);
+    assert_int_equal(rotate("turning", (ACCESS_OVERLAP_DAYS + 1) * UINT64_C(86400000)), ERR_BAD_REQUEST);
+    memcpy(first, b.text, sizeof first);
+    assert_int_equal(rotate("turning", HOUR), ERR_NONE);
+    assert_int_equal(finish(access_revoke_key(b.access, SV("turning"), &me, on_done, NULL, &e), &e), ERR_NONE);
+    assert_true(!opens(first) && !opens(second));
+    close_book();
+    open_book();
+    assert_null(access_find_key(b.access, SV("turning")));
+    close_book();
+}
+
 static void what_no_key_may_be_is_refused(void **state) {
     const struct sv odd[] = { SV("a\nb") };
     (void)state;
@@ -348,6 +410,7 @@ static void tidy(void) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_lives_from_its_making_to_its_revocation),
+        cmocka_unit_test(a_key_takes_another_secret_and_both_open_it_for_a_while),
         cmocka_unit_test(what_no_key_may_be_is_refused),
         cmocka_unit_test(networks_read_and_print),
         cmocka_unit_test(a_budget_lasts_over_restarts_and_is_never_overspent),

@@ -129,9 +129,12 @@ const struct access_key *access_identify(const struct access_snapshot *s, struct
     const struct access_key *k = s ? map_get(&s->by_id, id) : NULL;
     key_hash(credential, hash);
     bool same = sodium_memcmp(hash, k ? k->hash : nobody, sizeof hash) == 0;
+    bool same_as_old = sodium_memcmp(hash, k ? k->old_hash : nobody, sizeof hash) == 0;
     sodium_memzero(hash, sizeof hash);
-    if (!k || !same)
+    if (!k || (!same && !same_as_old))
         err_set(e, ERR_AUTH, "the API key is unknown or revoked");
+    else if (!same && wall_ms >= k->old_until_ms)
+        err_set(e, ERR_AUTH, "the API key \"%.*s\" was given another secret, and this one works no longer", SV_FMT(sv_first(k->name, 80)));
     else if (!k->enabled)
         err_set(e, ERR_AUTH, "the API key \"%.*s\" is switched off", SV_FMT(sv_first(k->name, 80)));
     else if (k->expires_ms && wall_ms >= k->expires_ms)

@@ -1,5 +1,6 @@
 #include "access/key.h"
 
+#include <assert.h>
 #include <sodium.h>
 
 #include "base/rand.h"
@@ -19,8 +20,16 @@ static void check_of(struct sv body, char check[static KEY_CHECK]) {
 }
 
 void key_make(char text[static KEY_TEXT + 1]) {
+    char id[KEY_ID + 1];
+    rand_text(id, KEY_ID);
+    key_renew((struct sv){ id, KEY_ID }, text);
+}
+
+void key_renew(struct sv id, char text[static KEY_TEXT + 1]) {
+    assert(id.n == KEY_ID);
     memcpy(text, PREFIX, PREFIX_N);
-    rand_text(text + PREFIX_N, KEY_ID + KEY_SECRET);
+    memcpy(text + PREFIX_N, id.p, KEY_ID);
+    rand_text(text + PREFIX_N + KEY_ID, KEY_SECRET);
     check_of((struct sv){ text, KEY_TEXT - KEY_CHECK }, text + KEY_TEXT - KEY_CHECK);
     text[KEY_TEXT] = '\0';
 }

@@ -26,6 +26,8 @@ enum key_shape {
 
 /* A new key; wipe text after use. */
 void key_make(char text[static KEY_TEXT + 1]);
+/* The same with the id of a key that there is: another secret for it. */
+void key_renew(struct sv id, char text[static KEY_TEXT + 1]);
 /* *ret_id (a view into text) is set for KEY_OURS. */
 enum key_shape key_read(struct sv text, struct sv *ret_id);
 void key_hash(struct sv text, uint8_t hash[static KEY_HASH]);

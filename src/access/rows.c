@@ -105,11 +105,11 @@ static void add_networks(struct buf *out, const struct access_key *k) {
     }
 }
 
-enum { COLUMNS = 22 };
+enum { COLUMNS = 24 };
 #define COLUMN_NAMES                                                                                                      \
     "id, name, owner, hash, enabled, expires_ms, models, endpoints, networks, rights, priority, requests_per_min, "      \
     "requests_burst, concurrent, tokens_per_min, day_tokens, month_tokens, day_money, month_money, created_ms, version, " \
-    "revoked_ms"
+    "revoked_ms, old_hash, old_until_ms"
 
 struct row {
     struct buf models, endpoints, networks;
@@ -130,6 +130,7 @@ static bool row_make(struct row *r, const struct access_key *k, struct err *e) {
         STORE_I64((int64_t)l->budget[ACCESS_TOKENS][ACCESS_DAY]), STORE_I64((int64_t)l->budget[ACCESS_TOKENS][ACCESS_MONTH]),
         STORE_I64((int64_t)l->budget[ACCESS_MONEY][ACCESS_DAY]), STORE_I64((int64_t)l->budget[ACCESS_MONEY][ACCESS_MONTH]),
         STORE_I64((int64_t)k->created_ms), STORE_I64(k->version), STORE_I64(0),
+        STORE_BLOB(((struct sv){ (const char *)k->old_hash, k->old_until_ms ? ACCESS_HASH : 0 })), STORE_I64((int64_t)k->old_until_ms),
     };
     memcpy(r->v, v, sizeof v);
     return !(r->models.failed || r->endpoints.failed || r->networks.failed) || err_no_memory(e);
@@ -145,7 +146,7 @@ bool access__insert_key(struct store_tx *tx, const struct access_key *k, struct 
     struct row r;
     bool ok = row_make(&r, k, e) && store_run(tx, e,
                                               "INSERT INTO api_key (" COLUMN_NAMES ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, "
-                                              "$13, $14, $15, $16, $17, $18, $19, $20, $21, $22)",
+                                              "$13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)",
                                               r.v, COLUMNS, NULL);
     row_drop(&r);
     if (!ok && e->code == ERR_EXISTS)
@@ -162,7 +163,7 @@ bool access__update_key(struct store_tx *tx, const struct access_key *k, bool *r
                         "UPDATE api_key SET name = $2, owner = $3, hash = $4, enabled = $5, expires_ms = $6, models = $7, endpoints = $8, "
                         "networks = $9, rights = $10, priority = $11, requests_per_min = $12, requests_burst = $13, concurrent = $14, "
                         "tokens_per_min = $15, day_tokens = $16, month_tokens = $17, day_money = $18, month_money = $19, created_ms = $20, "
-                        "version = $21 WHERE id = $1 AND version = $21 - 1 AND revoked_ms = $22",
+                        "version = $21, old_hash = $23, old_until_ms = $24 WHERE id = $1 AND version = $21 - 1 AND revoked_ms = $22",
                         r.v, COLUMNS, &changed);
     row_drop(&r);
     *ret_found = changed == 1;
@@ -175,7 +176,7 @@ bool access__update_key(struct store_tx *tx, const struct access_key *k, bool *r
 bool access__delete_key(struct store_tx *tx, struct sv id, uint64_t now_ms, bool *ret_found, struct err *e) {
     int64_t changed = 0;
     const struct store_value v[] = { STORE_TEXT(id), STORE_I64((int64_t)now_ms), STORE_BLOB(SV("")) };
-    bool ok = store_run(tx, e, "UPDATE api_key SET revoked_ms = $2, hash = $3, enabled = 0 WHERE id = $1 AND revoked_ms = 0", v, 3, &changed);
+    bool ok = store_run(tx, e, "UPDATE api_key SET revoked_ms = $2, hash = $3, old_hash = $3, old_until_ms = 0, enabled = 0 WHERE id = $1 AND revoked_ms = 0", v, 3, &changed);
     *ret_found = changed == 1;
     return ok;
 }
@@ -212,10 +213,11 @@ bool access__read_keys(struct store_tx *tx, struct arena *a, bool (*each)(void *
     if (!r)
         return false;
     while ((step = store_next(r, e)) == STORE_ROW) {
-        struct sv hash = store_blob(r, 3);
+        struct sv hash = store_blob(r, 3), old = store_blob(r, 22);
         struct access_key k = { .id = store_text(r, 0), .name = store_text(r, 1), .owner = store_text(r, 2), .enabled = store_i64(r, 4) != 0,
                                 .expires_ms = (uint64_t)store_i64(r, 5), .rights = (unsigned)store_i64(r, 9),
-                                .priority = (int32_t)store_i64(r, 10), .created_ms = (uint64_t)store_i64(r, 19), .version = store_i64(r, 20) };
+                                .priority = (int32_t)store_i64(r, 10), .created_ms = (uint64_t)store_i64(r, 19), .version = store_i64(r, 20),
+                                .old_until_ms = (uint64_t)store_i64(r, 23) };
         k.limits = (struct access_limits){
             .requests_per_min = (uint32_t)store_i64(r, 11), .requests_burst = (uint32_t)store_i64(r, 12),
             .concurrent = (uint32_t)store_i64(r, 13), .tokens_per_min = (uint64_t)store_i64(r, 14),
@@ -223,6 +225,10 @@ bool access__read_keys(struct store_tx *tx, struct arena *a, bool (*each)(void *
                         [ACCESS_MONEY] = { (uint64_t)store_i64(r, 17), (uint64_t)store_i64(r, 18) } },
         };
         memcpy(k.hash, hash.p, hash.n < ACCESS_HASH ? hash.n : ACCESS_HASH);
+        if (old.n == ACCESS_HASH)
+            memcpy(k.old_hash, old.p, ACCESS_HASH);
+        else
+            k.old_until_ms = 0;
         bool ok = read_lines(a, store_text(r, 6), &k.models, &k.n_models) && read_lines(a, store_text(r, 7), &k.endpoints, &k.n_endpoints) &&
                   read_networks(a, store_text(r, 8), &k);
         if (!ok || !each(arg, &k)) {

@@ -466,7 +466,7 @@ static const struct verb {
     { "models", "", "the models that can be asked for, and where they are", 0, 0, verb_models },
     { "endpoints", "", "the runtimes, their state and why", 0, 0, verb_endpoints },
     { "explain", "MODEL [--api API]", "who would serve MODEL now, and why not the others", 1, 1, verb_explain },
-    { "key", "list | add | set | revoke ...", "API keys: who may use which models, and how much (drover key help)", 1, 2, verb_key },
+    { "key", "list | add | set | rotate | revoke ...", "API keys: who may use which models, and how much (drover key help)", 1, 2, verb_key },
     { "user", "list | add | set | rm ...", "people at the console, their roles and sessions; setup prints the link for the first", 1, 2, verb_user },
     { "mode", "[live | dev | key]", "whether risky acts at the console take the permission key", 0, 1, verb_mode },
     { "audit", "list | verify", "what was changed by whom, and whether that record is whole", 1, 1, verb_audit },
@@ -560,6 +560,8 @@ int cli_main(int argc, char **argv) {
             ;
         else if (strcmp(a, "--demo-if-empty") == 0)
             c.demo_if_empty = true;
+        else if (verb && verb->run == verb_key && option(a, "--overlap", argc, argv, &i, &c.overlap, &bad))
+            ;
         else if (verb && verb->run == verb_key && key_option(c.key, argc, argv, &i, &bad))
             ;
         else if (verb && verb->run == verb_requests && requests_option(c.where, argc, argv, &i, &bad))

@@ -195,6 +195,8 @@ static void print_key(yyjson_val *k, struct arena *a) {
     line("id", json_str(k, "id"));
     line("owner", dash(json_str(k, "owner")));
     line("state", until(a, k));
+    if (json_i64(k, "old_secret_until_ms", 0))
+        line("secret before", fmt(a, "works until %s", clock_iso8601((uint64_t)json_i64(k, "old_secret_until_ms", 0), made)));
     line("made", sv_of(clock_iso8601((uint64_t)json_i64(k, "created_ms", 0), made)));
     line("models", joined(a, json_get(k, "models"), SV("none")));
     line("endpoints", joined(a, json_get(k, "endpoints"), SV("none")));
@@ -254,6 +256,35 @@ static int set(struct cli *c) {
     return code;
 }
 
+static int rotate(struct cli *c) {
+    struct buf path = path_of(c->args[1]), body = BUF_MAX(4096), out = BUF_MAX(ANSWER_MAX);
+    int code = CLI_USAGE;
+    buf_add(&path, SV("/rotate"));
+    buf_add(&body, SV("{\"overlap\":"));
+    buf_add_json(&body, sv_of(c->overlap ? c->overlap : "24h"));
+    if (buf_add_char(&body, '}'))
+        code = ask(c, SV("POST"), buf_sv(&path), SV_NULL, buf_sv(&body), &out);
+    else
+        fprintf(stderr, "drover: --overlap takes a duration, such as 24h\n");
+    if (code == CLI_DONE && c->json) {
+        printf("%.*s", SV_FMT(buf_sv(&out)));
+    } else if (code == CLI_DONE) {
+        CLEANUP(json_doc_freep) yyjson_doc *doc = json_parse(buf_sv(&out));
+        int64_t until = json_i64(yyjson_doc_get_root(doc), "old_secret_until_ms", 0);
+        char when[25];
+        printf("%.*s\n", SV_FMT(json_str(yyjson_doc_get_root(doc), "key")));
+        fprintf(stderr, "This is the only time the new secret is shown. The one before ");
+        if (until)
+            fprintf(stderr, "works until %s.\n", clock_iso8601((uint64_t)until, when));
+        else
+            fprintf(stderr, "works no longer, and what went on with the key has ended.\n");
+    }
+    buf_deinit(&path);
+    buf_deinit(&body);
+    buf_deinit(&out);
+    return code;
+}
+
 static int revoke(struct cli *c) {
     struct buf path = path_of(c->args[1]), out = BUF_MAX(ANSWER_MAX);
     int code = ask(c, SV("DELETE"), buf_sv(&path), SV_NULL, SV_NULL, &out);
@@ -272,7 +303,7 @@ static int show_one(struct cli *c) {
 }
 
 static void key_usage(FILE *to) {
-    fprintf(to, "usage: drover key list | show KEY | revoke KEY\n       drover key add NAME [OPTION...] | set KEY [OPTION...]\n\n"
+    fprintf(to, "usage: drover key list | show KEY | revoke KEY | rotate KEY [--overlap 24h]\n       drover key add NAME [OPTION...] | set KEY [OPTION...]\n\n"
                 "KEY is a key's name or id.\n\n");
     for (int o = 0; o < KEY_OPTIONS; o++)
         fprintf(to, "  %-18s %-12s %s\n", options[o].name, options[o].value, options[o].help);
@@ -283,7 +314,7 @@ int verb_key(struct cli *c) {
         const char *name;
         unsigned args;
         int (*run)(struct cli *c);
-    } acts[] = { { "add", 2, add }, { "set", 2, set }, { "show", 2, show_one }, { "revoke", 2, revoke } };
+    } acts[] = { { "add", 2, add }, { "set", 2, set }, { "show", 2, show_one }, { "revoke", 2, revoke }, { "rotate", 2, rotate } };
     if (strcmp(c->args[0], "help") == 0) {
         key_usage(stdout);
         return CLI_DONE;

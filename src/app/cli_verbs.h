@@ -21,6 +21,7 @@ struct cli {
     const char *lines, *api, *by, *days;
     bool csv, check, plain;
     const char *key_file;
+    const char *overlap;
     const char *role, *enabled, *passphrase_file;
     const char *hub, *ca_file, *user, *since;
     bool passphrase;

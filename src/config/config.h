@@ -411,6 +411,9 @@ bool config_layer_save(const struct config *c, struct err *e) MUST_CHECK;
 /* True when no setting differs, the secrets included, nor where they come from. False also when memory is out. */
 bool config_is_same(const struct config *a, const struct config *b);
 
+/* "90s", "1h30m", "0". *ret_ms is written on success only. */
+bool config_duration(struct sv text, uint64_t *ret_ms);
+
 /* The generated parts of docs/config.md and docs/limits.md. */
 bool config_manual(struct buf *out);
 bool config_limits_manual(struct buf *out);

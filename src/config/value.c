@@ -64,6 +64,14 @@ bool duration_parse(struct sv text, uint64_t *ret_ms) {
     return true;
 }
 
+bool config_duration(struct sv text, uint64_t *ret_ms) {
+    if (sv_eq(text, SV("0"))) {
+        *ret_ms = 0;
+        return true;
+    }
+    return duration_parse(text, ret_ms);
+}
+
 bool pace_parse(struct sv text, uint64_t *ret_per_min) {
     static const struct {
         struct sv word;

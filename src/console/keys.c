@@ -3,6 +3,7 @@
 #include <sodium.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/money.h"
 #include "console/request.h"
 
@@ -28,6 +29,7 @@ static const struct {
     { "money_per_day", offsetof(struct access_limits, budget[ACCESS_MONEY][ACCESS_DAY]), LIMIT_MONEY },
     { "money_per_month", offsetof(struct access_limits, budget[ACCESS_MONEY][ACCESS_MONTH]), LIMIT_MONEY },
 };
+enum { OVERLAP_USUAL_MS = 86400000 };
 enum { LIMITS = sizeof limits / sizeof limits[0] };
 
 /* Nothing when it is not set. */
@@ -60,6 +62,7 @@ static void put_key(struct buf *out, const struct access_key *k) {
     put_truth(out, "enabled", k->enabled);
     put_number(out, "created_ms", k->created_ms);
     put_known(out, "expires_ms", k->expires_ms);
+    put_known(out, "old_secret_until_ms", k->old_until_ms > clock_wall_ms() ? k->old_until_ms : 0);
     put_list(out, "models", k->models, k->n_models);
     put_list(out, "endpoints", k->endpoints, k->n_endpoints);
     put_name(out, "networks");
@@ -306,6 +309,32 @@ void keys_put(struct request *r) {
     struct waiting *w = request_wait(r);
     if (w)
         request_begun(r, w, access_change_key(r->admin->house->access, was->id, version, &k, &by, on_done, w, &e), &e);
+}
+
+/* {"overlap": "24h"}, or nothing: a day. */
+static bool read_overlap(yyjson_val *root, uint64_t *ret_ms, struct err *e) {
+    yyjson_val *v = json_get(root, "overlap");
+    *ret_ms = OVERLAP_USUAL_MS;
+    if (!yyjson_is_obj(root) || yyjson_obj_size(root) != (v != NULL))
+        return err_set(e, ERR_BAD_REQUEST, "the body must be an object with \"overlap\" at most, such as {\"overlap\": \"24h\"}");
+    return !v || (yyjson_is_str(v) && config_duration(json_sv(v), ret_ms)) ||
+           err_set(e, ERR_BAD_REQUEST, "\"overlap\" must be a duration with its unit, such as \"24h\", or \"0\" for none");
+}
+
+void keys_rotate(struct request *r) {
+    struct access_actor by = request_actor(r);
+    struct err e = { 0 };
+    uint64_t overlap_ms;
+    CLEANUP(json_doc_freep) yyjson_doc *doc = request_json(r);
+    if (!doc)
+        return;
+    if (!read_overlap(yyjson_doc_get_root(doc), &overlap_ms, &e)) {
+        request_fail(r, &e, NULL);
+        return;
+    }
+    struct waiting *w = request_wait(r);
+    if (w)
+        request_begun(r, w, access_rotate_key(r->admin->house->access, r->rest, overlap_ms, &by, on_done, w, &e), &e);
 }
 
 void keys_delete(struct request *r) {

@@ -158,6 +158,7 @@ void keys_list(struct request *r);
 void keys_make(struct request *r);
 void keys_get(struct request *r);
 void keys_put(struct request *r);
+void keys_rotate(struct request *r);
 void keys_delete(struct request *r);
 void audit_list(struct request *r);
 void audit_verify(struct request *r);

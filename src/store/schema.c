@@ -48,5 +48,8 @@ const struct store_migration store_schema[] = {
       "ALTER TABLE usage_day ADD COLUMN cost BIGINT NOT NULL DEFAULT 0;"
       "ALTER TABLE usage_day ADD COLUMN cost_unknown BIGINT NOT NULL DEFAULT 0;"
       "UPDATE usage_day SET cost_unknown = requests;" },
+    { 5, "the secret that a key had before, for a while",
+      "ALTER TABLE api_key ADD COLUMN old_hash BLOB;"
+      "ALTER TABLE api_key ADD COLUMN old_until_ms BIGINT NOT NULL DEFAULT 0;" },
     { 0 },
 };
