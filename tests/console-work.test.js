@@ -201,6 +201,41 @@ test('what a role may not do is explained, and the hub refuses it, too', async (
   });
 });
 
+test('a key gets a new secret; the one before works for a while, or ends at once', async () => {
+  const first = await makeKey({ name: 'turning' });
+  const locked = (key) => hub.post('/v1/chat/completions', ask, { headers: { authorization: `Bearer ${key}` } });
+  await withPage(browser, hub, { as: 'sam' }, async (page) => {
+    const text = async () => (await page.getByRole('region', { name: 'Key', exact: true }).innerText()).trim();
+    const kept = async () => {
+      await page.getByLabel('I have kept the key').check();
+      await page.locator('footer').getByRole('button', { name: 'Close' }).click();
+      await page.getByRole('dialog').waitFor({ state: 'detached' });
+      assert.doesNotMatch(await page.content(), /sk-drv-/);
+    };
+    await show(page, hub, `#/keys?open=${first.id}`);
+    await button(page, 'New secret').click();
+    const dialog = page.getByRole('dialog', { name: 'Give turning a new secret' });
+    assert.equal(await dialog.getByLabel('The secret now in use works').inputValue(), '24h');
+    assert.deepEqual(await look(page, 'key-rotate', TWO), []);
+    await dialog.getByRole('button', { name: 'Give turning a new secret' }).click();
+    await page.getByText('The secret before works until').first().waitFor();
+    const second = await text();
+    await page.keyboard.press('Escape');
+    await page.getByText('Say that you have kept the key first').waitFor();
+    await kept();
+    for (const key of [first.key, second]) assert.equal((await locked(key)).status, 200);
+    await page.locator('tr.detail').getByText('Secret before works until').waitFor();
+    await button(page, 'New secret').click();
+    await dialog.getByText('Three at a time there are not').waitFor();
+    assert.deepEqual(await dialog.locator('option').allInnerTexts(), ['no longer: it got out']);
+    await dialog.getByRole('button', { name: 'Give turning a new secret' }).click();
+    await page.getByText('The secret before works no longer.').waitFor();
+    const third = await text();
+    await kept();
+    assert.deepEqual(await Promise.all([first.key, second, third].map(async (key) => (await locked(key)).status)), [401, 401, 200]);
+  });
+});
+
 test('in Live what is risky asks for the permission key; Dev comes back with it', async () => {
   await makeKey({ name: 'doomed' });
   await withPage(browser, hub, { as: 'sam', expects: [/status of 403/] }, async (page) => {

@@ -209,6 +209,7 @@ export interface Key {
   enabled: boolean
   created_ms: number
   expires_ms?: number
+  old_secret_until_ms?: number /* until then the secret before works, too */
   models: string[]
   endpoints: string[]
   networks: string[]

@@ -30,6 +30,7 @@ import { visible } from '../../pure/visible'
 import { T } from '../../text'
 import { EditKey } from './edit'
 import { NewKey } from './make'
+import { Rotate } from './rotate'
 import { keyList, MissingRight, monthByKey, Share, tokensOf, type UsageRow } from './shared'
 
 const SOON_MS = 7 * 86_400_000
@@ -77,6 +78,7 @@ function AllKeys({ tabs }: { tabs: ComponentChildren }) {
   const [edit, setEdit] = useParam('edit')
   const [fresh, setFresh] = useParam('new')
   const [revoking, setRevoking] = useState<Key | undefined>(undefined)
+  const [rotating, setRotating] = useState<Key | undefined>(undefined)
   const now = hubNow()
   const used = useMemo(() => new Map((usage?.rows ?? []).map((r) => [r.key ?? '', r])), [usage])
   const rows = useMemo(() => {
@@ -166,6 +168,7 @@ function AllKeys({ tabs }: { tabs: ComponentChildren }) {
                     month={used.get(k.id)}
                     currency={usage?.currency ?? ''}
                     onRevoke={() => setRevoking(k)}
+                    onRotate={() => setRotating(k)}
                     onEdit={() => setEdit(k.id, true)}
                     onLike={() => setFresh(k.id, true)}
                   />
@@ -185,6 +188,7 @@ function AllKeys({ tabs }: { tabs: ComponentChildren }) {
       {edit &&
         all &&
         (editing ? <EditKey key={editing.id} k={editing} currency={usage?.currency ?? ''} onClose={() => setEdit('')} /> : null)}
+      {rotating && <Rotate k={rotating} onClose={() => setRotating(undefined)} />}
       {revoking && <Revoke k={revoking} onClose={() => setRevoking(undefined)} />}
     </>
   )
@@ -271,6 +275,7 @@ function Detail({
   month,
   currency,
   onRevoke,
+  onRotate,
   onEdit,
   onLike,
 }: {
@@ -278,6 +283,7 @@ function Detail({
   month?: UsageRow
   currency: string
   onRevoke(): void
+  onRotate(): void
   onEdit(): void
   onLike(): void
 }) {
@@ -291,6 +297,7 @@ function Detail({
       <div class="row">
         <Button act={onEdit}>{T.key.edit}</Button>
         <Button act={onLike}>{T.key.like}</Button>
+        <Button act={onRotate}>{T.key.rotate}</Button>
         <Button act={turn}>{k.enabled ? T.key.turnOff : T.key.turnOn}</Button>
         <Copy text={k.id} words={T.copyId} />
         <a class="button" href={href('keys', { tab: 'usage', by: 'key', open: k.id })}>
@@ -315,6 +322,7 @@ function Detail({
           [T.key.owner, k.owner ? <Name text={k.owner} /> : T.none],
           [T.key.made, <Clock ms={k.created_ms} />],
           [T.key.expires, k.expires_ms ? <Clock ms={k.expires_ms} /> : T.key.never],
+          [T.key.oldSecret, (k.old_secret_until_ms ?? 0) > hubNow() ? <Clock ms={k.old_secret_until_ms ?? 0} /> : undefined],
           [T.key.lastUsed, k.used_ms ? <Ago ms={k.used_ms} /> : T.key.neverUsedMeans],
           [T.colInFlight, count(k.in_flight)],
           [T.key.monthRequests, count(month?.requests ?? 0)],
