@@ -170,7 +170,8 @@ static void every_kind_of_value_is_kept_as_it_was_set(void **state) {
 
 static void all_that_may_be_set_is_harmless(void **state) {
     static const char *const never[] = { "data_dir", "run_dir", "name", "listen", "takeover", "endpoints", "models", "telemetry.otlp.url",
-                                         "telemetry.otlp.key", "telemetry.otlp.key_header", "telemetry.otlp.headers", "telemetry.otlp.tls.ca" };
+                                         "telemetry.otlp.key", "telemetry.otlp.key_header", "telemetry.otlp.headers", "telemetry.otlp.tls.ca", "alerts.webhook",
+                                         "alerts.webhook_key", "alerts.webhook_ca", "alerts.command" };
     size_t n = 0;
     (void)state;
     for (size_t i = 0; i < n_settings; i++) {
