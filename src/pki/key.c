@@ -162,6 +162,18 @@ EVP_PKEY *pki__csr_key(struct sv pem, struct err *e) {
     return ok ? key : NULL;
 }
 
+bool pki_csr_pin(struct sv csr_pem, unsigned char pin[static TLS_PIN], struct err *e) {
+    EVP_PKEY *key = pki__csr_key(csr_pem, e);
+    unsigned char *der = NULL;
+    int n = key ? i2d_PUBKEY(key, &der) : 0;
+    bool ok = n > 0 && EVP_Digest(der, (size_t)n, pin, NULL, EVP_sha256(), NULL) == 1;
+    if (key && !ok)
+        pki__fault(e, ERR_NO_MEMORY, "a key's fingerprint");
+    OPENSSL_free(der);
+    EVP_PKEY_free(key);
+    return ok;
+}
+
 bool pki_pair_check(struct sv chain_pem, struct sv key_pem, struct err *e) {
     STACK_OF(X509) *chain = pki__certs_read(chain_pem, 8, e);
     EVP_PKEY *key = chain ? pki__key_read(key_pem, SV_NULL, NULL, e) : NULL;

@@ -60,6 +60,8 @@ enum pki_key { PKI_P256, PKI_RSA4096, PKI_ED25519 };
 bool pki_key_make(enum pki_key type, struct buf *ret_pem, struct err *e) MUST_CHECK;
 /* A PKCS#10 request that says nothing but the key, signed by it. */
 bool pki_csr_make(struct sv key_pem, struct buf *ret_pem, struct err *e) MUST_CHECK;
+/* The pin of the key in a request, whose signature proves that its sender has it. */
+bool pki_csr_pin(struct sv csr_pem, unsigned char pin[static TLS_PIN], struct err *e) MUST_CHECK;
 /* Whether the key belongs to the first certificate of chain; ERR_CONFIG if not. */
 bool pki_pair_check(struct sv chain_pem, struct sv key_pem, struct err *e) MUST_CHECK;
 

@@ -51,5 +51,17 @@ const struct store_migration store_schema[] = {
     { 5, "the secret that a key had before, for a while",
       "ALTER TABLE api_key ADD COLUMN old_hash BLOB;"
       "ALTER TABLE api_key ADD COLUMN old_until_ms BIGINT NOT NULL DEFAULT 0;" },
+    { 6, "nodes, invitations to join, and the history of links",
+      /* State as numbered in hub/hub.h. spki: SHA-256 of a key, in hex. bearer: hashes. labels and info are JSON. */
+      "CREATE TABLE node ("
+      " id TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL, state BIGINT NOT NULL, drained BIGINT NOT NULL, created_ms BIGINT NOT NULL,"
+      " decided_ms BIGINT NOT NULL, decided_by TEXT NOT NULL, seen_ms BIGINT NOT NULL, labels TEXT NOT NULL, info TEXT NOT NULL, csr TEXT NOT NULL,"
+      " url TEXT NOT NULL, spki TEXT NOT NULL, old_spki TEXT NOT NULL, serial TEXT NOT NULL, not_after_s BIGINT NOT NULL, bearer BLOB NOT NULL,"
+      " old_bearer BLOB NOT NULL, epoch BIGINT NOT NULL);"
+      "CREATE TABLE invite ("
+      " id TEXT NOT NULL PRIMARY KEY, hash BLOB NOT NULL, name TEXT NOT NULL, created_ms BIGINT NOT NULL, created_by TEXT NOT NULL,"
+      " expires_ms BIGINT NOT NULL, used_ms BIGINT NOT NULL, spki TEXT NOT NULL);"
+      "CREATE TABLE node_event (seq BIGINT NOT NULL PRIMARY KEY, node_id TEXT NOT NULL, at_ms BIGINT NOT NULL, what TEXT NOT NULL, detail TEXT NOT NULL);"
+      "CREATE INDEX node_event_node ON node_event (node_id, seq);" },
     { 0 },
 };

@@ -1,0 +1,598 @@
+/* hub/enrol.c - how a machine becomes a node: invite -> enrol (a token proves it, or a person says yes) -> certificate; later renew.
+ *
+ * That a token is used once is settled by the store: the row of the invitation is marked in the transaction that writes the node. Whoever asks
+ * again with the same key before its first link gets the same node: the answer may have been lost on the way. */
+#include <sodium.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/rand.h"
+#include "http/url.h"
+#include "hub/room.h"
+
+enum {
+    INVITES_MAX = 1000,
+    INVITE_KEPT_MS = 3600000,  /* after it ended: a lost answer may be asked for again */
+    WAITING_MAX = 100,         /* machines that wait for a yes: anybody can make one more */
+    WAITING_RETRY_S = 5,
+    ANSWER_MAX = 256 << 10,
+    DEFAULT_PORT = 7443,
+};
+
+/* --- answers ------------------------------------------------------------------------------------------------------------------------------ */
+
+static void put(struct buf *out, const char *name, struct sv v) {
+    buf_printf(out, "%s\"%s\":", out->n && out->p[out->n - 1] != '{' ? "," : "", name);
+    buf_add_json(out, v);
+}
+
+static void put_urls(const struct hub *h, struct buf *out) {
+    const struct config_list *set = &(*h->house->config)->hub.urls;
+    buf_add(out, SV(",\"urls\":["));
+    for (size_t i = 0; i < set->n; i++) {
+        buf_add(out, i ? SV(",") : SV_NULL);
+        buf_add_json(out, set->v[i]);
+    }
+    for (size_t i = 0; set->n == 0 && h->house->urls[i]; i++) {
+        buf_add(out, i ? SV(",") : SV_NULL);
+        buf_add_json(out, sv_of(h->house->urls[i]));
+    }
+    buf_add_char(out, ']');
+}
+
+/* chain: a fresh one for n; token: its bearer in clear. */
+static void print_approved(const struct hub *h, const struct node *n, struct sv chain, const char *token, struct buf *out) {
+    uint64_t sequence;
+    struct sv trust = authority_trust(h->authority, &sequence);
+    buf_add(out, SV("{\"state\":\"approved\""));
+    put(out, "fleet", sv_of(authority_fleet(h->authority)));
+    put(out, "hub_id", sv_of(authority_hub_id(h->authority)));
+    put(out, "node_id", sv_of(n->id));
+    put(out, "name", sv_of(n->name));
+    put(out, "chain", chain);
+    put(out, "trust", trust);
+    buf_printf(out, ",\"trust_sequence\":%llu,\"renew_grace_s\":%d", (unsigned long long)sequence, HUB_RENEW_GRACE_S);
+    put(out, "token", sv_of(token));
+    put_urls(h, out);
+    buf_add(out, SV("}\n"));
+}
+
+static void print_waiting(const struct node *n, struct buf *out) {
+    buf_printf(out, "{\"state\":\"waiting\",\"fingerprint\":\"sha256:%s\",\"retry_s\":%d}\n", n->spki, WAITING_RETRY_S);
+}
+
+/* --- invitations --------------------------------------------------------------------------------------------------------------------------- */
+
+struct inviting {
+    struct hub *hub;
+    struct invite *invite;
+    struct buf line;
+    hub_done *done;
+    void *arg;
+};
+
+static void inviting_free(struct inviting *a) {
+    pki_wipe(&a->line);
+    mem_free(a->invite);
+    hub__unref(a->hub);
+    mem_free(a);
+}
+
+static void print_invite(const struct invite *i, struct buf *out) {
+    buf_add_char(out, '{');
+    put(out, "id", sv_of(i->id));
+    put(out, "name", sv_of(i->name));
+    buf_printf(out, ",\"created_ms\":%llu,\"expires_ms\":%llu,\"used\":%s", (unsigned long long)i->created_ms, (unsigned long long)i->expires_ms,
+               i->spki[0] ? "true" : "false");
+    buf_add_char(out, '}');
+}
+
+static void on_invited(void *arg, const struct err *e) {
+    struct inviting *a = arg;
+    struct buf out = BUF_MAX(8192);
+    if (!e && !a->hub->closing) {
+        print_invite(a->invite, &out);
+        out.n--;
+        put(&out, "line", buf_sv(&a->line));
+        buf_add_char(&out, '}');
+        list_push_back(&a->hub->invites, &a->invite->all);
+        a->invite = NULL;
+    }
+    a->done(a->arg, buf_sv(&out), e);
+    pki_wipe(&out);
+    inviting_free(a);
+}
+
+static bool print_line(struct hub *h, const struct invite *i, const char *token, struct buf *out, struct err *e) {
+    struct pki_invite line = { .expires_s = (int64_t)(i->expires_ms / 1000) };
+    const struct config_list *set = &(*h->house->config)->hub.urls;
+    for (size_t u = 0; u < set->n && line.n_urls < PKI_INVITE_URLS; u++)
+        line.n_urls += sv_to_cstr(set->v[u], line.urls[line.n_urls], sizeof line.urls[0]);
+    for (size_t u = 0; set->n == 0 && h->house->urls[u] && line.n_urls < PKI_INVITE_URLS; u++)
+        line.n_urls += sv_to_cstr(sv_of(h->house->urls[u]), line.urls[line.n_urls], sizeof line.urls[0]);
+    if (line.n_urls == 0)
+        return err_set(e, ERR_CONFIG, "no listener has the role link, and hub.urls is not set: nodes have nowhere to go");
+    memcpy(line.pin, authority_pin(h->authority), sizeof line.pin);
+    memcpy(line.token, token, sizeof line.token);
+    snprintf(line.fleet, sizeof line.fleet, "%s", authority_fleet(h->authority));
+    bool ok = pki_invite_print(&line, out);
+    sodium_memzero(&line, sizeof line);
+    return ok || err_set(e, ERR_CONFIG, "hub.urls: one of them cannot stand in an invitation (at most %d printable characters)", PKI_INVITE_URL_MAX);
+}
+
+bool hub_invite(struct hub *h, struct sv name, uint64_t ttl_ms, const struct access_actor *by, hub_done *done, void *arg, struct err *e) {
+    unsigned n = 0;
+    LIST_FOR(it, &h->invites)
+        n++;
+    if (n >= INVITES_MAX)
+        return err_set(e, ERR_UNAVAILABLE, "%d invitations are open already; wait until some have ended", INVITES_MAX);
+    struct inviting *a = mem_new(sizeof *a);
+    struct invite *i = a ? mem_new(sizeof *i) : NULL;
+    struct record *r = i ? record_new(h->loop) : NULL;
+    if (!r) {
+        mem_free(i);
+        mem_free(a);
+        return err_no_memory(e);
+    }
+    char token[PKI_TOKEN_TEXT + 1];
+    *a = (struct inviting){ .hub = hub__ref(h), .invite = i, .line = BUF_MAX(PKI_INVITE_MAX), .done = done, .arg = arg };
+    list_init(&i->all);
+    rand_text(i->id, sizeof i->id - 1);
+    snprintf(i->name, sizeof i->name, "%.*s", SV_FMT(name));
+    i->created_ms = clock_wall_ms();
+    i->expires_ms = i->created_ms + (ttl_ms ? ttl_ms : (*h->house->config)->hub.invite_ttl_ms);
+    pki_token_make(PKI_TOKEN_JOIN, token);
+    bool ok = pki_token_hash(PKI_TOKEN_JOIN, sv_of(token), i->hash) && print_line(h, i, token, &a->line, e);
+    sodium_memzero(token, sizeof token);
+    const struct store_value v[] = { STORE_TEXT(sv_of(i->id)), STORE_BLOB(((struct sv){ (const char *)i->hash, PKI_TOKEN })), STORE_TEXT(sv_of(i->name)),
+                                     STORE_I64((int64_t)i->created_ms), STORE_TEXT(by->name), STORE_I64((int64_t)i->expires_ms) };
+    record_add(r, "INSERT INTO invite (id, hash, name, created_ms, created_by, expires_ms, used_ms, spki) VALUES ($1, $2, $3, $4, $5, $6, 0, '')", v, 6);
+    record_audit(r, by, "node.invite", sv_of(i->id), name);
+    if (!ok)
+        record_free(r);
+    if (ok && record_submit(h->house->store, r, on_invited, a, e))
+        return true;
+    inviting_free(a);
+    return false;
+}
+
+void hub_invites(struct hub *h, struct buf *out) {
+    bool first = true;
+    buf_add_char(out, '[');
+    LIST_FOR(it, &h->invites) {
+        buf_add(out, first ? SV_NULL : SV(","));
+        first = false;
+        print_invite(CONTAINER(it, struct invite, all), out);
+    }
+    buf_add_char(out, ']');
+}
+
+static struct invite *find_invite(struct hub *h, struct sv id) {
+    LIST_FOR(it, &h->invites)
+        if (sv_eq(sv_of(CONTAINER(it, struct invite, all)->id), id))
+            return CONTAINER(it, struct invite, all);
+    return NULL;
+}
+
+struct voiding {
+    struct hub *hub;
+    char id[17];
+    hub_done *done;
+    void *arg;
+};
+
+static void on_voided(void *arg, const struct err *e) {
+    struct voiding *a = arg;
+    struct invite *i = e || a->hub->closing ? NULL : find_invite(a->hub, sv_of(a->id));
+    if (i) {
+        list_drop(&i->all);
+        mem_free(i);
+    }
+    a->done(a->arg, SV("{\"removed\":true}"), e);
+    hub__unref(a->hub);
+    mem_free(a);
+}
+
+bool hub_invite_void(struct hub *h, struct sv id, const struct access_actor *by, hub_done *done, void *arg, struct err *e) {
+    const struct invite *i = find_invite(h, id);
+    if (!i)
+        return err_set(e, ERR_NOT_FOUND, "there is no open invitation of that id");
+    struct voiding *a = mem_new(sizeof *a);
+    struct record *r = a ? record_new(h->loop) : NULL;
+    if (!r) {
+        mem_free(a);
+        return err_no_memory(e);
+    }
+    *a = (struct voiding){ .hub = hub__ref(h), .done = done, .arg = arg };
+    memcpy(a->id, i->id, sizeof a->id);
+    record_add(r, "DELETE FROM invite WHERE id = $1", (struct store_value[]){ STORE_TEXT(sv_of(i->id)) }, 1);
+    record_audit(r, by, "node.invite_void", sv_of(i->id), SV(""));
+    if (record_submit(h->house->store, r, on_voided, a, e))
+        return true;
+    hub__unref(h);
+    mem_free(a);
+    return false;
+}
+
+static bool load(struct store_tx *tx, void *arg, struct err *e) {
+    struct hub *h = arg;
+    struct store_rows *rows = store_query(tx, e, "SELECT id, hash, name, created_ms, expires_ms, spki FROM invite", NULL, 0);
+    if (!rows)
+        return false;
+    for (enum store_step step; (step = store_next(rows, e)) != STORE_END;) {
+        struct invite *i = step == STORE_ROW ? mem_new(sizeof *i) : NULL;
+        if (!i) {
+            if (step == STORE_ROW)
+                store_end(rows);
+            return step == STORE_ROW ? err_no_memory(e) : false;
+        }
+        list_init(&i->all);
+        list_push_back(&h->invites, &i->all);
+        (void)sv_to_cstr(store_text(rows, 0), i->id, sizeof i->id);
+        if (store_blob(rows, 1).n == PKI_TOKEN)
+            memcpy(i->hash, store_blob(rows, 1).p, PKI_TOKEN);
+        (void)sv_to_cstr(store_text(rows, 2), i->name, sizeof i->name);
+        i->created_ms = (uint64_t)store_i64(rows, 3);
+        i->expires_ms = (uint64_t)store_i64(rows, 4);
+        (void)sv_to_cstr(store_text(rows, 5), i->spki, sizeof i->spki);
+    }
+    return true;
+}
+
+bool enrol__load(struct hub *h, struct err *e) {
+    return store_read(h->house->store, load, h, e) || err_ctx(e, "read the open invitations");
+}
+
+void enrol__deinit(struct hub *h) {
+    for (struct list *it; (it = list_pop(&h->invites));)
+        mem_free(CONTAINER(it, struct invite, all));
+}
+
+void enrol__tick(struct hub *h) {
+    uint64_t now = clock_wall_ms();
+    LIST_FOR_SAFE(it, &h->invites) {
+        struct invite *i = CONTAINER(it, struct invite, all);
+        struct record *r = now > i->expires_ms + INVITE_KEPT_MS ? record_new(h->loop) : NULL;
+        if (!r)
+            continue;
+        record_add(r, "DELETE FROM invite WHERE id = $1", (struct store_value[]){ STORE_TEXT(sv_of(i->id)) }, 1);
+        list_drop(it);
+        mem_free(i);
+        record_submit(h->house->store, r, NULL, NULL, NULL); /* the next start tries again */
+    }
+}
+
+/* The one with this token, whatever became of it. All are compared: how long it takes tells nothing. */
+static struct invite *invite_of(struct hub *h, struct sv token) {
+    unsigned char hash[PKI_TOKEN];
+    struct invite *found = NULL;
+    if (!pki_token_hash(PKI_TOKEN_JOIN, token, hash))
+        return NULL;
+    LIST_FOR(it, &h->invites)
+        if (sodium_memcmp(CONTAINER(it, struct invite, all)->hash, hash, sizeof hash) == 0)
+            found = CONTAINER(it, struct invite, all);
+    return found;
+}
+
+/* --- enrolment ------------------------------------------------------------------------------------------------------------------------------ */
+
+struct enrolling {
+    struct hub *hub;
+    struct node *fresh;     /* a new node, not in the roster yet; NULL: id names one that is */
+    char id[PKI_ID_MAX + 1];
+    char invite[17];
+    char spki[65], serial[TLS_SERIAL_MAX + 1];
+    int64_t not_after_s;
+    unsigned char bearer[PKI_TOKEN];
+    bool renews, waits;
+    struct buf answer;
+    hub_enrolled *done;
+    void *arg;
+};
+
+static void enrolling_free(struct enrolling *a) {
+    pki_wipe(&a->answer);
+    sodium_memzero(a->bearer, sizeof a->bearer);
+    hub__unref(a->hub);
+    mem_free(a);
+}
+
+static void take_certificate(struct hub *h, struct node *n, const struct enrolling *a) {
+    if (a->renews) {
+        snprintf(n->old_spki, sizeof n->old_spki, "%s", n->spki);
+        memcpy(n->old_bearer, n->bearer, sizeof n->old_bearer);
+        if (!roster_rekey(&h->roster, n, a->spki))
+            log_event(LOG_ERROR, "a node's new key is known after the next start only", F_STR("node", n->name), F_STR("cause", "out of memory"));
+    }
+    memcpy(n->bearer, a->bearer, sizeof n->bearer);
+    snprintf(n->serial, sizeof n->serial, "%s", a->serial);
+    n->not_after_s = a->not_after_s;
+}
+
+static void on_enrolled(void *arg, const struct err *e) {
+    struct enrolling *a = arg;
+    struct hub *h = a->hub;
+    struct node *n = h->closing ? NULL : roster_find(&h->roster, sv_of(a->id));
+    struct err gone;
+    if (!e && (h->closing || !n)) {
+        err_set(&gone, h->closing ? ERR_UNAVAILABLE : ERR_NOT_FOUND, h->closing ? "the hub is stopping" : "the node has gone meanwhile");
+        e = &gone;
+    }
+    struct invite *i = e || !a->invite[0] ? NULL : find_invite(h, sv_of(a->invite));
+    if (i)
+        snprintf(i->spki, sizeof i->spki, "%s", a->spki);
+    if (!e && !a->waits)
+        take_certificate(h, n, a);
+    if (!e)
+        hub__event(h, n, a->waits ? "waiting" : a->renews ? "renewed" : "joined", a->waits ? sv_of(n->spki) : sv_of(a->serial));
+    if (e && n && a->fresh == n)
+        roster_remove(&h->roster, n); /* its row was not written */
+    a->done(a->arg, a->waits ? 202 : 200, buf_sv(&a->answer), e);
+    enrolling_free(a);
+}
+
+/* "n-" where a name gives nothing. */
+static void make_id(const struct hub *h, struct sv name, char id[static PKI_ID_MAX + 1]) {
+    static const char letters[] = "0123456789abcdefghijklmnopqrstuvwxyz";
+    do {
+        size_t n = 0;
+        for (size_t i = 0; i < name.n && n < 40; i++) {
+            char c = name.p[i];
+            c = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+            if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c == '-' && n))
+                id[n++] = c;
+        }
+        while (n && id[n - 1] == '-')
+            n--;
+        if (n == 0)
+            id[n++] = 'n';
+        id[n++] = '-';
+        for (int i = 0; i < 6; i++)
+            id[n++] = letters[rand_below(sizeof letters - 1)];
+        id[n] = '\0';
+    } while (roster_find(&h->roster, sv_of(id)));
+}
+
+static void put_told(struct buf *out, const char *name, struct sv v) {
+    if (v.n)
+        put(out, name, sv_first(v, 64));
+}
+
+static bool describe(struct node *n, const struct hub_enrolment *in, struct err *e) {
+    struct buf info = BUF_MAX(NODE_INFO_MAX);
+    buf_add_char(&info, '{');
+    put_told(&info, "version", in->version);
+    put_told(&info, "hostname", in->hostname);
+    put_told(&info, "os", in->os);
+    put_told(&info, "arch", in->arch);
+    put_told(&info, "address", in->peer);
+    buf_add_char(&info, '}');
+    bool ok = !info.failed && roster_text(&n->info, buf_sv(&info)) && roster_text(&n->csr, in->csr) &&
+              roster_text(&n->url, sv_eq(in->mode, SV("direct")) ? in->url : SV_NULL);
+    buf_deinit(&info);
+    return ok || err_no_memory(e);
+}
+
+/* Signs, makes a bearer and prints the answer. */
+static bool certify(struct hub *h, struct enrolling *a, const struct node *n, struct sv csr, struct err *e) {
+    struct buf chain = BUF_MAX(PKI_PEM_MAX);
+    char token[PKI_TOKEN_TEXT + 1];
+    struct pki_cert cert;
+    bool ok = authority_sign(h->authority, sv_of(n->id), csr, &chain, &cert, e);
+    if (ok) {
+        pki_token_make(PKI_TOKEN_BEARER, token);
+        (void)pki_token_hash(PKI_TOKEN_BEARER, sv_of(token), a->bearer);
+        sodium_bin2hex(a->spki, sizeof a->spki, cert.is.spki, sizeof cert.is.spki);
+        memcpy(a->serial, cert.is.serial, sizeof a->serial);
+        a->not_after_s = cert.is.not_after_s;
+        print_approved(h, n, buf_sv(&chain), token, &a->answer);
+        sodium_memzero(token, sizeof token);
+        ok = !a->answer.failed || err_no_memory(e);
+    }
+    buf_deinit(&chain);
+    return ok;
+}
+
+static void add_certificate(struct record *r, const struct enrolling *a, const struct node *n) {
+    const struct store_value v[] = { STORE_TEXT(sv_of(n->id)), STORE_TEXT(sv_of(a->serial)), STORE_I64(a->not_after_s),
+                                     STORE_BLOB(((struct sv){ (const char *)a->bearer, PKI_TOKEN })), STORE_TEXT(sv_of(a->spki)) };
+    record_add(r, a->renews ? "UPDATE node SET old_spki = spki, old_bearer = bearer, serial = $2, not_after_s = $3, bearer = $4, spki = $5 WHERE id = $1"
+                            : "UPDATE node SET serial = $2, not_after_s = $3, bearer = $4, spki = $5 WHERE id = $1", v, 5);
+    record_must_change(r, ERR_NOT_FOUND, "the node has gone meanwhile");
+}
+
+/* The key in a request, as hex; the signature is proven. */
+static bool key_of(struct sv csr, char spki[static 65], struct err *e) {
+    unsigned char pin[TLS_PIN];
+    if (!pki_csr_pin(csr, pin, e))
+        return false;
+    sodium_bin2hex(spki, 65, pin, sizeof pin);
+    return true;
+}
+
+static struct enrolling *enrolling_new(struct hub *h, hub_enrolled *done, void *arg) {
+    struct enrolling *a = mem_new(sizeof *a);
+    if (a)
+        *a = (struct enrolling){ .hub = hub__ref(h), .answer = BUF_MAX(ANSWER_MAX), .done = done, .arg = arg };
+    return a;
+}
+
+/* A new one: with a token at once, without for a person to approve. */
+static bool add_node(struct hub *h, const struct hub_enrolment *in, struct enrolling *a, const char *spki, struct invite *i, struct record *r, struct err *e) {
+    char id[PKI_ID_MAX + 1], name[HUB_NAME_MAX + 1];
+    struct sv wish = i && i->name[0] ? sv_of(i->name) : in->name;
+    make_id(h, wish, id);
+    roster_name(&h->roster, wish.n ? wish : sv_of(id), name);
+    struct node *n = roster_add(&h->roster, sv_of(id), sv_of(name), spki);
+    if (!n)
+        return err_no_memory(e);
+    a->fresh = n;
+    memcpy(a->id, n->id, sizeof a->id);
+    memcpy(a->spki, n->spki, sizeof a->spki);
+    n->state = i ? NODE_APPROVED : NODE_WAITING;
+    n->created_ms = clock_wall_ms();
+    n->decided_ms = i ? n->created_ms : 0;
+    snprintf(n->decided_by, sizeof n->decided_by, "%s", i ? "invite" : "");
+    a->waits = !i;
+    bool ok = describe(n, in, e);
+    if (ok && i)
+        ok = certify(h, a, n, in->csr, e);
+    else if (ok)
+        print_waiting(n, &a->answer);
+    if (!ok)
+        return false;
+    take_certificate(h, n, a); /* the row has it from the beginning */
+    roster_insert(r, n);
+    if (i) {
+        memcpy(a->invite, i->id, sizeof a->invite);
+        const struct store_value v[] = { STORE_TEXT(sv_of(i->id)), STORE_I64((int64_t)n->created_ms), STORE_TEXT(sv_of(a->spki)) };
+        record_add(r, "UPDATE invite SET used_ms = $2, spki = $3 WHERE id = $1 AND used_ms = 0 AND expires_ms > $2", v, 3);
+        record_must_change(r, ERR_AUTH, "the invitation was used already, has ended, or never was; ask for a new one (drover hub invite)");
+    }
+    return true;
+}
+
+static bool refuse(struct hub *h, const struct hub_enrolment *in, const char *why, struct err *e) {
+    const struct access_actor nobody = { SV("nobody"), in->peer };
+    struct record *r = record_new(h->loop);
+    err_set(e, ERR_AUTH, "the invitation was used already, has ended, or never was; ask for a new one (drover hub invite)");
+    access_guard_count(&h->guard, in->peer, loop_now_us(h->loop), e);
+    if (!r)
+        return false;
+    record_audit(r, &nobody, "node.enrol_refused", in->name.n ? sv_first(in->name, 64) : SV("-"), sv_of(why));
+    record_submit(h->house->store, r, NULL, NULL, NULL);
+    return false;
+}
+
+static bool is_full(struct hub *h, bool waits, struct err *e) {
+    size_t n = 0;
+    LIST_FOR(it, &h->roster.all)
+        n += CONTAINER(it, struct node, all)->state == NODE_WAITING;
+    if (h->roster.n >= ROSTER_MAX)
+        return !err_set(e, ERR_UNAVAILABLE, "this hub has %d nodes, which is its most", ROSTER_MAX);
+    return waits && n >= WAITING_MAX &&
+           !err_set(e, ERR_UNAVAILABLE, "%d machines wait for a yes already; the hub's operator decides (drover node ls), or give an invitation", WAITING_MAX);
+}
+
+/* What a machine that is known by its key gets. *ret_again: its certificate anew. */
+static bool judge_known(struct hub *h, const struct hub_enrolment *in, const struct node *n, const struct invite *i, bool *ret_again, struct err *e) {
+    (void)h;
+    (void)in;
+    *ret_again = n->state == NODE_APPROVED && n->epoch == 0;
+    if (n->state == NODE_REFUSED || n->state == NODE_REVOKED)
+        return err_set(e, ERR_DENIED, "this machine was %s by the hub's operator", n->state == NODE_REFUSED ? "refused" : "put out");
+    if (n->state == NODE_APPROVED && n->epoch)
+        return err_set(e, ERR_EXISTS, "a node with this key is linked already; it renews its certificate, or joins anew with another key");
+    if (n->state == NODE_APPROVED && i && !sv_eq(sv_of(i->spki), sv_of(n->spki)))
+        return err_set(e, ERR_EXISTS, "this key joined by another invitation");
+    return true;
+}
+
+bool hub_enrol(struct hub *h, const struct hub_enrolment *in, hub_enrolled *done, void *arg, struct err *e) {
+    char spki[65];
+    if (in->csr.n > PKI_CSR_MAX || !key_of(in->csr, spki, e))
+        return e->code ? false : err_set(e, ERR_BAD_REQUEST, "the request for a certificate is too large");
+    struct node *known = roster_with_key(&h->roster, spki);
+    struct invite *i = in->token.n ? invite_of(h, in->token) : NULL;
+    bool again = false, fits = i && (i->spki[0] ? strcmp(i->spki, spki) == 0 : i->expires_ms > clock_wall_ms());
+    if (in->token.n && !fits)
+        return refuse(h, in, !i ? "unknown token" : i->spki[0] ? "token used by another key" : "token too late", e);
+    if (known && !(known->state == NODE_WAITING && i) && !judge_known(h, in, known, i, &again, e))
+        return false;
+    if (!known && is_full(h, !i, e))
+        return false;
+    struct enrolling *a = enrolling_new(h, done, arg);
+    struct record *r = a ? record_new(h->loop) : NULL;
+    if (!r) {
+        if (a)
+            enrolling_free(a);
+        return err_no_memory(e);
+    }
+    const struct access_actor machine = { i ? SV("invite") : SV("nobody"), in->peer };
+    bool ok = true;
+    if (known && again) {
+        memcpy(a->id, known->id, sizeof a->id);
+        ok = certify(h, a, known, in->csr, e);
+        if (ok)
+            add_certificate(r, a, known);
+    } else if (known && known->state == NODE_WAITING && !i) {
+        memcpy(a->id, known->id, sizeof a->id);
+        print_waiting(known, &a->answer);
+        done(arg, 202, buf_sv(&a->answer), NULL);
+        record_free(r);
+        enrolling_free(a);
+        return true;
+    } else {
+        if (known) /* it waited, and now comes with an invitation */
+            roster_remove(&h->roster, known);
+        ok = add_node(h, in, a, spki, i, r, e);
+    }
+    record_audit(r, &machine, again ? "node.certify" : i ? "node.enrol" : "node.ask", sv_of(a->id), sv_of(spki));
+    if (!ok)
+        record_free(r);
+    if (ok && record_submit(h->house->store, r, on_enrolled, a, e))
+        return true;
+    if (a->fresh)
+        roster_remove(&h->roster, a->fresh);
+    enrolling_free(a);
+    return false;
+}
+
+/* --- renewal ---------------------------------------------------------------------------------------------------------------------------------- */
+
+static bool may_renew(struct hub *h, const struct hub_renewal *in, const struct node *n) {
+    static const unsigned char none[PKI_TOKEN];
+    const unsigned char hashes[2][PKI_TOKEN] = { { 0 }, { 0 } };
+    unsigned char both[2][PKI_TOKEN];
+    int64_t now_s = (int64_t)(clock_wall_ms() / 1000);
+    (void)h;
+    (void)hashes;
+    memcpy(both[0], n ? n->bearer : none, PKI_TOKEN);
+    memcpy(both[1], n ? n->old_bearer : none, PKI_TOKEN);
+    bool token = pki_token_matches(PKI_TOKEN_BEARER, in->bearer, both, 2) != 0; /* compared also where there is no such node */
+    sodium_memzero(both, sizeof both);
+    if (!n || !token || n->state != NODE_APPROVED)
+        return false;
+    if (in->spki.n)
+        return sv_eq(in->spki, sv_of(n->spki)) || sv_eq(in->spki, sv_of(n->old_spki));
+    return now_s >= n->not_after_s && now_s < n->not_after_s + HUB_RENEW_GRACE_S;
+}
+
+bool hub_renew(struct hub *h, const struct hub_renewal *in, hub_enrolled *done, void *arg, struct err *e) {
+    struct node *n = roster_find(&h->roster, in->node_id);
+    char spki[65];
+    if (!may_renew(h, in, n)) {
+        err_set(e, ERR_AUTH, "this node may not renew its certificate here: its token or its certificate is not the one the hub knows; join anew "
+                "(drover hub invite)");
+        access_guard_count(&h->guard, in->peer, loop_now_us(h->loop), e);
+        return false;
+    }
+    if (in->csr.n > PKI_CSR_MAX || !key_of(in->csr, spki, e))
+        return e->code ? false : err_set(e, ERR_BAD_REQUEST, "the request for a certificate is too large");
+    struct node *other = roster_with_key(&h->roster, spki);
+    if (other)
+        return err_set(e, ERR_EXISTS, "a new certificate needs a new key");
+    struct enrolling *a = enrolling_new(h, done, arg);
+    struct record *r = a ? record_new(h->loop) : NULL;
+    if (!r) {
+        if (a)
+            enrolling_free(a);
+        return err_no_memory(e);
+    }
+    const struct access_actor machine = { sv_of(n->name), in->peer };
+    a->renews = true;
+    memcpy(a->id, n->id, sizeof a->id);
+    bool ok = certify(h, a, n, in->csr, e);
+    if (ok) {
+        add_certificate(r, a, n);
+        record_audit(r, &machine, "node.renew", sv_of(n->id), sv_of(a->serial));
+    } else {
+        record_free(r);
+    }
+    if (ok && record_submit(h->house->store, r, on_enrolled, a, e))
+        return true;
+    enrolling_free(a);
+    return false;
+}

@@ -1,0 +1,83 @@
+/* hub/hub.h - the fleet this hub is for: who belongs to it, how they join, and the links they keep.
+ *
+ * A hub lives on the control loop; workers hand it the links that reach their listeners (gate.h). Nodes become places of the fleet's
+ * snapshot (fleet_feed) for as long as their links are up. Life: hub_new -> everything else -> hub_free. Control loop only. */
+#ifndef DROVER_HUB_HUB_H
+#define DROVER_HUB_HUB_H
+
+#include "access/access.h"
+#include "config/config.h"
+#include "fleet/fleet.h"
+#include "link/link.h"
+#include "store/store.h"
+
+enum {
+    HUB_NAME_MAX = 64,
+    HUB_EVENTS_KEPT = 200,      /* per node, of its link's history */
+    HUB_RENEW_GRACE_S = 30 * 86400, /* after the end of its certificate a node may still renew it */
+};
+
+enum node_state { NODE_WAITING, NODE_APPROVED, NODE_REFUSED, NODE_REVOKED };
+const char *node_state_name(enum node_state s);
+
+struct hub;
+
+struct hub_house {
+    struct loop *loop;
+    struct store *store;
+    struct fleet *fleet;
+    struct config *const *config;
+    const char *version;
+    /* Where nodes reach this hub, when hub.urls does not say: filled in before the first invite. NULL-terminated. */
+    const char *const *urls;
+    void (*on_tls)(void *owner);  /* the listeners' contexts are others now (hub_tls) */
+    /* Something happened to a node: for those who follow. detail: JSON object. */
+    void (*on_event)(void *owner, const char *what, struct sv detail);
+    void *owner;
+};
+
+/* Borrows house. Makes the fleet's authority where there is none. */
+struct hub *hub_new(const struct hub_house *house, struct err *e) MUST_CHECK;
+/* Ends all links with a goodbye. NULL is fine. */
+void hub_free(struct hub *h);
+/* For a listener with tls: ca that asks for client certificates so. Borrowed until on_tls. */
+struct tls_context *hub_tls(struct hub *h, int client_cert);
+
+/* --- joining ------------------------------------------------------------------------------------------------------------------------------ */
+
+/* All that follow: done comes once, on the loop, never before the call has returned; false with *e set: it will not come. */
+typedef void hub_done(void *arg, struct sv json, const struct err *e); /* json: the answer's body, borrowed; e NULL: it is so */
+
+/* name: what the node shall be called, or empty. ttl_ms 0: hub.invite_ttl. The answer holds the line, this once. */
+bool hub_invite(struct hub *h, struct sv name, uint64_t ttl_ms, const struct access_actor *by, hub_done *done, void *arg, struct err *e);
+void hub_invites(struct hub *h, struct buf *out); /* those still open: a JSON array */
+bool hub_invite_void(struct hub *h, struct sv id, const struct access_actor *by, hub_done *done, void *arg, struct err *e);
+
+struct hub_enrolment { /* all borrowed during the call */
+    struct sv csr, token, name, version, hostname, os, arch, mode, url;
+    struct sv peer;
+};
+/* The answer's body is that of docs/protocol.md, "Enrolment". *ret_status: 200, or 202 while somebody has to approve. */
+typedef void hub_enrolled(void *arg, int status, struct sv json, const struct err *e);
+bool hub_enrol(struct hub *h, const struct hub_enrolment *in, hub_enrolled *done, void *arg, struct err *e);
+struct hub_renewal {
+    struct sv csr, node_id, bearer, spki; /* spki: hex, of the client certificate; empty: there was none */
+    struct sv peer;
+};
+bool hub_renew(struct hub *h, const struct hub_renewal *in, hub_enrolled *done, void *arg, struct err *e);
+
+/* --- nodes -------------------------------------------------------------------------------------------------------------------------------- */
+
+enum node_act { NODE_APPROVE, NODE_REFUSE, NODE_RENAME, NODE_LABEL, NODE_DRAIN, NODE_RESUME, NODE_REVOKE, NODE_REMOVE };
+/* id: a node's id or name; text: the new name, or the labels as a JSON object. ERR_NOT_FOUND, ERR_EXISTS (the name is taken, or the act does
+ * not fit the state it is in). */
+bool hub_act(struct hub *h, enum node_act act, struct sv id, struct sv text, const struct access_actor *by, hub_done *done, void *arg, struct err *e);
+/* A JSON array of all nodes; one of them; its link's history. False: there is none of that name. */
+void hub_nodes(struct hub *h, struct buf *out);
+bool hub_node(struct hub *h, struct sv id, struct buf *out);
+bool hub_history(struct hub *h, struct sv id, hub_done *done, void *arg, struct err *e);
+/* How it is reached; shared dialer, or NULL when it was never linked. */
+struct dialer *hub_dialer(struct hub *h, struct sv id);
+void hub_status(struct hub *h, struct buf *out); /* members of a JSON object: fleet, certificate ends, counts */
+
+#endif

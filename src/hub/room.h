@@ -1,0 +1,58 @@
+/* hub/room.h - private to hub: what its files share. */
+#ifndef DROVER_HUB_ROOM_H
+#define DROVER_HUB_ROOM_H
+
+#include "hub/authority.h"
+#include "hub/gate.h"
+#include "hub/hub.h"
+#include "hub/roster.h"
+
+struct invite {
+    struct list all;
+    char id[17], name[HUB_NAME_MAX + 1];
+    unsigned char hash[PKI_TOKEN];
+    uint64_t created_ms, expires_ms;
+    char spki[65]; /* of who used it; empty: nobody yet */
+};
+
+struct hub {
+    const struct hub_house *house;
+    struct loop *loop;
+    struct authority *authority;
+    struct roster roster;
+    struct list invites; /* of struct invite, open ones and those used within the hour */
+    struct list sessions;
+    unsigned n_sessions;
+    struct access_guard guard;
+    struct timer tick;
+    uint64_t ticks;
+    uint64_t allowance_at_ms; /* of new links */
+    double allowance;
+    unsigned refs;       /* records under way; the last one frees */
+    bool closing;
+};
+
+struct hub *hub__ref(struct hub *h);
+void hub__unref(struct hub *h);
+/* The line of a node's history, and what followers are told. detail: for people. */
+void hub__event(struct hub *h, const struct node *n, const char *what, struct sv detail);
+/* Ends the links of a node at once. */
+void hub__cut(struct hub *h, struct node *n, unsigned code, const char *why);
+/* Tells the fleet how a node is now. */
+void hub__feed(struct hub *h, struct node *n);
+
+/* enrol.c */
+bool enrol__load(struct hub *h, struct err *e) MUST_CHECK;
+void enrol__deinit(struct hub *h);
+void enrol__tick(struct hub *h);
+
+/* session.c */
+/* Who asks at a gate: fills the answer. */
+void session__ask(struct hub *h, struct gate_ask *a);
+void session__tick(struct hub *h);
+void session__free_all(struct hub *h);
+/* What a session knows of its node, as members of a JSON object. */
+void session__print(const struct session *s, struct buf *out);
+void session__feed(struct hub *h, struct node *n);
+
+#endif

@@ -1,0 +1,814 @@
+/* hub/session.c - one link of a node, on the control loop: ask (who is it?) -> hello -> welcome -> register_agent -> registered -> heartbeats,
+ * capabilities -> the end. The socket itself lives on a worker; what it says comes through its wire.
+ *
+ *   asked       the gate was told yes; hello is awaited
+ *   greeting    hello came; the epoch is being written, and welcome goes when it is on the disk
+ *   welcomed    register_agent is awaited
+ *   up          the node is a place of the fleet
+ *   retiring    a newer link of the same run took over; running streams may finish
+ *
+ * Two links of one node: the same run's newer one wins at once; another machine with the same identity gets in only when the old link is silent. */
+#include <sodium.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/rand.h"
+#include "hub/room.h"
+
+enum {
+    MODELS_MAX = 10000,          /* of one node */
+    MODELS_BYTES = 8 << 20,
+    RETIRE_MS = 30000,
+    SILENT_MS = 25000,           /* an old link without a word for so long gives way to another machine */
+    STALE_BEATS = 3, LOST_BEATS = 6,
+    NEW_LINKS_PER_S = 200, NEW_LINKS_BURST = 500,
+    SEEN_EVERY_MS = 60000,
+    LANE_TOKEN = 32,
+};
+
+enum session_state { ASKED, GREETING, WELCOMED, UP, RETIRING, ENDED };
+
+struct session {
+    struct list all;
+    struct hub *hub;
+    struct node *node;           /* NULL: it has gone */
+    struct wire *wire;
+    struct way *way;
+    enum session_state state;
+    struct list lanes;           /* of struct lane_of */
+    char instance[65], lane_token[LANE_TOKEN * 2 + 1], link_id[17], peer[STREAM_PEER_TEXT], group[32];
+    bool is_pq;
+    uint64_t epoch, began_ms, up_ms, heard_ms, retire_ms, seen_ms; /* loop time */
+    char hello_id[ENVELOPE_ID];
+    struct mux_limits limits;
+    uint64_t rev;                /* of its capabilities */
+    struct arena arena;          /* of its models */
+    struct map models;           /* of struct fleet_model, by id */
+    struct sv version;
+    char beat_state[16], error[160];
+    yyjson_doc *beat;            /* the last heartbeat */
+    yyjson_doc *told;            /* register_agent, without its models */
+    bool has_models, allows;
+};
+
+struct lane_of {
+    struct list all;
+    struct session *session;
+    struct wire *wire;
+};
+
+static uint64_t now_ms(const struct hub *h) {
+    return loop_now_ms(h->loop);
+}
+
+/* --- the fleet ---------------------------------------------------------------------------------------------------------------------------- */
+
+static enum fleet_state state_of(const struct session *s, struct sv *ret_why) {
+    uint64_t beat = (*s->hub->house->config)->hub.heartbeat_ms;
+    *ret_why = SV("");
+    if (s->node->drained || strcmp(s->beat_state, "draining") == 0)
+        return *ret_why = SV("draining: no new work is sent there"), FLEET_DOWN;
+    if (now_ms(s->hub) - s->heard_ms >= STALE_BEATS * beat)
+        return *ret_why = SV("its heartbeats are missing: no new work is sent there"), FLEET_DOWN;
+    if (strcmp(s->beat_state, "maintenance") == 0 || strcmp(s->beat_state, "stopping") == 0 || strcmp(s->beat_state, "error") == 0)
+        return *ret_why = s->error[0] ? sv_of(s->error) : sv_of(s->beat_state), FLEET_DOWN;
+    if (strcmp(s->beat_state, "starting") == 0)
+        return *ret_why = SV("starting"), FLEET_LOADING;
+    if (strcmp(s->beat_state, "degraded") == 0)
+        return *ret_why = s->error[0] ? sv_of(s->error) : SV("it says that something is wrong"), FLEET_DEGRADED;
+    return FLEET_UP;
+}
+
+/* with_models: they have changed. */
+static void feed(struct session *s, bool with_models) {
+    struct node *n = s->node;
+    char url[160];
+    struct fleet_fed fed = { .name = sv_of(n->name), .url = sv_of(url), .dialer = way_dialer(s->way), .version = s->version };
+    struct fleet_model *list = with_models && s->models.n ? mem_alloc(s->models.n * sizeof *list) : NULL;
+    struct err e;
+    size_t at = 0;
+    if (with_models && s->models.n && !list)
+        return; /* the next capabilities or heartbeat try again */
+    for (struct map_entry *m; list && (m = map_next(&s->models, &at));)
+        list[fed.n_models++] = *(const struct fleet_model *)m->value;
+    snprintf(url, sizeof url, "link:%s", n->id);
+    fed.state = state_of(s, &fed.reason);
+    fed.has_models = with_models;
+    fed.models = list;
+    if (!s->allows) {
+        fed.state = FLEET_DOWN;
+        fed.reason = SV("the node's own settings do not allow its hub to use the models (join.allow.inference)");
+    }
+    if (!fleet_feed(s->hub->house->fleet, &fed, &e))
+        log_event(LOG_WARN, "a node cannot be a place of this fleet", F_STR("node", n->name), F_STR("cause", e.text));
+    mem_free(list);
+}
+
+static void feed_down(struct hub *h, struct node *n, const char *why) {
+    char url[160];
+    struct err e;
+    if (!n->way)
+        return;
+    const struct fleet_fed fed = { .name = sv_of(n->name), .url = sv_of(url), .dialer = way_dialer(n->way), .state = FLEET_DOWN, .reason = sv_of(why) };
+    snprintf(url, sizeof url, "link:%s", n->id);
+    if (!fleet_feed(h->house->fleet, &fed, &e))
+        log_event(LOG_DEBUG, "a node cannot be a place of this fleet", F_STR("node", n->name), F_STR("cause", e.text));
+}
+
+void hub__feed(struct hub *h, struct node *n) {
+    (void)h;
+    if (n->session && n->session->state == UP)
+        feed(n->session, n->session->has_models);
+}
+
+/* --- ending --------------------------------------------------------------------------------------------------------------------------------- */
+
+static void free_lane(struct lane_of *l, unsigned code, const char *why) {
+    list_drop(&l->all);
+    wire_free(l->wire, code, sv_of(why));
+    mem_free(l);
+}
+
+static void session_free(struct session *s, unsigned code, const char *why) {
+    for (struct list *it; (it = s->lanes.next) != &s->lanes;)
+        free_lane(CONTAINER(it, struct lane_of, all), code, why);
+    wire_free(s->wire, code, sv_of(why));
+    list_drop(&s->all);
+    yyjson_doc_free(s->beat);
+    yyjson_doc_free(s->told);
+    map_deinit(&s->models);
+    arena_deinit(&s->arena);
+    way_unref(s->way);
+    sodium_memzero(s->lane_token, sizeof s->lane_token);
+    hub__unref(s->hub);
+    mem_free(s);
+}
+
+/* Takes it off its node. was_up: what followed from its being up has to be undone. */
+static void leave(struct session *s, const char *why) {
+    struct hub *h = s->hub;
+    struct node *n = s->node;
+    bool was_current = n && n->session == s;
+    if (n && n->retiring == s)
+        n->retiring = NULL;
+    if (!was_current)
+        return;
+    n->session = NULL;
+    n->down_since_ms = clock_wall_ms();
+    snprintf(n->last_error, sizeof n->last_error, "%s", why);
+    if (s->state == UP) {
+        h->n_sessions--;
+        feed_down(h, n, why);
+        hub__event(h, n, "link_down", sv_of(why));
+    }
+}
+
+static void end_session(struct session *s, unsigned code, const char *why) {
+    leave(s, why);
+    s->state = ENDED;
+    session_free(s, code, why);
+}
+
+void hub__cut(struct hub *h, struct node *n, unsigned code, const char *why) {
+    (void)h;
+    if (n->retiring)
+        end_session(n->retiring, code, why);
+    for (struct list *it = h->sessions.next, *next; it != &h->sessions; it = next) { /* those that are still in the handshake, too */
+        struct session *s = CONTAINER(it, struct session, all);
+        next = it->next;
+        if (s->node == n)
+            end_session(s, code, why);
+    }
+}
+
+void session__free_all(struct hub *h) {
+    while (!list_empty(&h->sessions)) {
+        struct session *s = CONTAINER(h->sessions.next, struct session, all);
+        if (s->state == UP) {
+            struct buf bye = BUF_MAX(256);
+            buf_printf(&bye, "{\"reason\":\"the hub is stopping\",\"retry_ms\":%u}", 1000 + rand_below(4000));
+            wire_send(s->wire, KIND_GOODBYE, buf_sv(&bye), SV_NULL);
+            buf_deinit(&bye);
+        }
+        s->node->session = s->node->retiring = NULL;
+        session_free(s, 1001, "the hub is stopping");
+    }
+}
+
+/* --- what it has --------------------------------------------------------------------------------------------------------------------------- */
+
+static unsigned can_of(yyjson_val *entry) {
+    static const struct { const char *word; unsigned can; } features[] = { { "tools", LLM_CAN_TOOLS }, { "vision", LLM_CAN_VISION }, { "reasoning", LLM_CAN_THINKING } };
+    static const struct { const char *word; unsigned can; } types[] = { { "chat", LLM_CAN_CHAT }, { "completion", LLM_CAN_CHAT }, { "embedding", LLM_CAN_EMBED } };
+    unsigned can = 0;
+    yyjson_arr_iter it;
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+        can |= sv_eq(json_str(entry, "type"), sv_of(types[i].word)) ? types[i].can : 0;
+    if (!yyjson_arr_iter_init(yyjson_obj_get(entry, "features"), &it))
+        return can;
+    for (yyjson_val *v; (v = yyjson_arr_iter_next(&it));)
+        for (size_t i = 0; i < sizeof features / sizeof features[0]; i++)
+            can |= sv_eq(json_sv(v), sv_of(features[i].word)) ? features[i].can : 0;
+    return can;
+}
+
+static bool take_model(struct session *s, yyjson_val *entry) {
+    struct sv key = json_str(entry, "key"), state = json_str(entry, "state");
+    struct fleet_model *m = map_get(&s->models, key);
+    bool is_new = !m;
+    if (is_new && s->models.n >= MODELS_MAX)
+        return false;
+    m = is_new ? ARENA_NEW(&s->arena, struct fleet_model) : m;
+    if (!m)
+        return false;
+    *m = (struct fleet_model){ .id = is_new ? arena_sv(&s->arena, key) : m->id, .family = arena_sv(&s->arena, json_str(entry, "family")),
+                               .params = arena_sv(&s->arena, json_str(entry, "params")), .quant = arena_sv(&s->arena, json_str(entry, "quant")),
+                               .context = (uint64_t)json_i64(entry, "context_loaded", 0), .context_max = (uint64_t)json_i64(entry, "context_max", 0),
+                               .size_bytes = (uint64_t)json_i64(entry, "size_bytes", 0), .vram_bytes = (uint64_t)json_i64(entry, "vram_bytes", 0),
+                               .can = can_of(entry) };
+    m->can_known = yyjson_obj_get(entry, "type") != NULL && m->can != 0;
+    m->context = m->context ? m->context : m->context_max;
+    m->loaded = sv_eq(state, SV("loaded")) ? FLEET_LOADED_YES : state.n ? FLEET_LOADED_NO : FLEET_LOADED_UNKNOWN;
+    int64_t slots = json_i64(entry, "max_concurrent", 0);
+    m->slots = slots > 0 && slots < 1 << 20 ? (uint32_t)slots : 0;
+    return m->id.p && (!is_new || map_put(&s->models, m->id, m));
+}
+
+static bool take_models(struct session *s, yyjson_val *list) {
+    yyjson_arr_iter it;
+    bool ok = true;
+    if (!yyjson_arr_iter_init(list, &it))
+        return true;
+    for (yyjson_val *v; ok && (v = yyjson_arr_iter_next(&it));)
+        ok = take_model(s, v);
+    return ok;
+}
+
+static void forget_models(struct session *s) {
+    map_deinit(&s->models);
+    map_init(&s->models);
+    arena_deinit(&s->arena);
+    arena_init(&s->arena, MODELS_BYTES, NULL);
+}
+
+/* --- saying --------------------------------------------------------------------------------------------------------------------------------- */
+
+static void say_error(struct session *s, enum link_fault code, const char *text, struct sv re) {
+    struct buf p = BUF_MAX(1024);
+    buf_printf(&p, "{\"code\":\"%s\",\"message\":", link_fault_name(code));
+    buf_add_json(&p, sv_of(text));
+    buf_add(&p, SV(",\"fatal\":false}"));
+    wire_send(s->wire, KIND_ERROR, buf_sv(&p), re);
+    buf_deinit(&p);
+}
+
+static void audit(struct session *s, const char *action, const char *detail) {
+    struct record *r = record_new(s->hub->loop);
+    const struct access_actor who = { sv_of(s->node->name), sv_of(s->peer) };
+    if (!r)
+        return;
+    record_audit(r, &who, action, sv_of(s->node->id), sv_of(detail));
+    record_submit(s->hub->house->store, r, NULL, NULL, NULL);
+}
+
+static void refuse_identity(struct session *s, struct sv re) {
+    struct buf p = BUF_MAX(512);
+    audit(s, "node.identity_mismatch", "hello names another node than the certificate");
+    buf_add(&p, SV("{\"code\":\"identity_mismatch\",\"message\":\"hello.node_id is not the node that the credentials belong to\",\"fatal\":true}"));
+    wire_send(s->wire, KIND_ERROR, buf_sv(&p), re);
+    buf_deinit(&p);
+    end_session(s, CLOSE_IDENTITY, "hello names another node than the credentials");
+}
+
+static void refuse_twin(struct session *s, struct sv re) {
+    struct hub *h = s->hub;
+    struct node *n = s->node;
+    struct buf p = BUF_MAX(512);
+    audit(s, "node.duplicate", s->peer);
+    hub__event(h, n, "duplicate", sv_of(s->peer));
+    log_event(LOG_WARN, "a second machine uses the identity of a node: it is refused; if the first one is the copy, revoke the node", F_STR("node", n->name),
+              F_STR("peer", s->peer), F_STR("linked", n->session ? n->session->peer : ""));
+    buf_add(&p, SV("{\"code\":\"duplicate_node\",\"message\":\"another machine with this identity is linked\",\"retry_ms\":60000,\"fatal\":true}"));
+    wire_send(s->wire, KIND_ERROR, buf_sv(&p), re);
+    buf_deinit(&p);
+    end_session(s, CLOSE_REPLACED, "another machine with this identity is linked");
+}
+
+static void say_welcome(struct session *s) {
+    const struct config *c = *s->hub->house->config;
+    struct buf p = BUF_MAX(4096);
+    char clock[25];
+    buf_printf(&p, "{\"epoch\":%llu,\"link_id\":\"%s\",\"hub_id\":\"%s\",\"fleet_id\":\"%s\",\"build\":{\"name\":\"drover\",\"version\":\"%s\"},"
+               "\"features\":[\"echo\",\"lanes\"],\"limits\":{\"max_text\":%d,\"max_frame\":%u,\"max_streams\":%u,\"stream_window\":%u,\"link_window\":%u},",
+               (unsigned long long)s->epoch, s->link_id, authority_hub_id(s->hub->authority), authority_fleet(s->hub->authority), s->hub->house->version,
+               ENGINE_TEXT_MAX, MUX_LIMITS_HUB.max_frame, MUX_LIMITS_HUB.max_streams, MUX_LIMITS_HUB.stream_window, MUX_LIMITS_HUB.link_window);
+    buf_printf(&p, "\"heartbeat_ms\":%llu,\"metrics_ms\":10000,\"ping_ms\":%d,\"read_timeout_ms\":%d,\"clock\":\"%s\",\"outbox_acked\":0,\"config_generation\":0,"
+               "\"lane_token\":\"%s\",\"lanes\":%d,\"hub_state\":\"ready\"}", (unsigned long long)c->hub.heartbeat_ms, ENGINE_PING_MS, ENGINE_READ_MS,
+               clock_iso8601(clock_wall_ms(), clock), s->lane_token, c->workers < 1 ? 1 : c->workers > 8 ? 8 : c->workers);
+    wire_peer_limits(s->wire, &s->limits);
+    wire_send(s->wire, KIND_WELCOME, buf_sv(&p), sv_of(s->hello_id));
+    buf_deinit(&p);
+    s->state = WELCOMED;
+}
+
+static void retire(struct session *s) {
+    if (s->node->retiring)
+        end_session(s->node->retiring, CLOSE_REPLACED, "a newer link took over");
+    if (s->state == UP)
+        s->hub->n_sessions--;
+    s->node->retiring = s;
+    s->state = RETIRING;
+    s->retire_ms = now_ms(s->hub) + RETIRE_MS;
+    wire_goaway(s->wire, 0, SV("a newer link took over"));
+    LIST_FOR(it, &s->lanes)
+        wire_goaway(CONTAINER(it, struct lane_of, all)->wire, 0, SV("a newer link took over"));
+}
+
+/* --- hello ---------------------------------------------------------------------------------------------------------------------------------- */
+
+struct epoch_note { /* the epoch is on the disk before welcome tells it */
+    struct hub *hub;
+    char link_id[17];
+};
+
+static struct session *find_session(struct hub *h, const char *link_id) {
+    LIST_FOR(it, &h->sessions)
+        if (strcmp(CONTAINER(it, struct session, all)->link_id, link_id) == 0)
+            return CONTAINER(it, struct session, all);
+    return NULL;
+}
+
+static void on_epoch(void *arg, const struct err *e) {
+    struct epoch_note *t = arg;
+    struct session *s = t->hub->closing ? NULL : find_session(t->hub, t->link_id);
+    if (s && s->state == GREETING && e)
+        end_session(s, 1011, "the hub cannot write its records");
+    else if (s && s->state == GREETING)
+        say_welcome(s);
+    hub__unref(t->hub);
+    mem_free(t);
+}
+
+static void write_epoch(struct session *s) {
+    struct epoch_note *t = mem_new(sizeof *t);
+    struct record *r = t ? record_new(s->hub->loop) : NULL;
+    struct err e;
+    if (!r) {
+        mem_free(t);
+        end_session(s, 1011, "out of memory");
+        return;
+    }
+    t->hub = hub__ref(s->hub);
+    memcpy(t->link_id, s->link_id, sizeof t->link_id);
+    const struct store_value v[] = { STORE_TEXT(sv_of(s->node->id)), STORE_I64((int64_t)s->epoch) };
+    record_add(r, "UPDATE node SET epoch = $2 WHERE id = $1 AND epoch < $2", v, 2);
+    if (record_submit(s->hub->house->store, r, on_epoch, t, &e))
+        return;
+    hub__unref(t->hub);
+    mem_free(t);
+    end_session(s, 1011, "the hub cannot write its records");
+}
+
+static uint32_t limit_of(yyjson_val *limits, const char *name, uint32_t otherwise) {
+    int64_t v = json_i64(limits, name, otherwise);
+    return v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
+}
+
+static void take_hello(struct session *s, const struct envelope *m) {
+    struct node *n = s->node;
+    struct session *old = n->session;
+    yyjson_val *limits = yyjson_obj_get(m->payload, "limits");
+    if (!sv_eq(json_str(m->payload, "node_id"), sv_of(n->id))) {
+        refuse_identity(s, m->msg_id);
+        return;
+    }
+    (void)sv_to_cstr(json_str(m->payload, "instance"), s->instance, sizeof s->instance);
+    if (old && old != s && strcmp(old->instance, s->instance) != 0 && now_ms(s->hub) - old->heard_ms < SILENT_MS) {
+        refuse_twin(s, m->msg_id);
+        return;
+    }
+    s->limits = (struct mux_limits){ limit_of(limits, "max_streams", MUX_LIMITS_NODE.max_streams), limit_of(limits, "max_frame", MUX_LIMITS_NODE.max_frame),
+                                     limit_of(limits, "stream_window", MUX_LIMITS_NODE.stream_window), limit_of(limits, "link_window", MUX_LIMITS_NODE.link_window) };
+    if (old && old != s && strcmp(old->instance, s->instance) != 0)
+        end_session(old, CLOSE_REPLACED, "another machine with this identity took over");
+    else if (old && old != s)
+        retire(old);
+    n->session = s;
+    s->epoch = ++n->epoch;
+    s->state = GREETING;
+    (void)sv_to_cstr(m->msg_id, s->hello_id, sizeof s->hello_id);
+    write_epoch(s);
+}
+
+/* --- registration, heartbeats ----------------------------------------------------------------------------------------------------------------- */
+
+static yyjson_doc *keep_without_models(yyjson_val *payload) {
+    yyjson_mut_doc *d = yyjson_mut_doc_new(&json_heap);
+    yyjson_mut_val *root = d ? yyjson_val_mut_copy(d, payload) : NULL;
+    yyjson_doc *kept = NULL;
+    if (root) {
+        yyjson_mut_obj_remove_key(root, "models");
+        yyjson_mut_doc_set_root(d, root);
+        kept = yyjson_mut_doc_imut_copy(d, &json_heap);
+    }
+    yyjson_mut_doc_free(d);
+    return kept;
+}
+
+static void on_registered_up(struct session *s) {
+    s->state = UP;
+    s->up_ms = now_ms(s->hub);
+    s->hub->n_sessions++;
+    s->node->last_error[0] = '\0';
+    s->node->seen_ms = clock_wall_ms();
+    hub__event(s->hub, s->node, "link_up", sv_of(s->peer));
+}
+
+static void take_register(struct session *s, const struct envelope *m) {
+    struct buf p = BUF_MAX(1024);
+    bool first = s->state != UP;
+    yyjson_doc *told = keep_without_models(m->payload);
+    forget_models(s);
+    if (!told || !take_models(s, yyjson_obj_get(m->payload, "models"))) {
+        yyjson_doc_free(told);
+        buf_add(&p, SV("{\"accepted\":false,\"code\":\"too_large\",\"message\":\"more models than a hub keeps of one node\"}"));
+        wire_send(s->wire, KIND_REGISTERED, buf_sv(&p), m->msg_id);
+        buf_deinit(&p);
+        end_session(s, CLOSE_REFUSED, "more models than a hub keeps of one node");
+        return;
+    }
+    yyjson_doc_free(s->told);
+    s->told = told;
+    s->has_models = true;
+    s->rev = (uint64_t)json_i64(m->payload, "capabilities_rev", 0);
+    s->version = arena_sv(&s->arena, json_str(m->payload, "version"));
+    s->allows = json_bool(yyjson_obj_get(m->payload, "allow"), "inference", true);
+    if (first)
+        snprintf(s->beat_state, sizeof s->beat_state, "running");
+    buf_add(&p, SV("{\"accepted\":true,\"name\":"));
+    buf_add_json(&p, sv_of(s->node->name));
+    buf_add_char(&p, '}');
+    wire_send(s->wire, KIND_REGISTERED, buf_sv(&p), m->msg_id);
+    buf_deinit(&p);
+    if (first)
+        on_registered_up(s);
+    feed(s, true);
+}
+
+static void take_capabilities(struct session *s, const struct envelope *m) {
+    yyjson_arr_iter it;
+    uint64_t rev = (uint64_t)json_i64(m->payload, "rev", 0);
+    if (rev != s->rev + 1) {
+        say_error(s, FAULT_GAP, "this is not the change after the last one: register anew", m->msg_id);
+        return;
+    }
+    if (yyjson_arr_iter_init(yyjson_obj_get(m->payload, "models_remove"), &it))
+        for (yyjson_val *v; (v = yyjson_arr_iter_next(&it));)
+            (void)map_del(&s->models, json_sv(v));
+    if (!take_models(s, yyjson_obj_get(m->payload, "models_upsert"))) { /* the arena holds what was replaced, too: a fresh registration empties it */
+        say_error(s, FAULT_GAP, "too many changes at once: register anew", m->msg_id);
+        return;
+    }
+    s->rev = rev;
+    feed(s, true);
+}
+
+static void take_heartbeat(struct session *s, struct envelope *m) {
+    char was[sizeof s->beat_state];
+    bool was_stale = now_ms(s->hub) - s->heard_ms >= STALE_BEATS * (*s->hub->house->config)->hub.heartbeat_ms;
+    memcpy(was, s->beat_state, sizeof was);
+    (void)sv_to_cstr(json_str(m->payload, "state"), s->beat_state, sizeof s->beat_state);
+    (void)sv_to_cstr(sv_first(json_str(m->payload, "error_message"), sizeof s->error - 1), s->error, sizeof s->error);
+    s->heard_ms = now_ms(s->hub);
+    if (strcmp(was, s->beat_state) != 0 || was_stale)
+        feed(s, false);
+    yyjson_doc_free(s->beat);
+    s->beat = m->doc;
+    m->doc = NULL;
+}
+
+static void say_ack(struct session *s, const struct envelope *m) {
+    struct buf p = BUF_MAX(256);
+    int64_t outbox = json_i64(m->payload, "outbox", -1);
+    buf_add(&p, SV("{\"scope\":\"hub\""));
+    if (outbox >= 0)
+        buf_printf(&p, ",\"outbox_acked\":%lld", (long long)outbox);
+    buf_add_char(&p, '}');
+    wire_send(s->wire, KIND_ACK, buf_sv(&p), m->msg_id);
+    buf_deinit(&p);
+}
+
+static void take_message(struct session *s, struct envelope *m) {
+    switch (m->kind) {
+    case KIND_HELLO:
+        take_hello(s, m);
+        break;
+    case KIND_REGISTER:
+        take_register(s, m);
+        break;
+    case KIND_HEARTBEAT:
+        take_heartbeat(s, m);
+        break;
+    case KIND_CAPABILITIES:
+        take_capabilities(s, m);
+        break;
+    case KIND_LOG_EVENT:
+        log_event(sv_eq(json_str(m->payload, "level"), SV("error")) ? LOG_ERROR : LOG_WARN, "node says", F_STR("node", s->node->name),
+                  F_SV("message", sv_first(json_str(m->payload, "message"), LINK_TEXT_MAX)));
+        break;
+    case KIND_GOODBYE:
+        hub__event(s->hub, s->node, "goodbye", sv_first(json_str(m->payload, "reason"), 100));
+        break;
+    case KIND_ERROR:
+        log_event(LOG_WARN, "a node refused a message", F_STR("node", s->node->name), F_SV("code", json_str(m->payload, "code")),
+                  F_SV("message", sv_first(json_str(m->payload, "message"), 200)));
+        break;
+    default:
+        if (link_kind_class(m->kind) == LINK_CLASS_A)
+            say_error(s, FAULT_NOT_ALLOWED, "this hub does not keep messages of this kind yet", m->msg_id);
+        break;
+    }
+}
+
+static void on_control(void *owner, struct envelope *m) {
+    struct session *s = owner;
+    if (m->site_id.n && !sv_eq(m->site_id, sv_of(s->node->id))) {
+        say_error(s, FAULT_IDENTITY, "site_id is another node's", m->msg_id);
+        return;
+    }
+    s->heard_ms = m->kind == KIND_HEARTBEAT ? s->heard_ms : now_ms(s->hub);
+    (void)say_ack;
+    take_message(s, m);
+}
+
+static void on_up(void *owner) {
+    (void)owner; /* registered went: that was ours to say */
+}
+
+static void on_end(void *owner, int status, unsigned code, struct sv why, uint32_t retry_after_s) {
+    struct session *s = owner;
+    char text[128];
+    (void)status;
+    (void)retry_after_s;
+    snprintf(text, sizeof text, "%.*s%s", SV_FMT(sv_first(why, 100)), why.n ? "" : "the link ended");
+    log_event(LOG_DEBUG, "link ended", F_STR("node", s->node ? s->node->id : ""), F_U64("code", code), F_STR("why", text));
+    end_session(s, 1000, text);
+}
+
+static const struct wire_events wire_on = { on_control, on_up, on_end };
+
+/* --- lanes ---------------------------------------------------------------------------------------------------------------------------------- */
+
+static void on_lane_control(void *owner, struct envelope *m) {
+    (void)owner; /* the engine lets none through */
+    (void)m;
+}
+
+static void on_lane_end(void *owner, int status, unsigned code, struct sv why, uint32_t retry_after_s) {
+    (void)status;
+    (void)retry_after_s;
+    (void)why;
+    free_lane(owner, code ? 1000 : 1001, "ended");
+}
+
+static const struct wire_events lane_on = { on_lane_control, on_up, on_lane_end };
+
+/* --- asking at the gate --------------------------------------------------------------------------------------------------------------------------- */
+
+static void answer(struct gate_ask *a, int status, const char *text, uint32_t retry_s) {
+    a->status = status;
+    a->retry_after_s = retry_s;
+    snprintf(a->text, sizeof a->text, "%s", text);
+}
+
+/* Who it is, by its certificate or its token; both have to be right where both are there. */
+static struct node *authenticate(struct hub *h, struct gate_ask *a, const char **ret_why) {
+    static const unsigned char none[PKI_TOKEN];
+    struct pki_identity id;
+    char spki[65];
+    bool has_cert = a->is_tls && a->tls.has_cert;
+    struct node *n = NULL;
+    *ret_why = "no credentials";
+    if (has_cert && (!pki_identity_read(sv_of(a->tls.uri), &id) || id.role != PKI_NODE || strcmp(id.fleet, authority_fleet(h->authority)) != 0))
+        return *ret_why = "a certificate of no node of this fleet", NULL;
+    n = roster_find(&h->roster, has_cert ? sv_of(id.id) : sv_of(a->node));
+    unsigned char both[2][PKI_TOKEN];
+    memcpy(both[0], n ? n->bearer : none, PKI_TOKEN);
+    memcpy(both[1], n ? n->old_bearer : none, PKI_TOKEN);
+    bool token = a->bearer[0] && pki_token_matches(PKI_TOKEN_BEARER, sv_of(a->bearer), both, 2) != 0;
+    sodium_memzero(both, sizeof both);
+    if (!n)
+        return *ret_why = "unknown node", NULL;
+    if (has_cert) {
+        sodium_bin2hex(spki, sizeof spki, a->tls.spki, sizeof a->tls.spki);
+        if (strcmp(spki, n->spki) != 0 && strcmp(spki, n->old_spki) != 0)
+            return *ret_why = "a certificate that is not the node's present one", NULL;
+    }
+    if (a->bearer[0] ? !token : !has_cert)
+        return *ret_why = "wrong token", NULL;
+    if (n->state != NODE_APPROVED)
+        return *ret_why = node_state_name(n->state), NULL;
+    return n;
+}
+
+static void refuse_stranger(struct hub *h, struct gate_ask *a, const char *why) {
+    struct record *r = record_new(h->loop);
+    struct err e;
+    const struct access_actor who = { SV("nobody"), sv_of(a->peer) };
+    err_set(&e, ERR_AUTH, "this machine is not a node of this fleet, or its credentials are not the ones the hub knows");
+    access_guard_count(&h->guard, sv_of(a->peer), loop_now_us(h->loop), &e);
+    answer(a, e.code == ERR_LIMIT ? 429 : 401, e.text, e.retry_after_s);
+    if (!r)
+        return;
+    record_audit(r, &who, "node.link_refused", sv_of(a->node[0] ? a->node : "-"), sv_of(why)); /* the true reason stays here */
+    record_submit(h->house->store, r, NULL, NULL, NULL);
+}
+
+static bool may_begin(struct hub *h) {
+    uint64_t now = now_ms(h);
+    h->allowance += (double)(now - h->allowance_at_ms) * NEW_LINKS_PER_S / 1000;
+    h->allowance_at_ms = now;
+    h->allowance = h->allowance > NEW_LINKS_BURST ? NEW_LINKS_BURST : h->allowance;
+    if (h->allowance < 1)
+        return false;
+    h->allowance--;
+    return true;
+}
+
+static struct session *session_new(struct hub *h, struct node *n, const struct gate_ask *a, struct err *e) {
+    struct session *s = mem_new(sizeof *s);
+    if (!s)
+        return err_no_memory(e), NULL;
+    s->hub = hub__ref(h);
+    s->node = n;
+    list_init(&s->all);
+    list_init(&s->lanes);
+    map_init(&s->models);
+    arena_init(&s->arena, MODELS_BYTES, NULL);
+    rand_text(s->link_id, sizeof s->link_id - 1);
+    rand_text(s->lane_token, sizeof s->lane_token - 1);
+    memcpy(s->peer, a->peer, sizeof s->peer);
+    snprintf(s->group, sizeof s->group, "%s", a->is_tls && a->tls.group ? a->tls.group : "");
+    s->is_pq = a->tls.is_pq;
+    s->began_ms = s->heard_ms = now_ms(h);
+    s->wire = wire_new(h->loop, &wire_on, s, e);
+    s->way = n->way ? way_ref(n->way) : way_new(sv_of(n->id), e);
+    if (!s->wire || !s->way) {
+        session_free(s, 1011, "out of memory");
+        return NULL;
+    }
+    if (!n->way)
+        n->way = way_ref(s->way);
+    list_push_back(&h->sessions, &s->all);
+    return s;
+}
+
+static void ask_lane(struct session *s, struct gate_ask *a) {
+    struct err e;
+    struct lane_of *l = mem_new(sizeof *l);
+    if (l)
+        l->wire = wire_new(s->hub->loop, &lane_on, l, &e);
+    if (!l || !l->wire) {
+        mem_free(l);
+        answer(a, 503, "out of memory", 5);
+        return;
+    }
+    l->session = s;
+    list_init(&l->all);
+    list_push_back(&s->lanes, &l->all);
+    a->is_lane = true;
+    a->wire = wire_ref(l->wire);
+    a->way = way_ref(s->way);
+    snprintf(a->site, sizeof a->site, "%s", s->node->id);
+    a->status = 101;
+}
+
+static bool is_lane_of(const struct session *s, const struct gate_ask *a) {
+    size_t n = strlen(s->lane_token);
+    return s->state == UP && strlen(a->lane) == n && sodium_memcmp(s->lane_token, a->lane, n) == 0;
+}
+
+void session__ask(struct hub *h, struct gate_ask *a) {
+    const char *why;
+    struct err e;
+    struct node *n = h->closing ? NULL : authenticate(h, a, &why);
+    sodium_memzero(a->bearer, sizeof a->bearer);
+    if (h->closing) {
+        answer(a, 503, "the hub is stopping", 5);
+        return;
+    }
+    if (!n) {
+        refuse_stranger(h, a, why);
+        return;
+    }
+    if (!may_begin(h)) {
+        answer(a, 503, "many nodes link at this moment; try again", 1 + rand_below(30));
+        return;
+    }
+    unsigned n_lanes = 0;
+    LIST_FOR(it, n->session ? &n->session->lanes : &h->invites)
+        n_lanes += n->session != NULL;
+    if (a->lane[0] && (!n->session || !is_lane_of(n->session, a) || n_lanes >= 7)) {
+        answer(a, 401, "the link this lane belongs to is gone, or has enough lanes", 0);
+        return;
+    }
+    if (a->lane[0]) {
+        ask_lane(n->session, a);
+        return;
+    }
+    struct session *s = session_new(h, n, a, &e);
+    if (!s) {
+        answer(a, 503, "out of memory", 5);
+        return;
+    }
+    a->status = 101;
+    a->wire = wire_ref(s->wire);
+    a->way = way_ref(s->way);
+    snprintf(a->site, sizeof a->site, "%s", n->id);
+}
+
+/* --- time ------------------------------------------------------------------------------------------------------------------------------------- */
+
+static void note_seen(struct session *s) {
+    struct record *r = now_ms(s->hub) - s->seen_ms >= SEEN_EVERY_MS ? record_new(s->hub->loop) : NULL;
+    s->node->seen_ms = clock_wall_ms();
+    if (!r)
+        return;
+    s->seen_ms = now_ms(s->hub);
+    const struct store_value v[] = { STORE_TEXT(sv_of(s->node->id)), STORE_I64((int64_t)s->node->seen_ms) };
+    record_add(r, "UPDATE node SET seen_ms = $2 WHERE id = $1", v, 2);
+    record_submit(s->hub->house->store, r, NULL, NULL, NULL);
+}
+
+static void tick_up(struct session *s) {
+    uint64_t beat = (*s->hub->house->config)->hub.heartbeat_ms, silent = now_ms(s->hub) - s->heard_ms;
+    if (silent >= LOST_BEATS * beat) {
+        end_session(s, CLOSE_HEARTBEATS, "its heartbeats are missing, though its connection lives: the node's control loop may be stuck");
+        return;
+    }
+    if (silent >= STALE_BEATS * beat && silent < STALE_BEATS * beat + 1500)
+        feed(s, false);
+    if (silent < 1500)
+        note_seen(s);
+}
+
+void session__tick(struct hub *h) {
+    for (struct list *it = h->sessions.next, *next; it != &h->sessions; it = next) {
+        struct session *s = CONTAINER(it, struct session, all);
+        next = it->next;
+        if (s->state == UP)
+            tick_up(s);
+        else if (s->state == RETIRING && now_ms(h) >= s->retire_ms)
+            end_session(s, CLOSE_REPLACED, "a newer link took over");
+        else if (s->state < UP && now_ms(h) - s->began_ms >= ENGINE_HELLO_MS + ENGINE_REGISTER_MS + 5000)
+            end_session(s, CLOSE_HANDSHAKE, "the handshake took too long");
+    }
+}
+
+/* --- telling ---------------------------------------------------------------------------------------------------------------------------------- */
+
+static void put_doc(struct buf *out, const char *name, yyjson_val *v) {
+    size_t n;
+    char *text = v ? yyjson_val_write_opts(v, 0, &json_heap, &n, NULL) : NULL;
+    if (text) {
+        buf_printf(out, ",\"%s\":", name);
+        buf_add(out, (struct sv){ text, n });
+    }
+    mem_free(text);
+}
+
+void session__print(const struct session *s, struct buf *out) {
+    struct engine_facts f;
+    struct sv why;
+    unsigned lanes = 1;
+    uint64_t streams, in, out_bytes;
+    wire_facts(s->wire, &f);
+    streams = f.streams.n_streams;
+    in = f.bytes_in;
+    out_bytes = f.bytes_out;
+    LIST_FOR(it, &s->lanes) {
+        struct engine_facts l;
+        wire_facts(CONTAINER(it, struct lane_of, all)->wire, &l);
+        streams += l.streams.n_streams;
+        in += l.bytes_in;
+        out_bytes += l.bytes_out;
+        lanes++;
+    }
+    if (s->state == UP) {
+        enum fleet_state st = state_of(s, &why);
+        buf_printf(out, ",\"health\":\"%s\",\"reason\":", fleet_state_name(st));
+        buf_add_json(out, why);
+    }
+    buf_printf(out, ",\"link\":{\"up_ms\":%llu,\"peer\":", (unsigned long long)(s->up_ms ? now_ms(s->hub) - s->up_ms : 0));
+    buf_add_json(out, sv_of(s->peer));
+    buf_add(out, SV(",\"group\":"));
+    buf_add_json(out, sv_of(s->group));
+    buf_printf(out, ",\"post_quantum\":%s,\"rtt_us\":%llu,\"lanes\":%u,\"streams\":%llu,\"bytes_in\":%llu,\"bytes_out\":%llu,\"silent_ms\":%llu}",
+               s->is_pq ? "true" : "false", (unsigned long long)f.rtt_us, lanes, (unsigned long long)streams, (unsigned long long)in,
+               (unsigned long long)out_bytes, (unsigned long long)(now_ms(s->hub) - s->heard_ms));
+    buf_printf(out, ",\"models\":%zu", s->models.n);
+    put_doc(out, "registration", yyjson_doc_get_root(s->told));
+    put_doc(out, "heartbeat", s->beat ? yyjson_obj_get(yyjson_doc_get_root(s->beat), "payload") : NULL);
+}
