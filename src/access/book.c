@@ -379,7 +379,8 @@ static bool check_overlap(const struct access_key *k, uint64_t overlap_ms, uint6
     if (overlap_ms > ACCESS_OVERLAP_DAYS * UINT64_C(86400000))
         return err_set(e, ERR_BAD_REQUEST, "\"overlap\" may be %d days at most", ACCESS_OVERLAP_DAYS);
     return !overlap_ms || k->old_until_ms <= now_ms ||
-           err_set(e, ERR_EXISTS, "the secret that \"%.*s\" had before still works for %" PRIu64 " s: wait, or rotate with an overlap of 0, which ends both",
+           err_set(e, ERR_EXISTS,
+                   "the secret that \"%.*s\" had before still works for %" PRIu64 " s: wait, or rotate with an overlap of 0, which ends both",
                    SV_FMT(k->name), (k->old_until_ms - now_ms + 999) / 1000);
 }
 

@@ -176,7 +176,10 @@ bool access__update_key(struct store_tx *tx, const struct access_key *k, bool *r
 bool access__delete_key(struct store_tx *tx, struct sv id, uint64_t now_ms, bool *ret_found, struct err *e) {
     int64_t changed = 0;
     const struct store_value v[] = { STORE_TEXT(id), STORE_I64((int64_t)now_ms), STORE_BLOB(SV("")) };
-    bool ok = store_run(tx, e, "UPDATE api_key SET revoked_ms = $2, hash = $3, old_hash = $3, old_until_ms = 0, enabled = 0 WHERE id = $1 AND revoked_ms = 0", v, 3, &changed);
+    bool ok = store_run(tx, e,
+                        "UPDATE api_key SET revoked_ms = $2, hash = $3, old_hash = $3, old_until_ms = 0, enabled = 0 "
+                        "WHERE id = $1 AND revoked_ms = 0",
+                        v, 3, &changed);
     *ret_found = changed == 1;
     return ok;
 }

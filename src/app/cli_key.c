@@ -303,7 +303,8 @@ static int show_one(struct cli *c) {
 }
 
 static void key_usage(FILE *to) {
-    fprintf(to, "usage: drover key list | show KEY | revoke KEY | rotate KEY [--overlap 24h]\n       drover key add NAME [OPTION...] | set KEY [OPTION...]\n\n"
+    fprintf(to, "usage: drover key list | show KEY | revoke KEY | rotate KEY [--overlap 24h]\n"
+                "       drover key add NAME [OPTION...] | set KEY [OPTION...]\n\n"
                 "KEY is a key's name or id.\n\n");
     for (int o = 0; o < KEY_OPTIONS; o++)
         fprintf(to, "  %-18s %-12s %s\n", options[o].name, options[o].value, options[o].help);

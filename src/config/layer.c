@@ -37,7 +37,8 @@ static void read_file(struct loader *l, struct config *layer) {
     }
     *o = (struct origin){ FROM_CONSOLE, path };
     if (l->src->may_miss_layer && access(path, R_OK) != 0 && errno == EACCES)
-        warn(l->report, o, 0, 0, NULL, "cannot be read: what was set from the console is not in this. Ask the daemon, or run it as its user");
+        warn(l->report, o, 0, 0, NULL,
+             "cannot be read: what was set from the console is not in this. Ask the daemon, or run it as its user");
     else if (config_file_read(l, o, path, &text, &absent))
         read_rows(l, buf_sv(&text), o, layer);
     buf_deinit(&text);
@@ -181,7 +182,8 @@ bool config_layer_save(const struct config *c, struct err *e) {
     struct buf text = BUF_MAX(CONFIG_FILE_MAX);
     struct printer p = { .out = &text, .style = CONFIG_YAML, .ok = true, .only = c->layer__ };
     char dir[PATH_ROOM];
-    buf_add(&text, SV("# What was set from the console, the API or \"drover config set\". Drover writes this file; the configuration file wins over it."));
+    buf_add(&text, SV("# What was set from the console, the API or \"drover config set\". "
+                      "Drover writes this file; the configuration file wins over it."));
     print_rows(&p, "", c->layer__, 0, false);
     buf_add_char(&text, '\n');
     bool ok = (p.ok && !text.failed) || err_no_memory(e);

@@ -1,6 +1,7 @@
 /* config/load.c - from a source to settings: defaults, then the file, then the environment, then flags, each by the
- * same road (walk -> assign), so that one layer cannot accept what another refuses. What was set from the console comes after
- * them (layer.c), where none of them has spoken: only then is it known where it lies. Last come the values that depend on this machine, and then either the settings are good as a whole or nobody sees them. */
+ * same road (walk -> assign), so that one layer cannot accept what another refuses. What was set from the console comes
+ * after them (layer.c), where none of them has spoken: only then is it known where it lies. Last come the values that
+ * depend on this machine, and then either the settings are good as a whole or nobody sees them. */
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
