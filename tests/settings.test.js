@@ -46,9 +46,10 @@ test('each setting tells whether it can be changed, and what a control for it ne
 });
 
 test('a check tells what would change, and changes nothing', () => unchanged(async () => {
+  const ours = (w) => !/^environment variable/.test(w.source); // whoever runs the tests may have set some
   const { status, json } = await check({ set: { 'gateway.stall_timeout': '2m', 'gateway.retry_max': 4, 'discovery.mdns': true, 'discovery.lan': ['10.0.0.1'], workers: 3 } });
   assert.equal(status, 200);
-  assert.deepEqual([json.good, json.complaints, json.warnings], [true, [], []]);
+  assert.deepEqual([json.good, json.complaints, json.warnings.filter(ours)], [true, [], []]);
   assert.equal(json.version, (await look()).version);
   const to = Object.fromEntries(json.changes.map((c) => [c.key, c]));
   assert.deepEqual(to['gateway.stall_timeout'], { key: 'gateway.stall_timeout', from: '5m', to: '2m', origin: 'console', restart: false });

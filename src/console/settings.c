@@ -165,6 +165,7 @@ static void put_warnings(struct buf *out) {
         buf_add(out, i ? SV(",{") : SV("{"));
         put_text(out, "key", sv_of(report.warnings[i].key));
         put_text(out, "message", sv_of(report.warnings[i].text));
+        put_text(out, "source", sv_of(report.warnings[i].source));
         buf_add_char(out, '}');
     }
     buf_add_char(out, ']');

@@ -85,6 +85,7 @@ static enum fleet_state state_of(const struct session *s, struct sv *ret_why) {
 static void feed(struct session *s, bool with_models) {
     struct node *n = s->node;
     char url[160];
+    snprintf(url, sizeof url, "link:%s", n->id);
     struct fleet_fed fed = { .name = sv_of(n->name), .url = sv_of(url), .dialer = way_dialer(s->way), .version = s->version };
     struct fleet_model *list = with_models && s->models.n ? mem_alloc(s->models.n * sizeof *list) : NULL;
     struct err e;
@@ -93,7 +94,6 @@ static void feed(struct session *s, bool with_models) {
         return; /* the next capabilities or heartbeat try again */
     for (struct map_entry *m; list && (m = map_next(&s->models, &at));)
         list[fed.n_models++] = *(const struct fleet_model *)m->value;
-    snprintf(url, sizeof url, "link:%s", n->id);
     fed.state = state_of(s, &fed.reason);
     fed.has_models = with_models;
     fed.models = list;
@@ -111,8 +111,8 @@ static void feed_down(struct hub *h, struct node *n, const char *why) {
     struct err e;
     if (!n->way)
         return;
-    const struct fleet_fed fed = { .name = sv_of(n->name), .url = sv_of(url), .dialer = way_dialer(n->way), .state = FLEET_DOWN, .reason = sv_of(why) };
     snprintf(url, sizeof url, "link:%s", n->id);
+    const struct fleet_fed fed = { .name = sv_of(n->name), .url = sv_of(url), .dialer = way_dialer(n->way), .state = FLEET_DOWN, .reason = sv_of(why) };
     if (!fleet_feed(h->house->fleet, &fed, &e))
         log_event(LOG_DEBUG, "a node cannot be a place of this fleet", F_STR("node", n->name), F_STR("cause", e.text));
 }

@@ -29,7 +29,7 @@ export interface Verdict {
   version: number
   complaints: Complaint[]
   more_complaints?: number
-  warnings: { key: string; message: string }[]
+  warnings: { key: string; message: string; source?: string }[]
   changes: Difference[]
 }
 

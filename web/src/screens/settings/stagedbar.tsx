@@ -83,7 +83,7 @@ function Differences({ verdict }: { verdict: Verdict }) {
       </ul>
       {verdict.warnings.map((w) => (
         <p class="extra">
-          ▲ {visible(w.key)} {visible(w.message)}
+          ▲ {visible(w.key || (w.source ?? ''))} {visible(w.message)}
         </p>
       ))}
     </>
