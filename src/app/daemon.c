@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,6 +24,7 @@
 #include "console/admin.h"
 #include "http/client.h"
 #include "http/url.h"
+#include "hub/hub.h"
 #include "store/store.h"
 #include "io/sock.h"
 #include "version.h"
@@ -35,6 +37,8 @@ enum {
     EXPORT_CLOSE_MS = 2000,/* and sent to a collector */
     QUIET_MS = 300,       /* after a change it is left alone so long: an editor may be in the middle of writing it */
     ADDRESS_TEXT = 96,
+    LINK_PORT = 7443,     /* where nodes come, when no listener is for them */
+    HUB_URLS = 4,         /* told to nodes */
 };
 
 struct place { /* one address we listen on */
@@ -42,6 +46,8 @@ struct place { /* one address we listen on */
     socklen_t len;
     struct gateway_listener listener;
     struct tls_context *tls;
+    bool by_ca;
+    int ask; /* enum config_client_cert */
     char text[ADDRESS_TEXT]; /* "http://127.0.0.1:11430" */
     char host[64];
 };
@@ -62,6 +68,10 @@ struct daemon {
     struct mode *mode;
     struct demo *demo;
     struct demo_host *demo_host;
+    struct hub *hub;  /* NULL: no nodes */
+    struct hub_house hub_house;
+    char hub_urls[HUB_URLS][ADDRESS_TEXT];
+    const char *hub_url_list[HUB_URLS + 1];
     struct admin *admin;
     struct admin_house house;
     struct place places[PORTS_MAX];
@@ -211,7 +221,7 @@ static bool make_dir(struct sv path, const char *what, struct err *e) {
 
 static void describe(struct place *p) {
     char ip[64];
-    const char *scheme = p->tls ? "https" : "http";
+    const char *scheme = p->tls || p->by_ca ? "https" : "http";
     if (p->addr.ss_family == AF_INET) {
         struct sockaddr_in *a = (struct sockaddr_in *)&p->addr;
         inet_ntop(AF_INET, &a->sin_addr, ip, sizeof ip);
@@ -243,8 +253,12 @@ static bool claim(struct place *p, struct err *e) {
 
 static bool add_place(struct daemon *d, const struct config_listen *l, struct err *e) {
     struct place *p = &d->places[d->n_places];
-    *p = (struct place){ .addr = l->addr, .len = l->addr_len, .listener = { .names = l->names, .needs_key = l->auth == CONFIG_AUTH_KEY } };
-    if (l->tls && !(p->tls = tls_server_context(l->tls_cert.p, l->tls_key.p, e)))
+    *p = (struct place){ .addr = l->addr, .len = l->addr_len, .by_ca = l->tls_ca, .ask = l->client_cert,
+                         .listener = { .names = l->names, .needs_key = l->auth == CONFIG_AUTH_KEY, .no_console = !(l->roles & 1u << CONFIG_ROLE_CONSOLE),
+                                       .no_gateway = !(l->roles & 1u << CONFIG_ROLE_GATEWAY), .has_links = (l->roles & 1u << CONFIG_ROLE_LINK) != 0 } };
+    if (p->by_ca && !d->config->hub.name.n)
+        return err_set(e, ERR_CONFIG, "listen %.*s: tls: ca needs a fleet: set hub.name", SV_FMT(l->address));
+    if (l->tls && !p->by_ca && !(p->tls = tls_server_context(l->tls_cert.p, l->tls_key.p, e)))
         return err_ctx(e, "listen %.*s", SV_FMT(l->address));
     if (p->addr.ss_family != AF_UNIX && !claim(p, e)) {
         tls_unref(p->tls);
@@ -257,23 +271,70 @@ static bool add_place(struct daemon *d, const struct config_listen *l, struct er
 }
 
 static void add_takeover(struct daemon *d, uint16_t port) {
-    struct config_listen l = { .address = SV("takeover") };
+    struct config_listen l = { .address = SV("takeover"), .roles = 1u << CONFIG_ROLE_GATEWAY };
     struct sockaddr_in *a = (struct sockaddr_in *)&l.addr;
     struct err e;
     a->sin_family = AF_INET;
     a->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     a->sin_port = htons(port);
     l.addr_len = sizeof *a;
-    if (add_place(d, &l, &e))
-        d->places[d->n_places - 1].listener.no_console = true;
-    else
+    if (!add_place(d, &l, &e))
         log_event(LOG_INFO, "takeover: the port is in use, so it stays with its owner", F_U64("port", port));
+}
+
+/* Where nodes come when the settings say nothing of it: they prove who they are, so it is open to the network. */
+static bool add_link_place(struct daemon *d, struct err *e) {
+    struct config_listen l = { .address = SV("0.0.0.0:7443"), .tls = true, .tls_ca = true, .client_cert = CONFIG_CLIENT_CERT_OPTIONAL,
+                               .roles = 1u << CONFIG_ROLE_LINK };
+    struct sockaddr_in *a = (struct sockaddr_in *)&l.addr;
+    for (size_t i = 0; i < d->n_places; i++)
+        if (d->places[i].listener.has_links)
+            return true;
+    a->sin_family = AF_INET;
+    a->sin_port = htons(LINK_PORT);
+    l.addr_len = sizeof *a;
+    return add_place(d, &l, e) || err_ctx(e, "for nodes (or give a listener the role link)");
+}
+
+static void add_hub_url(struct daemon *d, const char *host, uint16_t port) {
+    for (size_t i = 0; i < HUB_URLS; i++)
+        if (!d->hub_url_list[i]) {
+            snprintf(d->hub_urls[i], sizeof d->hub_urls[i], "https://%s:%u", host, port);
+            d->hub_url_list[i] = d->hub_urls[i];
+            return;
+        }
+}
+
+/* What nodes can dial of it: the machine's own addresses where it listens on all. */
+static void add_hub_urls(struct daemon *d, const struct place *p) {
+    const struct sockaddr_in *a = (const struct sockaddr_in *)&p->addr;
+    struct ifaddrs *all = NULL;
+    char ip[64];
+    if (!p->listener.has_links || p->listener.is_unix)
+        return;
+    uint16_t port = ntohs(p->addr.ss_family == AF_INET ? a->sin_port : ((const struct sockaddr_in6 *)&p->addr)->sin6_port);
+    if (!p->listener.is_any) {
+        add_hub_url(d, p->host, port);
+        return;
+    }
+    if (getifaddrs(&all) != 0)
+        return;
+    for (struct ifaddrs *it = all; it; it = it->ifa_next) {
+        const struct sockaddr_in *one = (const struct sockaddr_in *)(const void *)it->ifa_addr;
+        if (one && one->sin_family == AF_INET && ntohl(one->sin_addr.s_addr) >> 24 != 127 && inet_ntop(AF_INET, &one->sin_addr, ip, sizeof ip))
+            add_hub_url(d, ip, port);
+    }
+    freeifaddrs(all);
 }
 
 static bool add_places(struct daemon *d, struct err *e) {
     for (size_t i = 0; i < d->config->n_listen; i++)
         if (!add_place(d, &d->config->listen[i], e))
             return false;
+    if (d->config->hub.name.n && !add_link_place(d, e))
+        return false;
+    for (size_t i = 0; d->config->hub.name.n && i < d->n_places; i++)
+        add_hub_urls(d, &d->places[i]);
     if (d->config->takeover & 1u << CONFIG_TAKEOVER_OLLAMA)
         add_takeover(d, 11434);
     if (d->config->takeover & 1u << CONFIG_TAKEOVER_LMSTUDIO)
@@ -294,9 +355,9 @@ static bool start_worker(struct daemon *d, unsigned index, struct err *e) {
                 close(ports[--n].fd);
             return err_ctx(e, "%s", p->text);
         }
-        ports[n++] = (struct worker_port){ fd, p->listener, p->tls };
+        ports[n++] = (struct worker_port){ fd, p->listener, p->by_ca ? hub_tls(d->hub, p->ask) : p->tls, p->by_ca, p->ask };
     }
-    const struct worker_house house = { &d->shared, d->census, d->demo, admin_door(d->admin), index };
+    const struct worker_house house = { &d->shared, d->census, d->demo, admin_door(d->admin), d->hub, &d->loop, index };
     d->workers[index] = worker_start(&house, metrics_shard(d->metrics, index), d->config, access_now(d->access), ports, n, e);
     if (!d->workers[index])
         return false;
@@ -414,6 +475,7 @@ static void stop(struct daemon *d, const char *why) {
     }
     d->stopping = true;
     log_event(LOG_INFO, "stopping", F_STR("cause", why), F_U64("drain_ms", d->config->limits.stop.drain_ms));
+    hub_drain(d->hub);
     for (unsigned i = 0; i < d->n_workers; i++)
         worker_drain(d->workers[i], on_worker_empty, d);
     timer_set(&d->loop, &d->drain, d->config->limits.stop.drain_ms, stop_now, d);
@@ -536,13 +598,35 @@ static bool is_loopback(const struct sockaddr_storage *a) {
     return a->ss_family == AF_UNIX || IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)a)->sin6_addr);
 }
 
-/* Others reach us only when somebody is in charge (threat model C-120). */
+/* Others reach us only when somebody is in charge (threat model C-120). Nodes alone need nobody: each was invited, or is approved. */
 static bool check_admin(const struct daemon *d, struct err *e) {
     for (size_t i = 0; i < d->n_places && !people_has_admin(d->people); i++)
-        if (!is_loopback(&d->places[i].addr))
+        if (!is_loopback(&d->places[i].addr) && !(d->places[i].listener.no_console && d->places[i].listener.no_gateway))
             return err_set(e, ERR_CONFIG, "%s can be reached by other machines, and nobody is in charge yet. First: drover user add NAME "
                            "--role admin; then start again: drover serve", d->places[i].text);
     return true;
+}
+
+static void on_hub_tls(void *owner) {
+    struct daemon *d = owner;
+    for (unsigned i = 0; i < d->n_workers; i++)
+        for (int ask = CONFIG_CLIENT_CERT_OFF; ask <= CONFIG_CLIENT_CERT_REQUIRED; ask++)
+            worker_tls(d->workers[i], ask, hub_tls(d->hub, ask));
+}
+
+static void on_hub_event(void *owner, const char *what, struct sv detail) {
+    struct daemon *d = owner;
+    (void)what;
+    if (d->admin)
+        admin_node_event(d->admin, detail);
+}
+
+static bool open_hub(struct daemon *d, struct err *e) {
+    if (!d->config->hub.name.n)
+        return true;
+    d->hub_house = (struct hub_house){ .loop = &d->loop, .store = d->store, .fleet = d->fleet, .config = &d->config, .version = DROVER_VERSION,
+                                       .urls = d->hub_url_list, .on_tls = on_hub_tls, .on_event = on_hub_event, .owner = d };
+    return (d->hub = hub_new(&d->hub_house, e)) != NULL;
 }
 
 static bool build(struct daemon *d, struct err *e) {
@@ -572,14 +656,14 @@ static bool build(struct daemon *d, struct err *e) {
         return false;
     set_export(d);
     d->fleet = fleet_new(&d->loop, d->client, d->config, &fleet_events, d, e);
-    if (!d->fleet)
+    if (!d->fleet || !open_hub(d, e))
         return false;
     if (c->demo.enabled)
         fleet_demo(d->fleet, demo_dialer(d->demo));
     d->house = (struct admin_house){ .fleet = d->fleet, .metrics = d->metrics, .access = d->access, .people = d->people, .mode = d->mode,
                                      .store = d->store, .ledger = d->shared.ledger, .config = &d->config, .source = &d->options->source, .started_ms = d->shared.started_ms,
                                      .addresses = d->addresses, .n_workers = n_workers, .report = report_of, .stop = stop_request,
-                                     .see = see_request, .watched = &d->shared.watched, .reload = reload, .owner = d };
+                                     .see = see_request, .hub = d->hub, .watched = &d->shared.watched, .reload = reload, .owner = d };
     if (!daemon_socket(c, socket, sizeof socket))
         return err_set(e, ERR_CONFIG, "run_dir is too long for a socket: %.*s", SV_FMT(c->run_dir));
     d->admin = admin_new(&d->loop, &d->house, sv_of(socket), e);
@@ -598,6 +682,7 @@ static void take_down(struct daemon *d) {
     for (unsigned i = 0; i < d->n_workers; i++)
         worker_join(d->workers[i]);
     export_finish(d->shared.export, EXPORT_CLOSE_MS);
+    hub_stop(d->hub);
     admin_free(d->admin);
     d->admin = NULL;
     mode_free(d->mode);
@@ -625,6 +710,7 @@ static void take_down(struct daemon *d) {
             close_handle((uv_handle_t *)&d->watch);
         loop_deinit(&d->loop);
     }
+    hub_free(d->hub); /* the loop may have held questions of the gates */
     census_free(d->census);
     metrics_free(d->metrics);
     config_unref(d->config);

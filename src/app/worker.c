@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "console/door.h"
+#include "hub/gate.h"
 #include "io/sock.h"
 #include "io/tls.h"
 
@@ -25,6 +26,8 @@ struct worker {
     struct gateway *gateway;
     struct http_client *to_console;
     struct http_proxy *console;
+    struct link_host *links;
+    struct gate *gate;    /* NULL: no nodes */
     struct demo_host *demo;
     struct metrics_shard *metrics;
     struct config *config;
@@ -45,6 +48,8 @@ struct parcel {
     struct access_snapshot *access;
     struct access_cell *revoked;
     struct gateway_report *report;
+    struct tls_context *tls;
+    int ask;
     enum worker_word word;
     char id[33]; /* what the word is about; empty: there is none */
     bool drain, stop;
@@ -149,14 +154,36 @@ static const struct listener_events port_events = { on_accept, can_accept };
 
 /* --- requests ----------------------------------------------------------------------------------------------------- */
 
+static void not_here(struct http_in *in) {
+    http_in_reply(in, 404, NULL, 0, SV("application/json"),
+                  SV("{\"error\":{\"code\":\"not_found\",\"message\":\"this listener has no such path (listen[].roles says what it is for)\"}}\n"));
+}
+
+/* Nodes come under any name the hub has; they prove it otherwise, and a web page cannot be one. */
+static void from_node(struct worker *w, struct http_in *in) {
+    const struct gateway_listener *l = in->tag;
+    if (!w->gate || !l->has_links)
+        not_here(in);
+    else if (gate_wants(in->head))
+        gate_take(w->gate, in);
+    else
+        door_pass(w->console, in);
+}
+
 static void on_request(void *owner, struct http_in *in) {
     struct worker *w = owner;
     const struct gateway_listener *l = in->tag;
     count_connections(w);
-    if (l->no_console || !door_wants(in->head))
+    if (gate_wants(in->head) || door_enrols(in->head))
+        from_node(w, in);
+    else if (!l->no_console && door_wants(in->head)) {
+        if (gateway_admits(w->gateway, in))
+            door_pass(w->console, in);
+    } else if (l->no_gateway) {
+        not_here(in);
+    } else {
         gateway_request(w->gateway, in);
-    else if (gateway_admits(w->gateway, in))
-        door_pass(w->console, in);
+    }
 }
 
 static void on_bad(void *owner, void *tag, struct sv path, const struct err *e, struct buf *out, struct sv *ret_type) {
@@ -192,6 +219,17 @@ static void parcel_drop(struct parcel *p) {
     snapshot_unref(p->snapshot);
     access_snapshot_unref(p->access);
     access_cell_unref(p->revoked);
+    tls_unref(p->tls);
+}
+
+static void take_tls(struct worker *w, const struct parcel *p) {
+    for (size_t i = 0; i < w->n_ports; i++) {
+        struct worker_port *is = &w->ports[i].is;
+        if (!is->by_ca || is->ask != p->ask)
+            continue;
+        tls_unref(is->tls);
+        is->tls = tls_ref(p->tls);
+    }
 }
 
 static void send_report(struct worker *w, struct gateway_report *r) {
@@ -228,6 +266,8 @@ static void on_parcel(struct msg *m) {
         gateway_revoke(w->gateway, p->revoked);
     if (p->report)
         send_report(w, p->report);
+    if (p->tls)
+        take_tls(w, p);
     if (p->id[0])
         on_word(w, p->word, sv_of(p->id));
     if (p->drain || p->stop) {
@@ -274,6 +314,11 @@ void worker_revoke(struct worker *w, struct access_cell *cell) {
         log_event(LOG_ERROR, "a worker was not told to end the streams of a key", F_STR("cause", "out of memory"));
 }
 
+void worker_tls(struct worker *w, int ask, struct tls_context *tls) {
+    if (!post(w, (struct parcel){ .tls = tls_ref(tls), .ask = ask }))
+        log_event(LOG_ERROR, "a worker did not get the new certificate", F_STR("cause", "out of memory"));
+}
+
 bool worker_report(struct worker *w, struct gateway_report *r) {
     return post(w, (struct parcel){ .report = r });
 }
@@ -296,7 +341,9 @@ static void free_parts(struct worker *w) {
     stop_accepting(w);
     for (struct list *it; (it = list_pop(&w->shaking));)
         shaking_end(CONTAINER(it, struct shaking, all));
+    gate_free(w->gate);
     http_server_free(w->server);
+    link_host_free(w->links);
     http_proxy_free(w->console);
     http_client_free(w->to_console);
     gateway_free(w->gateway);
@@ -359,7 +406,9 @@ struct worker *worker_start(const struct worker_house *house, struct metrics_sha
     if (w->server)
         http_server_census(w->server, house->census);
     w->gateway = w->server ? gateway_new(&w->loop, house->shared, metrics, c, e) : NULL;
-    w->demo = w->gateway && open_console(w, house->door, e) ? demo_host_new(house->demo, &w->loop, e) : NULL;
+    w->links = w->gateway ? link_host_new(&w->loop, e) : NULL;
+    w->gate = w->links && house->hub ? gate_new(&w->loop, w->links, house->control, house->hub, e) : NULL;
+    w->demo = w->links && (w->gate || !house->hub) && open_console(w, house->door, e) ? demo_host_new(house->demo, &w->loop, e) : NULL;
     if (!w->demo || !listen_all(w, ports, n_ports, e)) {
         free_parts(w);
         return NULL;

@@ -16,6 +16,8 @@ struct worker_port {
     int fd;                           /* taken */
     struct gateway_listener listener; /* views borrowed until the worker ends */
     struct tls_context *tls;          /* shared; NULL = plain */
+    bool by_ca;                       /* tls is of the fleet's authority, for ask, and will be renewed (worker_tls) */
+    int ask;                          /* enum config_client_cert */
 };
 
 /* What a worker is given: the same for all but its number; borrowed until it ends. */
@@ -24,6 +26,8 @@ struct worker_house {
     struct census *census;
     struct demo *demo;
     struct dialer *door;              /* to the console */
+    struct hub *hub;                  /* NULL: no nodes */
+    struct loop *control;
     unsigned number;                  /* of this worker */
 };
 /* Shares the settings and the keys. */
@@ -32,6 +36,8 @@ struct worker *worker_start(const struct worker_house *house, struct metrics_sha
 void worker_snapshot(struct worker *w, struct snapshot *s); /* shares */
 void worker_config(struct worker *w, struct config *c);     /* shares */
 void worker_access(struct worker *w, struct access_snapshot *s); /* shares */
+/* New connections of the listeners that ask for client certificates so get this one; shares it. */
+void worker_tls(struct worker *w, int ask, struct tls_context *tls);
 /* Ends the exchanges of a key; shares its cell. */
 void worker_revoke(struct worker *w, struct access_cell *cell);
 /* Sends r there; it comes back to r->home, filled, and r->msg.deliver runs. False: it did not go, and stays the caller's. */

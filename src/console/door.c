@@ -100,6 +100,10 @@ bool door_wants(const struct http_head *head) {
            (sv_eq(p, SV("/")) && accepts_html(head));
 }
 
+bool door_enrols(const struct http_head *head) {
+    return sv_eq(head->path, SV("/drover/v1/enrol")) || sv_eq(head->path, SV("/drover/v1/enrol/renew"));
+}
+
 void door_pass(struct http_proxy *p, struct http_in *in) {
     /* What the admin reads; nothing else of a client's head gets there. */
     static const char *const fields[] = {

@@ -15,6 +15,8 @@ struct dialer *door_new(struct admin *a, struct err *e) MUST_CHECK;
 void door_close(struct dialer *door);
 /* Whether a request is meant for the console rather than for the gateway. Any thread. */
 bool door_wants(const struct http_head *head);
+/* Whether it is a machine that joins, or renews its certificate. Any thread. */
+bool door_enrols(const struct http_head *head);
 /* Worker's thread. Takes in, whose Host and Origin were found to be ours. */
 void door_pass(struct http_proxy *p, struct http_in *in);
 

@@ -37,6 +37,8 @@ struct gateway_listener {
     bool is_any;                /* bound to all addresses of the machine */
     bool needs_key;             /* else whoever reaches it may use the models */
     bool no_console;            /* only the models: it stands in for another program's port */
+    bool no_gateway;            /* no models */
+    bool has_links;             /* nodes join and link here */
 };
 
 struct gateway *gateway_new(struct loop *l, struct gateway_shared *shared, struct metrics_shard *metrics, struct config *c,

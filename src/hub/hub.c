@@ -51,6 +51,7 @@ struct hub *hub_new(const struct hub_house *house, struct err *e) {
     list_init(&h->sessions);
     h->authority = authority_new(*house->config, e);
     if (!h->authority || !roster_load(&h->roster, house->store, e) || !enrol__load(h, e)) {
+        hub_stop(h);
         hub_free(h);
         return NULL;
     }
@@ -58,7 +59,14 @@ struct hub *hub_new(const struct hub_house *house, struct err *e) {
     return h;
 }
 
-void hub_free(struct hub *h) {
+void hub_drain(struct hub *h) {
+    if (!h)
+        return;
+    h->draining = true;
+    session__drain(h);
+}
+
+void hub_stop(struct hub *h) {
     if (!h)
         return;
     h->closing = true;
@@ -68,7 +76,11 @@ void hub_free(struct hub *h) {
     roster_deinit(&h->roster);
     authority_free(h->authority);
     h->authority = NULL;
-    hub__unref(h);
+}
+
+void hub_free(struct hub *h) {
+    if (h)
+        hub__unref(h);
 }
 
 struct tls_context *hub_tls(struct hub *h, int client_cert) {

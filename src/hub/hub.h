@@ -1,7 +1,8 @@
 /* hub/hub.h - the fleet this hub is for: who belongs to it, how they join, and the links they keep.
  *
  * A hub lives on the control loop; workers hand it the links that reach their listeners (gate.h). Nodes become places of the fleet's
- * snapshot (fleet_feed) for as long as their links are up. Life: hub_new -> everything else -> hub_free. Control loop only. */
+ * snapshot (fleet_feed) for as long as their links are up. Life: hub_new -> everything else -> hub_drain -> hub_stop -> hub_free.
+ * Control loop only. */
 #ifndef DROVER_HUB_HUB_H
 #define DROVER_HUB_HUB_H
 
@@ -38,7 +39,11 @@ struct hub_house {
 
 /* Borrows house. Makes the fleet's authority where there is none. */
 struct hub *hub_new(const struct hub_house *house, struct err *e) MUST_CHECK;
-/* Ends all links with a goodbye. NULL is fine. */
+/* Says goodbye to all nodes and takes no more; streams that run may finish. NULL is fine, as for the next two. */
+void hub_drain(struct hub *h);
+/* Cuts the links; nothing happens any more. After the workers have ended. */
+void hub_stop(struct hub *h);
+/* After the loop has ended. */
 void hub_free(struct hub *h);
 /* For a listener with tls: ca that asks for client certificates so. Borrowed until on_tls. */
 struct tls_context *hub_tls(struct hub *h, int client_cert);

@@ -29,7 +29,7 @@ struct hub {
     uint64_t allowance_at_ms; /* of new links */
     double allowance;
     unsigned refs;       /* records under way; the last one frees */
-    bool closing;
+    bool draining, closing;
 };
 
 struct hub *hub__ref(struct hub *h);
@@ -50,6 +50,7 @@ void enrol__tick(struct hub *h);
 /* Who asks at a gate: fills the answer. */
 void session__ask(struct hub *h, struct gate_ask *a);
 void session__tick(struct hub *h);
+void session__drain(struct hub *h);
 void session__free_all(struct hub *h);
 /* What a session knows of its node, as members of a JSON object. */
 void session__print(const struct session *s, struct buf *out);

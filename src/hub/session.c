@@ -183,15 +183,23 @@ void hub__cut(struct hub *h, struct node *n, unsigned code, const char *why) {
     }
 }
 
+void session__drain(struct hub *h) {
+    LIST_FOR(it, &h->sessions) {
+        struct session *s = CONTAINER(it, struct session, all);
+        uint32_t retry_ms = 1000 + rand_below(4000);
+        struct buf bye = BUF_MAX(256);
+        if (s->state != UP)
+            continue;
+        buf_printf(&bye, "{\"reason\":\"the hub is stopping\",\"retry_ms\":%u}", retry_ms);
+        wire_send(s->wire, KIND_GOODBYE, buf_sv(&bye), SV_NULL);
+        wire_goaway(s->wire, retry_ms, SV("the hub is stopping"));
+        buf_deinit(&bye);
+    }
+}
+
 void session__free_all(struct hub *h) {
     while (!list_empty(&h->sessions)) {
         struct session *s = CONTAINER(h->sessions.next, struct session, all);
-        if (s->state == UP) {
-            struct buf bye = BUF_MAX(256);
-            buf_printf(&bye, "{\"reason\":\"the hub is stopping\",\"retry_ms\":%u}", 1000 + rand_below(4000));
-            wire_send(s->wire, KIND_GOODBYE, buf_sv(&bye), SV_NULL);
-            buf_deinit(&bye);
-        }
         s->node->session = s->node->retiring = NULL;
         session_free(s, 1001, "the hub is stopping");
     }
@@ -693,9 +701,10 @@ static bool is_lane_of(const struct session *s, const struct gate_ask *a) {
 void session__ask(struct hub *h, struct gate_ask *a) {
     const char *why;
     struct err e;
-    struct node *n = h->closing ? NULL : authenticate(h, a, &why);
+    bool ends = h->closing || h->draining;
+    struct node *n = ends ? NULL : authenticate(h, a, &why);
     sodium_memzero(a->bearer, sizeof a->bearer);
-    if (h->closing) {
+    if (ends) {
         answer(a, 503, "the hub is stopping", 5);
         return;
     }

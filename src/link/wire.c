@@ -111,6 +111,8 @@ static void at_lane(struct msg *msg) {
     } else if (lane && t->kind == NOTE_LIMITS) {
         mux_peer_limits(engine_mux(lane_engine(lane)), &t->limits);
     } else if (lane && t->kind == NOTE_GOAWAY) {
+        if (t->wire->far.at.way)
+            way_remove(t->wire->far.at.way, lane); /* who dials takes another one */
         mux_goaway(engine_mux(lane_engine(lane)), RESET_DRAINING, t->retry, sv_of(t->text));
         lane_flush(lane);
     }
