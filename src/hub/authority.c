@@ -95,13 +95,14 @@ static bool make_leaf(struct authority *a, const struct config *c, struct err *e
     struct buf key = BUF_MAX(PKI_PEM_MAX), chain = BUF_MAX(PKI_PEM_MAX);
     struct names *names = mem_new(sizeof *names);
     struct pki_cert cert;
+    unsigned generation;
     bool ok = names || err_no_memory(e);
     if (ok)
         gather(c, names);
     ok = ok && pki_key_make(PKI_P256, &key, e);
     const struct pki_wish wish = { .who = a->who, .usage = PKI_USE_SERVER | PKI_USE_CLIENT, .names = names ? names->v : NULL, .n_names = names ? names->n : 0,
                                    .key_pem = buf_sv(&key), .now_s = now_s(), .newest_s = a->has_pair ? a->pair.cert.is.not_before_s : 0 };
-    ok = ok && pki_issue(a->ca, &wish, &chain, &cert, e) && pki_pair_store(a->where, buf_sv(&chain), buf_sv(&key), NULL, e);
+    ok = ok && pki_issue(a->ca, &wish, &chain, &cert, e) && pki_pair_store(a->where, buf_sv(&chain), buf_sv(&key), &generation, e);
     pki_wipe(&key);
     buf_deinit(&chain);
     mem_free(names);
