@@ -1,14 +1,17 @@
-// The rows of the ledger: filters, and pages that neither skip nor repeat a row though many ended in one millisecond.
+// The rows of the ledger: filters, and pages that neither skip nor repeat a row though many ended in one millisecond. And what is told
+// when records cannot be written, or are not there any more.
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import http from 'node:http';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { startFake } from './fakes/index.js';
 import { home, serve } from './lib/daemon.js';
 import { command, DROVER, freePort, until } from './lib/drover.js';
 
 const ROWS = 120000, BUSY = 1300, T0 = Date.now() - 3600000; // BUSY rows ended in each of some milliseconds
-let place, child, key;
+let place, child, key, fake;
 
 const admin = (method, route, body) => new Promise((go, fail) => http.request({ socketPath: path.join(place.dir, 'run', 'drover.sock'), method, path: `/drover/v1/${route}`,
   headers: { 'content-type': 'application/json' } }, async (response) => {
@@ -45,7 +48,8 @@ const endedMs = (i) => T0 + Math.floor(i / BUSY) * 7;
 const result = (i) => (i % 50 === 0 ? 2 : i % 333 === 0 ? 4 : 0);
 
 before(async () => {
-  place = home(await freePort());
+  fake = await startFake('openai', { models: ['m'] });
+  place = home(await freePort(), { endpoints: [{ name: 'fake', url: fake.url, kind: 'auto' }] });
   await start();
   key = (await admin('POST', 'keys', { name: 'rare' })).body;
   await stop();
@@ -62,6 +66,7 @@ before(async () => {
 });
 after(async () => {
   await stop();
+  await fake.close();
   place.remove();
 });
 
@@ -131,4 +136,46 @@ test('the command line reads page after page', async () => {
   assert.equal(csv.length, 5);
   assert.match((await cli('--from', '2026-01-01', '--to', '2026-01-02T10:30')).stdout, /no such request/);
   for (const wrong of [['--from', 'soon'], ['-n', '0'], ['--result', 'good']]) assert.notEqual((await cli(...wrong)).code, 0);
+});
+
+test('while records cannot be written it is not ready, and says why', async () => {
+  const ready = async () => { const r = await fetch(`${place.url}/readyz`); return [r.status, (await r.json()).status]; };
+  const ask = async (headers = {}) => (await fetch(`${place.url}/v1/chat/completions`, { method: 'POST', headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify({ model: 'm', messages: [{ role: 'user', content: 'Hi' }] }) })).status;
+  const mine = { authorization: `Bearer ${key.key}` };
+  await until('ready', async () => (await ready())[0] === 200);
+  assert.equal(await ask(mine), 200);
+  execFileSync('prlimit', ['--pid', String(child.pid), '--fsize=4096:']); // no file may grow
+  try {
+    await until('the fault', async () => { await ask(); return (await ready())[0] === 503; });
+    assert.deepEqual(await ready(), [503, 'records cannot be written, so requests of keys are refused']);
+    assert.equal(await ask(mine), 503);
+    assert.equal(await ask(), 200, 'who has no key is served');
+    assert.equal((await fetch(`${place.url}/healthz`)).status, 200);
+  } finally {
+    execFileSync('prlimit', ['--pid', String(child.pid), '--fsize=unlimited:']);
+  }
+  await until('ready again', async () => (await ready())[0] === 200);
+  assert.equal(await ask(mine), 200);
+});
+
+test('an audit log that was cut or emptied behind its back is not intact', async () => {
+  const verify = () => command(DROVER, ['audit', 'verify', '--config', place.file]);
+  for (let i = 0; i < 3; i++) await admin('POST', 'keys', { name: `act-${i}` });
+  const whole = await verify(), n = Number(/^intact: (\d+) rows, head [0-9a-f]{64}\n$/.exec(whole.stdout)?.[1]);
+  assert.ok(whole.code === 0 && n >= 4, whole.stdout);
+  const without = async (sql) => {
+    await stop();
+    const db = new DatabaseSync(path.join(place.dir, 'data', 'drover.db'));
+    db.exec(sql);
+    db.close();
+    await start();
+    return verify();
+  };
+  const cut = await without(`DELETE FROM audit WHERE seq > ${n - 2}`);
+  assert.deepEqual([cut.code, cut.stdout], [1, `NOT intact: ${n - 2} rows are there of ${n} that were written; row ${n - 1} does not fit or is missing\n`]);
+  const empty = await without('DELETE FROM audit');
+  assert.deepEqual([empty.code, empty.stdout], [1, `NOT intact: 0 rows are there of ${n} that were written; row 1 does not fit or is missing\n`]);
+  assert.equal((await admin('POST', 'keys', { name: 'afterwards' })).status, 201);
+  assert.equal((await verify()).code, 1);
 });

@@ -265,8 +265,9 @@ bool access_audit(struct store_tx *tx, const struct access_act *act, struct err 
 /* Walks the whole chain within a job that reads. False: a fault of the store. */
 struct access_verdict {
     uint64_t n;                  /* rows */
-    uint64_t broken_at;          /* number of the first row that does not fit; 0: all do */
-    uint8_t head[ACCESS_HASH];   /* of the last row: noted elsewhere it proves that none is missing at the end */
+    uint64_t n_told;             /* rows that there must be, as the head says that is kept beside them */
+    uint64_t broken_at;          /* number of the first row that does not fit or is missing; 0: all do */
+    uint8_t head[ACCESS_HASH];   /* of the last row: noted elsewhere it proves that none is missing, whoever could write the file */
 };
 bool access_audit_verify(struct store_tx *tx, struct access_verdict *ret, struct err *e) MUST_CHECK;
 

@@ -397,6 +397,48 @@ static void every_change_is_in_the_audit_log_and_no_row_can_be_changed_unnoticed
     close_book();
 }
 
+/* The log as it is now, and what is found when some of it is not there; then all is as before. */
+static void missing(const char *sql, uint64_t rows, uint64_t broken_at) {
+    uint64_t n = look(NULL).n;
+    look("CREATE TABLE kept AS SELECT * FROM audit");
+    look("CREATE TABLE kept_head AS SELECT * FROM audit_head");
+    look(sql);
+    struct access_verdict v = look(NULL);
+    assert_int_equal(v.n, rows);
+    assert_int_equal(v.broken_at, broken_at);
+    look("DELETE FROM audit");
+    look("DELETE FROM audit_head");
+    look("INSERT INTO audit SELECT * FROM kept");
+    look("INSERT INTO audit_head SELECT * FROM kept_head");
+    look("DROP TABLE kept");
+    look("DROP TABLE kept_head");
+    v = look(NULL);
+    assert_true(v.n == n && v.n_told == n && v.broken_at == 0);
+}
+
+static void rows_that_are_taken_off_the_end_or_all_of_them_are_missed(void **state) {
+    (void)state;
+    open_book();
+    look("DELETE FROM audit"); /* other tests have changed rows */
+    look("DELETE FROM audit_head");
+    assert_true(look(NULL).n == 0 && look(NULL).broken_at == 0);
+    struct access_key d = draft("truncated");
+    assert_int_equal(make(&d), ERR_NONE);
+    d = draft("emptied");
+    assert_int_equal(make(&d), ERR_NONE);
+    uint64_t n = look(NULL).n;
+    missing("DELETE FROM audit", 0, 1);
+    missing("DELETE FROM audit WHERE seq = (SELECT max(seq) FROM audit)", n - 1, n);
+    missing("DELETE FROM audit_head", n, n + 1);
+    missing("UPDATE audit_head SET hash = x'00'", n, n);
+    look("DELETE FROM audit"); /* what is written then goes on behind the gap */
+    d = draft("later");
+    assert_int_equal(make(&d), ERR_NONE);
+    struct access_verdict v = look(NULL);
+    assert_true(v.n == 1 && v.n_told == n + 1 && v.broken_at == 1);
+    close_book();
+}
+
 static void tidy(void) {
     char path[96];
     static const char *const ends[] = { "", "-wal", "-shm", ".lock" };
@@ -416,6 +458,7 @@ int main(void) {
         cmocka_unit_test(a_budget_lasts_over_restarts_and_is_never_overspent),
         cmocka_unit_test(a_clock_that_is_set_brings_no_budget_again_and_a_new_day_does),
         cmocka_unit_test(every_change_is_in_the_audit_log_and_no_row_can_be_changed_unnoticed),
+        cmocka_unit_test(rows_that_are_taken_off_the_end_or_all_of_them_are_missed),
     };
     if (sodium_init() < 0 || !mkdtemp(dir))
         return 1;

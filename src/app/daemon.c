@@ -511,6 +511,7 @@ static void watch_signals(struct daemon *d) {
 static void harden(void) {
     struct rlimit core = { 0, 0 }, files;
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a full disk: the store tells of it */
     setrlimit(RLIMIT_CORE, &core); /* keys must not end up in a core file */
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;

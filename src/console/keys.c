@@ -382,6 +382,7 @@ static bool run_verify(struct store_tx *tx, struct question *q, struct err *e) {
     buf_add_char(&q->out, '{');
     put_truth(&q->out, "intact", v.broken_at == 0);
     put_number(&q->out, "rows", v.n);
+    put_number(&q->out, "rows_written", v.n_told);
     put_known(&q->out, "broken_at", v.broken_at);
     put_text(&q->out, "head", sv_of(head));
     buf_add_char(&q->out, '}');

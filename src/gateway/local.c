@@ -21,8 +21,16 @@ static bool can_serve(const struct snapshot *s) {
     return false;
 }
 
+/* What is not recorded cannot be charged, so requests of keys are refused while the records cannot be written: where there are keys this
+ * Drover is not ready. */
+static bool refuses_keys(const struct gateway *g) {
+    return g->access && g->access->n_keys && g->shared->ledger && !ledger_is_well(g->shared->ledger);
+}
+
 static void readyz(struct gateway *g, struct http_in *in) {
-    if (can_serve(g->snapshot))
+    if (refuses_keys(g))
+        answer__reply(in, 503, SV("application/json"), SV("{\"status\":\"records cannot be written, so requests of keys are refused\"}\n"));
+    else if (can_serve(g->snapshot))
         answer__reply(in, 200, SV("application/json"), SV("{\"status\":\"ready\"}\n"));
     else
         answer__reply(in, 503, SV("application/json"), SV("{\"status\":\"no target can serve\"}\n"));
