@@ -127,6 +127,25 @@ test('what is under way is shown, and an operator stops it', async () => {
   quick();
 });
 
+test('an operator stops all that goes on with a key, and nothing else', async () => {
+  slowStream(80);
+  const { key, id } = await drover.cliJson('key', 'add', 'greedy');
+  const open = (headers) => drover.post('/v1/chat/completions', { ...ask, stream: true }, { headers });
+  const mine = await Promise.all(Array.from({ length: 4 }, () => open({ authorization: `Bearer ${key}` }))), other = await open();
+  const texts = mine.map((r) => r.text()), rest = other.text();
+  const stop = (name, body) => fetch(`${drover.url}/drover/v1/live/stop`, { method: 'POST', body: JSON.stringify(body),
+    headers: { cookie: cookies[name], 'drover-console': '1', 'content-type': 'application/json' } });
+  assert.equal((await stop('viewer', { key: id })).status, 403);
+  for (const wrong of [{}, { key: 7 }, { key: '' }]) assert.equal((await stop('operator', wrong)).status, 400);
+  assert.equal((await stop('operator', { key: 'nobody' })).status, 202);
+  assert.equal((await stop('operator', { key: 'greedy' })).status, 202);
+  for (const text of texts) assert.match(await text, /operator stopped the requests of this key/);
+  assert.match(await rest, /\[DONE\]/);
+  assert.equal((await (await open({ authorization: `Bearer ${key}` })).text()).includes('[DONE]'), true, 'what comes later is served');
+  await drover.cli('key', 'revoke', id);
+  quick();
+});
+
 test('what a client is sent may be watched where content is on, and that is in the audit log', async () => {
   slowStream(80);
   const stream = await drover.post('/v1/chat/completions', { ...ask, stream: true });

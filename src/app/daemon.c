@@ -571,6 +571,12 @@ static void stop_request(void *owner, struct sv id) {
         worker_tell(d->workers[i], WORKER_STOP, id);
 }
 
+static void stop_key(void *owner, struct sv key) {
+    struct daemon *d = owner;
+    for (unsigned i = 0; i < d->n_workers; i++)
+        worker_tell(d->workers[i], WORKER_STOP_KEY, key);
+}
+
 static void see_request(void *owner, struct sv id, bool on) {
     struct daemon *d = owner;
     for (unsigned i = 0; i < d->n_workers; i++)
@@ -663,7 +669,7 @@ static bool build(struct daemon *d, struct err *e) {
         fleet_demo(d->fleet, demo_dialer(d->demo));
     d->house = (struct admin_house){ .fleet = d->fleet, .metrics = d->metrics, .access = d->access, .people = d->people, .mode = d->mode,
                                      .store = d->store, .ledger = d->shared.ledger, .config = &d->config, .source = &d->options->source, .started_ms = d->shared.started_ms,
-                                     .addresses = d->addresses, .n_workers = n_workers, .report = report_of, .stop = stop_request,
+                                     .addresses = d->addresses, .n_workers = n_workers, .report = report_of, .stop = stop_request, .stop_key = stop_key,
                                      .see = see_request, .hub = d->hub, .watched = &d->shared.watched, .reload = reload, .owner = d };
     if (!daemon_socket(c, socket, sizeof socket))
         return err_set(e, ERR_CONFIG, "run_dir is too long for a socket: %.*s", SV_FMT(c->run_dir));

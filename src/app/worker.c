@@ -51,7 +51,7 @@ struct parcel {
     struct tls_context *tls;
     int ask;
     enum worker_word word;
-    char id[33]; /* what the word is about; empty: there is none */
+    char id[65]; /* what the word is about: a request, a key, a person; empty: there is none */
     bool drain, stop;
 };
 
@@ -245,6 +245,8 @@ static void send_report(struct worker *w, struct gateway_report *r) {
 static void on_word(struct worker *w, enum worker_word word, struct sv id) {
     if (word == WORKER_STOP)
         (void)gateway_stop(w->gateway, id);
+    else if (word == WORKER_STOP_KEY)
+        gateway_stop_key(w->gateway, id);
     else
         (void)gateway_see(w->gateway, id, word == WORKER_SEE);
 }

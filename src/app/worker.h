@@ -43,7 +43,7 @@ void worker_revoke(struct worker *w, struct access_cell *cell);
 /* Sends r there; it comes back to r->home, filled, and r->msg.deliver runs. False: it did not go, and stays the caller's. */
 bool worker_report(struct worker *w, struct gateway_report *r) MUST_CHECK;
 /* A word about the request of that x-request-id, if it is this worker's. */
-enum worker_word { WORKER_STOP, WORKER_SEE, WORKER_UNSEE };
+enum worker_word { WORKER_STOP, WORKER_STOP_KEY, WORKER_SEE, WORKER_UNSEE };
 void worker_tell(struct worker *w, enum worker_word word, struct sv id);
 /* Stops accepting and ends what is idle; on_empty runs on the worker's thread when the last connection is gone. */
 void worker_drain(struct worker *w, void (*on_empty)(void *arg), void *arg);

@@ -484,6 +484,7 @@ static const struct route {
     { "PUT", "/drover/v1/keys/{id}", keys_put, ROLE_ADMIN, FRESH | RISKY, 256 << 10 },
     { "POST", "/drover/v1/keys/{id}/rotate", keys_rotate, ROLE_ADMIN, FRESH | RISKY, 1024 },
     { "GET", "/drover/v1/live", live_get, ROLE_VIEWER, 0, 0 },
+    { "POST", "/drover/v1/live/stop", live_stop_key, ROLE_OPERATOR, 0, 1024 },
     { "POST", "/drover/v1/live/{id}/stop", live_stop, ROLE_OPERATOR, 0, 1024 },
     { "GET", "/drover/v1/log-level", log_level_get, ROLE_OPERATOR, 0, 0 },
     { "PUT", "/drover/v1/log-level", log_level_put, ROLE_OPERATOR, RISKY, 1024 },

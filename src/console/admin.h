@@ -31,6 +31,7 @@ struct admin_house {
     unsigned (*n_workers)(void *owner);
     bool (*report)(void *owner, unsigned i, struct gateway_report *r);
     void (*stop)(void *owner, struct sv id);
+    void (*stop_key)(void *owner, struct sv key);
     void (*see)(void *owner, struct sv id, bool on);
     struct hub *hub;                 /* NULL: this daemon accepts no nodes */
     _Atomic bool *watched;           /* of struct gateway_shared */

@@ -279,6 +279,29 @@ void live_stop(struct request *r) {
     request_reply(r, 202, &out);
 }
 
+/* All that goes on with one key now: of many workers, so nobody can say how many those were. */
+void live_stop_key(struct request *r) {
+    const struct admin_house *h = r->admin->house;
+    struct buf out = BUF_MAX(REQUEST_BODY_MAX);
+    struct err e;
+    struct sv key;
+    CLEANUP(json_doc_freep) yyjson_doc *doc = request_json(r);
+    if (!doc)
+        return;
+    bool ok = request_text(yyjson_doc_get_root(doc), "key", &key, &e) &&
+              (key.n || err_set(&e, ERR_BAD_REQUEST, "\"key\" must be the id or name of a key, or a person's name"));
+    if (!ok) {
+        request_fail(r, &e, NULL);
+        return;
+    }
+    const struct access_key *k = access_find_key(h->access, key);
+    key = k ? k->id : sv_first(key, 64);
+    h->stop_key(h->owner, key);
+    log_event(LOG_INFO, "an operator stops all requests of a key", F_SV("who", r->who), F_SV("key", key));
+    buf_add(&out, SV("{\"stopping\":true}"));
+    request_reply(r, 202, &out);
+}
+
 /* --- life --------------------------------------------------------------------------------------------------------- */
 
 struct live *live_new(struct admin *a, const struct live_events *on, void *owner) {

@@ -146,6 +146,7 @@ void alerts_silence(struct request *r);
 /* live.c */
 void live_get(struct request *r);
 void live_stop(struct request *r);
+void live_stop_key(struct request *r);
 void history_get(struct request *r);
 
 /* settings.c */

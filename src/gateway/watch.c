@@ -190,6 +190,16 @@ void gateway_report(struct gateway *g, struct gateway_report *r) {
     report_ended(g, r);
 }
 
+void gateway_stop_key(struct gateway *g, struct sv key) {
+    struct err e;
+    err_set(&e, ERR_CANCELED, "an operator stopped the requests of this key");
+    LIST_FOR_SAFE(it, &g->all) {
+        struct exchange *x = CONTAINER(it, struct exchange, all);
+        if (x->key && sv_eq(x->key->id, key))
+            answer__fail(x, &e, RESULT_CANCELLED);
+    }
+}
+
 bool gateway_stop(struct gateway *g, struct sv id) {
     struct exchange *x = find(g, id);
     struct err e;
