@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { startFake } from './fakes/index.js';
 import { addPeople, look, show, startBrowser, TWO, withPage } from './lib/browser.js';
 import { home, serve } from './lib/daemon.js';
-import { freePort, startDrover, startLlama, until } from './lib/drover.js';
+import { command, DROVER, freePort, startDrover, startLlama, until } from './lib/drover.js';
 
 const STREAMS = 200, ELEMENTS = 3000;
 const GONE = [/ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|ERR_SOCKET_NOT_CONNECTED/, /WebSocket connection to/];
@@ -24,6 +24,7 @@ test('a hub that is killed and comes back: said, stale, recovered without a relo
     addPeople(place.dir, { sam: 'admin' });
     await withPage(browser, place, { as: 'sam', expects: GONE }, async (page) => {
       const screens = { fleet: '#/fleet', pulse: '#/pulse', console: '#/console', keys: '#/keys', usage: '#/keys?tab=usage', settings: '#/settings', alerts: '#/alerts' };
+      const made = await command(DROVER, ['key', 'add', 'team', '--json', '--config', place.file]), { id } = JSON.parse(made.stdout);
       for (const hash of Object.values(screens)) await show(page, place, hash);
       await show(page, place, '#/pulse?tab=try');
       await page.getByLabel('Prompt').fill('half a thought');
@@ -40,6 +41,22 @@ test('a hub that is killed and comes back: said, stale, recovered without a relo
         flaws.push(...await look(page, `${name}-reconnecting`, TWO));
       }
       assert.deepEqual(flaws, []);
+      const bar = await line.boundingBox(), top = await page.locator('.topbar').boundingBox();
+      assert.ok(Math.abs(bar.y - top.height) < 2, `under the top bar: ${bar.y}`);
+      await show(page, place, '#/pulse');
+      await page.getByText(/Cannot load/i).first().waitFor();
+      assert.equal(await page.getByText('No requests yet').count(), 0, 'nobody knows whether there are none');
+      // What acts on the hub is off and says why; what only looks works.
+      await show(page, place, `#/keys?open=${id}`);
+      const off = page.getByRole('button', { name: 'Turn off (no contact with the hub)' });
+      await off.waitFor();
+      assert.equal(await off.getAttribute('aria-disabled'), 'true');
+      await page.getByRole('button', { name: 'Revoke team', exact: true }).first().click();
+      const dialog = page.getByRole('dialog');
+      await dialog.getByRole('textbox').fill('team');
+      assert.equal(await dialog.getByRole('button', { name: 'Revoke team (no contact with the hub)' }).getAttribute('aria-disabled'), 'true');
+      assert.deepEqual(await look(page, 'revoke-reconnecting', TWO), []);
+      await page.keyboard.press('Escape');
       await show(page, place, '#/fleet');
       await page.locator('main').getByText(/as of \d/).first().waitFor();
       assert.ok(await page.locator('tr.data', { hasText: 'box' }).count(), 'what was known stays');
@@ -52,6 +69,8 @@ test('a hub that is killed and comes back: said, stale, recovered without a relo
         await fetch(`${place.url}/v1/chat/completions`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ model: 'coder', messages: [{ role: 'user', content: 'hi' }] }) });
         return true;
       });
+      await show(page, place, `#/keys?open=${id}`);
+      await button(page, 'Turn off').waitFor();
       await show(page, place, '#/pulse');
       await page.locator('tr.data', { hasText: 'coder' }).first().waitFor();
       await show(page, place, '#/pulse?tab=try');

@@ -108,3 +108,10 @@ test('the evidence is a place of this console', () => {
   for (const bad of ['javascript:alert(1)', 'https://example.com/', '//example.com', '#/fleet#x', '', undefined])
     assert.equal(evidence(bad), undefined)
 })
+
+test('an alert that another explains stands below that one', () => {
+  const alert = (id: string, since_ms: number, more: object = {}) => ({ id, since_ms, severity: 'bad', kind: 'x', object: '', text: '', cure: '', ...more }) as never
+  const order = (list: never[]): string => alertOrder(list, 0).map((a) => a.id).join()
+  assert.equal(order([alert('slow', 9, { explained_by: 'down' }), alert('other', 5), alert('down', 1)]), 'other,down,slow')
+  assert.equal(order([alert('slow', 9, { explained_by: 'gone' }), alert('other', 5)]), 'slow,other')
+})

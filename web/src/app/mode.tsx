@@ -74,7 +74,7 @@ function ModeDialog({ mode, facts, onClose }: { mode: 'dev' | 'live'; facts?: Mo
           {T.close}
         </Button>
         {may('admin') && (
-          <Button act={change} kind="main">
+          <Button act={change} kind="main" hub>
             {T.goTo(T.modes[to])}
           </Button>
         )}

@@ -5,7 +5,7 @@ import { Name } from '../parts/name'
 import { countdown, duration } from '../pure/format'
 import { visible } from '../pure/visible'
 import { T } from '../text'
-import { unreachableSince } from './api'
+import { awaySince } from './away'
 import { useSecond } from './clock'
 import { useResource } from './data'
 import { linkView, retryNow, useFeed } from './events'
@@ -105,7 +105,7 @@ function ScreenLink({ s, now, rest }: { s: Screen; now: boolean; rest: boolean }
 
 function TopBar({ onPalette, onHelp }: { onPalette(): void; onHelp(): void }) {
   const s = useStore(session)
-  const alerts = useResource(lists.alerts).data?.alerts?.filter((a) => !a.silenced_until_ms || a.silenced_until_ms < Date.now())
+  const alerts = useResource(lists.alerts).data?.alerts?.filter((a) => !a.explained_by && (!a.silenced_until_ms || a.silenced_until_ms < Date.now()))
   const bad = alerts?.some((a) => a.severity === 'bad')
   const hasAlerts = screens.some((x) => x.id === 'alerts')
   const words = alerts?.length ? T.alerts(alerts.length) : T.noAlerts
@@ -189,9 +189,8 @@ function PersonMenu() {
 function ConnectionLine() {
   useSecond()
   const link = useStore(linkView)
-  const http = useStore(unreachableSince)
-  const since = link.downSinceMs ?? http
-  const down = since !== undefined && (http !== undefined || Date.now() - since > 1500)
+  const since = useStore(awaySince)
+  const down = since !== undefined
   const left = link.retryAtMs ? link.retryAtMs - Date.now() : 0
   return (
     <div class={'connection' + (down ? ' down' : '')} role="status">

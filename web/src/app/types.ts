@@ -200,6 +200,7 @@ export interface Alert {
   since_ms: number
   link?: string
   silenced_until_ms?: number
+  explained_by?: string
 }
 
 export interface Key {

@@ -1,8 +1,10 @@
 /* Button: does something. While what it started goes on it is busy and cannot be pressed again; a fault is shown beside it.
  * act: may return a promise; kind: 'plain' | 'main' (one per place) | 'danger'; icon: glyph in front of the words;
- * locked: the right that is missing, off: what else must come first; both are told, and the button cannot be pressed. */
+ * locked: the right that is missing, off: what else must come first; both are told, and the button cannot be pressed.
+ * hub: what it does is done by the hub, so it is off while there is no contact. */
 import type { ComponentChildren } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
+import { useAway } from '../app/away'
 import { T } from '../text'
 import { Icon } from './icon'
 import { Problem } from './problem'
@@ -14,12 +16,15 @@ interface Props {
   icon?: string
   locked?: string
   off?: string
+  hub?: boolean
   label?: string /* accessible name, where the words alone do not say of what */
   pressed?: boolean
   autofocus?: boolean
 }
 
-export function Button({ act, children, kind = 'plain', icon, locked, off, label, pressed, autofocus }: Props) {
+export function Button({ act, children, kind = 'plain', icon, locked, off: first, hub, label, pressed, autofocus }: Props) {
+  const away = useAway()
+  const off = hub && away ? away : first
   const [busy, setBusy] = useState(false)
   const [fault, setFault] = useState<unknown>(undefined)
   const here = useRef(true)

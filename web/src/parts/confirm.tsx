@@ -33,14 +33,14 @@ export function Confirm({ title, facts, verb, act, onClose, word, gentle }: Prop
       {word && <TextField label={T.typeToConfirm(word)} value={typed} onInput={setTyped} />}
       <footer class="row">
         {gentle ? (
-          <Button act={then(gentle.act)} kind="main" autofocus>
+          <Button act={then(gentle.act)} kind="main" hub autofocus>
             {gentle.verb}
           </Button>
         ) : null}
         <Button act={onClose} autofocus={!gentle && !word}>
           {T.cancel}
         </Button>
-        <Button act={then(act)} kind="danger" off={word && typed !== word ? T.typeFirst(word) : undefined}>
+        <Button act={then(act)} kind="danger" hub off={word && typed !== word ? T.typeFirst(word) : undefined}>
           {verb}
         </Button>
       </footer>

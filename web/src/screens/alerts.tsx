@@ -41,7 +41,7 @@ export default function Alerts() {
     alertOrder(all, now).filter(
       (a) => (!severity || a.severity === severity) && (!t || [a.text, a.object, a.kind, a.cure].some((x) => x.toLowerCase().includes(t))),
     )
-  const firing = all?.filter((a) => !isSilent(a, now)) ?? []
+  const firing = all?.filter((a) => !isSilent(a, now) && !a.explained_by) ?? []
   const clear = (): void => setParams({ q: undefined, severity: undefined })
   const end = async (a: Alert): Promise<void> => {
     await put(`alerts/${part(a.id)}/silence`, { until_ms: 0 })
@@ -57,7 +57,7 @@ export default function Alerts() {
           T.alarm.sentence(
             firing.filter((a) => a.severity === 'bad').length,
             firing.filter((a) => a.severity !== 'bad').length,
-            all.length - firing.length,
+            all.filter((a) => isSilent(a, now)).length,
           )
         }
         stale={isStale(loaded, lists.alerts.everyMs) || (loaded.error && loaded.atMs) ? loaded.atMs : undefined}
@@ -99,7 +99,7 @@ export default function Alerts() {
           )}
           <ul class="plain stack tight">
             {rows.slice(0, SHOWN).map((a) => (
-              <Row key={a.id} a={a} silent={isSilent(a, now)} onSilence={() => setSilencing(a)} onEnd={() => end(a)} />
+              <Row key={a.id} a={a} by={all.find((x) => x.id === a.explained_by)} silent={isSilent(a, now)} onSilence={() => setSilencing(a)} onEnd={() => end(a)} />
             ))}
           </ul>
           {rows.length > SHOWN && <p class="extra">{T.use.newestOf(SHOWN, String(rows.length))}</p>}
@@ -110,11 +110,11 @@ export default function Alerts() {
   )
 }
 
-function Row({ a, silent, onSilence, onEnd }: { a: Alert; silent: boolean; onSilence(): void; onEnd(): unknown }) {
+function Row({ a, by, silent, onSilence, onEnd }: { a: Alert; by?: Alert; silent: boolean; onSilence(): void; onEnd(): unknown }) {
   const locked = may('operator') ? undefined : T.needsOperator
   const link = evidence(a.link)
   return (
-    <li class={'alert-row' + (silent ? ' silent' : ' alert-' + a.severity)}>
+    <li class={'alert-row' + (by ? ' folded' : '') + (silent ? ' silent' : ' alert-' + a.severity)}>
       <div class="row">
         <Mark
           state={silent ? 'paused' : a.severity === 'bad' ? 'bad' : 'warn'}
@@ -133,7 +133,12 @@ function Row({ a, silent, onSilence, onEnd }: { a: Alert; silent: boolean; onSil
       <p>
         <strong>{visible(a.text)}</strong>
       </p>
-      {a.cure && (
+      {by && (
+        <p class="extra">
+          {T.alarm.explainedBy} {visible(by.text)}
+        </p>
+      )}
+      {a.cure && !by && (
         <p>
           {T.alarm.todo} {visible(a.cure)}
         </p>
@@ -145,7 +150,7 @@ function Row({ a, silent, onSilence, onEnd }: { a: Alert; silent: boolean; onSil
           </a>
         )}
         {silent ? (
-          <Button act={onEnd} locked={locked}>
+          <Button act={onEnd} locked={locked} hub>
             {T.alarm.endSilence}
           </Button>
         ) : (
@@ -184,7 +189,7 @@ function Silence({ a, onClose }: { a: Alert; onClose(): void }) {
         <Button act={onClose} autofocus>
           {T.cancel}
         </Button>
-        <Button act={go} kind="main">
+        <Button act={go} kind="main" hub>
           {T.alarm.silence}
         </Button>
       </footer>

@@ -52,7 +52,7 @@ export default function Fleet() {
     <>
       <ScreenHead title={T.fleet} state={all && <State all={all} status={status} />} stale={stale}>
         {may('operator') && (
-          <Button act={lookAgain} icon="again">
+          <Button act={lookAgain} icon="again" hub>
             {T.lookAgain}
           </Button>
         )}
@@ -327,7 +327,7 @@ const Endpoints = memo(function Endpoints({ all }: { all: Endpoint[] }) {
       <Empty why={T.fleetEmpty}>
         <Code text={configExample} what={T.fleetEmptyConfig} />
         {may('operator') && (
-          <Button act={lookAgain} icon="again" kind="main">
+          <Button act={lookAgain} icon="again" kind="main" hub>
             {T.lookAgain}
           </Button>
         )}

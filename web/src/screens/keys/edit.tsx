@@ -78,7 +78,7 @@ export function EditKey({ k, currency, onClose }: { k: Key; currency: string; on
           <Button act={takeTheirs} autofocus>
             {T.key.takeTheirs}
           </Button>
-          <Button act={() => send(theirs.version)} kind="danger">
+          <Button act={() => send(theirs.version)} kind="danger" hub>
             {T.key.addMine}
           </Button>
         </footer>
@@ -105,7 +105,7 @@ export function EditKey({ k, currency, onClose }: { k: Key; currency: string; on
       )}
       <footer class="row">
         <Button act={onClose}>{T.cancel}</Button>
-        <Button act={() => send(base.version)} kind="main" off={touched.length || wrong ? undefined : T.key.nothingChanged}>
+        <Button act={() => send(base.version)} kind="main" hub off={touched.length || wrong ? undefined : T.key.nothingChanged}>
           {T.key.saveOf(visible(base.name))}
         </Button>
       </footer>

@@ -298,7 +298,7 @@ function Detail({
         <Button act={onEdit}>{T.key.edit}</Button>
         <Button act={onLike}>{T.key.like}</Button>
         <Button act={onRotate}>{T.key.rotate}</Button>
-        <Button act={turn}>{k.enabled ? T.key.turnOff : T.key.turnOn}</Button>
+        <Button act={turn} hub>{k.enabled ? T.key.turnOff : T.key.turnOn}</Button>
         <Copy text={k.id} words={T.copyId} />
         <a class="button" href={href('keys', { tab: 'usage', by: 'key', open: k.id })}>
           {T.key.usageOf}

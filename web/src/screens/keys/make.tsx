@@ -75,7 +75,7 @@ export function NewKey({ like, keys, currency, onClose }: { like?: Key; keys: Ke
             {T.next}
           </Button>
         ) : (
-          <Button act={make} kind="main">
+          <Button act={make} kind="main" hub>
             {T.makeKey(visible(form.name.trim()))}
           </Button>
         )}

@@ -70,6 +70,7 @@ export function Sessions() {
       head: '',
       cell: (s) => (
         <Button
+          hub
           act={() => (s.current ? signOut() : setEnding(s))}
           label={s.current ? undefined : T.key.endOf(visible(s.user), visible(s.peer))}
         >

@@ -189,6 +189,7 @@ function WatchedText({ id, live }: { id: string; live: boolean }) {
     return (
       <div class="row">
         <Button
+          hub
           act={() => {
             next.current = 0
             setGap(0)

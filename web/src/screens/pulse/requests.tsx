@@ -264,7 +264,7 @@ export function Requests({ tabs }: { tabs: ComponentChildren }) {
       <div id="tab-panel" role="tabpanel" aria-labelledby="tab-requests" class="stack pulse-list">
         {fault !== undefined && <Problem error={fault} what={T.cannotLoad(T.theRequests)} retry={fetchNewest} />}
         {!had && fault === undefined && <Skeleton what={T.theRequests} rows={8} />}
-        {had && !all.length && (
+        {had && !all.length && fault === undefined && (
           <Empty why={T.noRequests}>
             <Code text={snippets('MODEL', T.firstQuestion)[0]?.text ?? ''} what="curl" wrap />
             <Button act={() => setParams({ tab: 'try' }, true)} kind="main">

@@ -127,6 +127,7 @@ export function TryModel({ tabs }: { tabs: ComponentChildren }) {
               </Button>
             ) : (
               <Button
+                hub
                 act={() => void send()}
                 icon="send"
                 kind="main"
