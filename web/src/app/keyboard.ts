@@ -50,13 +50,14 @@ function nameOf(e: KeyboardEvent): string {
 
 function typing(e: KeyboardEvent): boolean {
   const t = e.target
+  if (t instanceof HTMLInputElement && /^(checkbox|radio)$/.test(t.type)) return false
   return t instanceof HTMLElement && (t.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(t.tagName))
 }
 
 /* Space and Enter on a control belong to the control. */
 function controls(e: KeyboardEvent, name: string): boolean {
   const t = e.target
-  return (name === 'Space' || name === 'Enter') && t instanceof HTMLElement && !!t.closest('button, a, summary, [role=button]')
+  return (name === 'Space' || name === 'Enter') && t instanceof HTMLElement && !!t.closest('button, a, input, summary, [role=button]')
 }
 
 addEventListener('keydown', (e) => {

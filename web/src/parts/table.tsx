@@ -6,7 +6,8 @@
  * open: key of the open row, if rows open; onOpen(key | ''); detail(row): what an open row shows below itself;
  * onScrolled: told whether the reader has scrolled into the list; sort: 'column' or '-column'; onSort; rows come in the caller's order
  * when sort is ''. label(row): what a row is called.
- * j, k and the arrows move between rows, Enter opens, "." and other acts are the caller's. */
+ * picked, onPick: rows can be picked; which are is the caller's to keep, so that filters and new rows leave it alone.
+ * j, k and the arrows move between rows, x picks, Shift with an arrow picks on the way, Enter opens, other acts are the caller's. */
 import type { ComponentChildren, FunctionComponent } from 'preact'
 import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { useKeys } from '../app/keyboard'
@@ -40,6 +41,8 @@ interface Props<R> {
   onOpen?(key: string): void
   detail?(row: R): ComponentChildren
   onScrolled?(scrolled: boolean): void
+  picked?: ReadonlySet<string>
+  onPick?(picked: Set<string>): void
 }
 
 const VIRTUAL_OVER = 100 /* more rows of ten cells would pass 3,000 elements in the page */
@@ -135,9 +138,13 @@ export function Table<R>(p: Props<R>) {
     }
   }, [virtual, p.onScrolled])
 
-  const move = (by: number): void => {
+  const here = (): number | undefined => {
     const now = document.activeElement?.closest<HTMLElement>('tr.data')
-    const at = now && body.current?.contains(now) ? Number(now.dataset.at) + by : by > 0 ? 0 : rows.length - 1
+    return now && body.current?.contains(now) ? Number(now.dataset.at) : undefined
+  }
+  const move = (by: number): void => {
+    const now = here()
+    const at = now !== undefined ? now + by : by > 0 ? 0 : rows.length - 1
     if (at < 0 || at >= rows.length) return
     const focus = (): void => body.current?.querySelector<HTMLElement>(`tr[data-at="${at}"] [data-row]`)?.focus()
     if (virtual && box.current && (at < from + 2 || at >= to - 2)) {
@@ -145,7 +152,31 @@ export function Table<R>(p: Props<R>) {
       requestAnimationFrame(() => requestAnimationFrame(focus))
     } else focus()
   }
+  const latest = useRef(p)
+  latest.current = p
+  const pick = useCallback((keys: string[], on?: boolean): void => {
+    const { picked, onPick } = latest.current
+    const next = new Set(picked)
+    for (const k of keys)
+      if (on ?? !next.has(k)) next.add(k)
+      else next.delete(k)
+    onPick?.(next)
+  }, [])
+  const pickHere = (by: number): void => {
+    const at = here()
+    if (at === undefined || !p.onPick) return
+    const keys = (by ? [at, at + by] : [at]).map((i) => rows[i]).filter((r) => r !== undefined).map((r) => p.rowKey(r))
+    pick(keys, by ? true : undefined)
+    if (by) move(by)
+  }
   useKeys(p.caption, [
+    ...(p.onPick
+      ? [
+          { keys: 'x', does: T.keyPick, run: () => pickHere(0) },
+          { keys: 'Shift+ArrowDown', does: T.keyPickOn, run: () => pickHere(1) },
+          { keys: 'Shift+ArrowUp', does: '', run: () => pickHere(-1) },
+        ]
+      : []),
     { keys: 'j', does: T.keyNext, run: () => move(1) },
     { keys: 'k', does: T.keyPrevious, run: () => move(-1) },
     { keys: 'ArrowDown', does: '', run: () => move(1) },
@@ -156,13 +187,32 @@ export function Table<R>(p: Props<R>) {
   const onOpen = useRef(p.onOpen)
   onOpen.current = p.onOpen
   const toggle = useCallback((key: string, isOpen: boolean) => onOpen.current?.(isOpen ? '' : key), [])
-  const columns = p.columns.length
+  const columns = p.columns.length + (p.onPick ? 1 : 0)
+  const nPicked = p.picked ? rows.filter((r) => p.picked?.has(p.rowKey(r))).length : 0
   return (
     <div class={'table-box' + (virtual ? ' virtual' : '')} ref={box} role="region" aria-label={p.caption} tabIndex={0}>
       <table aria-rowcount={virtual ? rows.length + 1 : undefined}>
         <caption class="hide-visually">{p.caption}</caption>
         <thead>
           <tr aria-rowindex={virtual ? 1 : undefined}>
+            {p.onPick && (
+              <th scope="col" class="pick">
+                <input
+                  type="checkbox"
+                  aria-label={T.pickAll(rows.length)}
+                  checked={nPicked > 0 && nPicked === rows.length}
+                  ref={(e) => {
+                    if (e) e.indeterminate = nPicked > 0 && nPicked < rows.length
+                  }}
+                  onInput={(e) =>
+                    pick(
+                      rows.map((r) => p.rowKey(r)),
+                      e.currentTarget.checked,
+                    )
+                  }
+                />
+              </th>
+            )}
             {p.columns.map((c) => (
               <Head column={c} sort={p.sort ?? ''} onSort={p.onSort} />
             ))}
@@ -187,6 +237,9 @@ export function Table<R>(p: Props<R>) {
                 open={opens ? isOpen : undefined}
                 toggle={toggle}
                 id={key}
+                picked={p.onPick ? (p.picked?.has(key) ?? false) : undefined}
+                pick={pick}
+                label={p.onPick ? p.label(row) : ''}
               />,
               isOpen && p.detail && (
                 <tr key={key + ' detail'} class="detail">
@@ -218,12 +271,20 @@ interface RowProps {
   open?: boolean /* undefined: rows do not open */
   id: string
   toggle(key: string, isOpen: boolean): void
+  picked?: boolean /* undefined: rows cannot be picked */
+  pick(keys: string[], on?: boolean): void
+  label: string
 }
 
 /* Drawn again only when its row is another object: what changes in a row must come as a new one. */
-const DrawnRow = memo(function DrawnRow({ row, columns, at, rowIndex, open, id, toggle }: RowProps) {
+const DrawnRow = memo(function DrawnRow({ row, columns, at, rowIndex, open, id, toggle, picked, pick, label }: RowProps) {
   return (
-    <tr class={'data' + (open ? ' open' : '')} data-at={at} aria-rowindex={rowIndex}>
+    <tr class={'data' + (open ? ' open' : '') + (picked ? ' picked' : '')} data-at={at} aria-rowindex={rowIndex}>
+      {picked !== undefined && (
+        <td class="pick">
+          <input type="checkbox" aria-label={T.pickRow(label)} checked={picked} onInput={(e) => pick([id], e.currentTarget.checked)} />
+        </td>
+      )}
       {columns.map((c, i) => {
         const inner = c.cell(row as never)
         const cls = (c.num ? 'num' : '') + (c.wide ? ' wide' : '') + (c.narrow ? ' narrow-hide' : '')

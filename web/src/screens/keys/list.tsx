@@ -1,4 +1,5 @@
-/* list.tsx - the keys. Address: q, state (filters), sort, open (key id), edit (key id), new ('1', or the id of the key it is like). */
+/* list.tsx - the keys. Address: q, state (filters), sort, hide (columns), open (key id), edit (key id), new ('1', or the id of the key it
+ * is like). */
 import type { ComponentChildren } from 'preact'
 import { useMemo, useState } from 'preact/hooks'
 import { del, part, put } from '../../app/api'
@@ -22,17 +23,21 @@ import { Name } from '../../parts/name'
 import { Problem } from '../../parts/problem'
 import { ScreenHead } from '../../parts/screenhead'
 import { Skeleton } from '../../parts/skeleton'
+import { StopAll } from '../../parts/stopall'
 import { Table, type Column } from '../../parts/table'
 import { Ago, Clock } from '../../parts/time'
+import { useColumns, ViewBar } from '../../parts/views'
 import { clock, count, duration, percent } from '../../pure/format'
 import { words, type KeyMembers } from '../../pure/keydraft'
 import { visible } from '../../pure/visible'
 import { T } from '../../text'
+import { RevokeMany } from './bulk'
 import { EditKey } from './edit'
 import { NewKey } from './make'
 import { Rotate } from './rotate'
 import { keyList, MissingRight, monthByKey, Share, tokensOf, type UsageRow } from './shared'
 
+const VIEW = ['q', 'state', 'sort', 'hide'] as const
 const SOON_MS = 7 * 86_400_000
 
 export type KeyState = 'ok' | 'soon' | 'ended' | 'off'
@@ -79,6 +84,9 @@ function AllKeys({ tabs }: { tabs: ComponentChildren }) {
   const [fresh, setFresh] = useParam('new')
   const [revoking, setRevoking] = useState<Key | undefined>(undefined)
   const [rotating, setRotating] = useState<Key | undefined>(undefined)
+  const [stopping, setStopping] = useState<Key | undefined>(undefined)
+  const [picked, setPicked] = useState<ReadonlySet<string>>(new Set())
+  const [revokingMany, setRevokingMany] = useState(false)
   const now = hubNow()
   const used = useMemo(() => new Map((usage?.rows ?? []).map((r) => [r.key ?? '', r])), [usage])
   const rows = useMemo(() => {
@@ -101,6 +109,9 @@ function AllKeys({ tabs }: { tabs: ComponentChildren }) {
     },
   ])
   const columns = useMemo(() => keyColumns(used, setRevoking, setEdit), [used])
+  const shown = useColumns('keys', columns)
+  const seen = new Set(rows)
+  const chosen = (all ?? []).filter((k) => picked.has(k.id)) /* also those that a filter hides: it is said how many */
   const clear = (): void => setParams({ q: undefined, state: undefined })
   const editing = all?.find((k) => k.id === edit)
   const like = all?.find((k) => k.id === fresh)
@@ -146,7 +157,18 @@ function AllKeys({ tabs }: { tabs: ComponentChildren }) {
                   })),
                 },
               ]}
-            />
+            >
+              <ViewBar table="keys" params={VIEW} columns={columns as Column<never>[]} />
+            </FilterBar>
+            {chosen.length > 0 && (
+              <div class="row bulk" role="group" aria-label={T.bulk.bar}>
+                <span role="status">{T.bulk.picked(chosen.length, chosen.filter((k) => !seen.has(k)).length)}</span>
+                <Button act={() => setRevokingMany(true)} kind="danger">
+                  {T.bulk.revoke}
+                </Button>
+                <Button act={() => setPicked(new Set())}>{T.bulk.none}</Button>
+              </div>
+            )}
             {open && !rows.some((k) => k.id === open) && (
               <p class="extra">{all.some((k) => k.id === open) ? T.key.openHidden : T.key.gone(visible(open))}</p>
             )}
@@ -154,7 +176,9 @@ function AllKeys({ tabs }: { tabs: ComponentChildren }) {
               <Table
                 name="keys"
                 caption={T.key.tabs.keys}
-                columns={columns}
+                columns={shown}
+                picked={picked}
+                onPick={setPicked}
                 rows={rows}
                 rowKey={(k) => k.id}
                 label={(k) => visible(k.name)}
@@ -169,6 +193,7 @@ function AllKeys({ tabs }: { tabs: ComponentChildren }) {
                     currency={usage?.currency ?? ''}
                     onRevoke={() => setRevoking(k)}
                     onRotate={() => setRotating(k)}
+                    onStop={() => setStopping(k)}
                     onEdit={() => setEdit(k.id, true)}
                     onLike={() => setFresh(k.id, true)}
                   />
@@ -189,6 +214,16 @@ function AllKeys({ tabs }: { tabs: ComponentChildren }) {
         all &&
         (editing ? <EditKey key={editing.id} k={editing} currency={usage?.currency ?? ''} onClose={() => setEdit('')} /> : null)}
       {rotating && <Rotate k={rotating} onClose={() => setRotating(undefined)} />}
+      {stopping && <StopAll id={stopping.id} name={stopping.name} onClose={() => setStopping(undefined)} />}
+      {revokingMany && (
+        <RevokeMany
+          keys={chosen}
+          onClose={(revoked) => {
+            setRevokingMany(false)
+            setPicked((had) => new Set([...had].filter((id) => !revoked.includes(id))))
+          }}
+        />
+      )}
       {revoking && <Revoke k={revoking} onClose={() => setRevoking(undefined)} />}
     </>
   )
@@ -276,6 +311,7 @@ function Detail({
   currency,
   onRevoke,
   onRotate,
+  onStop,
   onEdit,
   onLike,
 }: {
@@ -284,6 +320,7 @@ function Detail({
   currency: string
   onRevoke(): void
   onRotate(): void
+  onStop(): void
   onEdit(): void
   onLike(): void
 }) {
@@ -307,6 +344,11 @@ function Detail({
           {T.key.requestsOf}
         </a>
         <span class="grow" />
+        {k.in_flight > 0 && (
+          <Button act={onStop} icon="stop">
+            {T.stopAll.verb}
+          </Button>
+        )}
         <Button act={onRevoke} kind="danger">
           {T.key.revokeName(visible(k.name))}
         </Button>

@@ -17,6 +17,7 @@ import { Copy } from '../../parts/copy'
 import { Facts } from '../../parts/facts'
 import { Name } from '../../parts/name'
 import { Clock } from '../../parts/time'
+import { StopAll } from '../../parts/stopall'
 import { TimeBar, type TimePart } from '../../parts/timebar'
 import { bytes, count, duration, rate } from '../../pure/format'
 import { speed, type Row } from '../../pure/rows'
@@ -49,6 +50,7 @@ const SOURCES: Record<string, string> = T.tokenSources
 export function RequestDetail({ row: r }: { row: Row }) {
   useSecond()
   const [asking, setAsking] = useState(false)
+  const [all, setAll] = useState(false)
   const live = r.live && !r.gone && !r.ended
   const x = r.ended ?? r.live
   const slug = r.ended?.slug || r.live?.asked || ''
@@ -76,6 +78,11 @@ export function RequestDetail({ row: r }: { row: Row }) {
         {live && (
           <Button act={() => setAsking(true)} icon="stop" locked={may('operator') ? undefined : T.needsOperator}>
             {T.stopRequest}
+          </Button>
+        )}
+        {live && r.live?.key && (
+          <Button act={() => setAll(true)} locked={may('operator') ? undefined : T.needsOperator}>
+            {T.stopAll.of(visible(who(r)))}
           </Button>
         )}
         {slug && (
@@ -120,6 +127,7 @@ export function RequestDetail({ row: r }: { row: Row }) {
         ]}
       />
       <WatchedText id={r.id} live={!!live} />
+      {all && r.live?.key && <StopAll id={r.live.key} name={who(r)} onClose={() => setAll(false)} />}
       {asking && (
         <Confirm
           title={T.stopTitle(visible(slug))}

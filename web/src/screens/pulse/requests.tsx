@@ -1,4 +1,5 @@
-/* requests.tsx - the list: what goes on and what just ended. Address: q, model, key, state (filters), sort, open (request id). */
+/* requests.tsx - the list: what goes on and what just ended. Address: q, model, key, state (filters), sort, hide (columns), open
+ * (request id). */
 import type { ComponentChildren } from 'preact'
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { ApiError, get } from '../../app/api'
@@ -24,6 +25,7 @@ import { ScreenHead } from '../../parts/screenhead'
 import { Skeleton } from '../../parts/skeleton'
 import { Table, type Column } from '../../parts/table'
 import { Clock } from '../../parts/time'
+import { useColumns, ViewBar } from '../../parts/views'
 import { count, duration, rate, seconds } from '../../pure/format'
 import { FIRST_STEPS_MS, group, histogram, RowBook, speed, stateOf, type Row, type RowState } from '../../pure/rows'
 import { visible } from '../../pure/visible'
@@ -101,6 +103,7 @@ const columns: Column<Row>[] = [
   },
 ]
 
+const VIEW = ['q', 'model', 'key', 'state', 'sort', 'hide'] as const
 const PAGE = 100
 interface Page {
   requests: EndedRequest[]
@@ -135,6 +138,7 @@ export function Requests({ tabs }: { tabs: ComponentChildren }) {
   const [state, setState] = useParam('state')
   const [sort, setSort] = useParam('sort')
   const [open, setOpen] = useParam('open')
+  const shown = useColumns('requests', columns)
   const frozen = useRef<{ rows: Row[]; waiting: number } | undefined>(undefined)
 
   /* Many ends a second are one drawing. */
@@ -294,6 +298,7 @@ export function Requests({ tabs }: { tabs: ComponentChildren }) {
                 },
               ]}
             >
+              <ViewBar table="requests" params={VIEW} columns={columns as Column<never>[]} />
               {/* keeps its place while empty, so that nothing moves when rows begin to wait */}
               <button
                 type="button"
@@ -316,7 +321,7 @@ export function Requests({ tabs }: { tabs: ComponentChildren }) {
               <Table
                 name="requests"
                 caption={T.tabRequests}
-                columns={columns}
+                columns={shown}
                 rows={rows}
                 rowKey={(r) => r.id}
                 label={(r) => T.requestFrom(visible(who(r)), visible(r.id))}
