@@ -279,4 +279,7 @@ test('the reload refuses what cannot be: an address that is none, a command from
   const { code, stderr } = await drover.cli('config', 'check', '--set', 'alerts.command=[/bin/true]');
   assert.notEqual(code, 0);
   assert.match(stderr, /only the configuration file can set this/);
+  const set = await drover.cli('config', 'set', 'alerts.command', '["/bin/true"]');
+  assert.notEqual(set.code, 0, 'and not from the console either');
+  assert.match(set.stderr, /alerts\.command/);
 });

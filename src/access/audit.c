@@ -77,9 +77,12 @@ bool access_audit(struct store_tx *tx, const struct access_act *act, struct err 
         return false;
     hash_row(before, ++seq, act, hash);
     const struct sv bytes = { (const char *)hash, sizeof hash };
-    return STORE_RUN(tx, e, "INSERT INTO audit_head (id, seq, hash) VALUES (1, $1, $2) ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash",
+    return STORE_RUN(tx, e,
+                     "INSERT INTO audit_head (id, seq, hash) VALUES (1, $1, $2) ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, "
+                     "hash = excluded.hash",
                      STORE_I64((int64_t)seq), STORE_BLOB(bytes)) &&
-           STORE_RUN(tx, e, "INSERT INTO audit (seq, at_ms, actor, peer, action, object, detail, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+           STORE_RUN(tx, e,
+                     "INSERT INTO audit (seq, at_ms, actor, peer, action, object, detail, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
                      STORE_I64((int64_t)seq), STORE_I64((int64_t)act->at_ms), STORE_TEXT(act->actor), STORE_TEXT(act->peer),
                      STORE_TEXT(act->action), STORE_TEXT(act->object), STORE_TEXT(act->detail), STORE_BLOB(bytes));
 }

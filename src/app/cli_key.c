@@ -363,8 +363,8 @@ int verb_audit(struct cli *c) {
         else if (intact)
             printf("intact: %lld rows, head %.*s\n", (long long)json_i64(v, "rows", 0), SV_FMT(json_str(v, "head")));
         else
-            printf("NOT intact: %lld rows are there of %lld that were written; row %lld does not fit or is missing\n", (long long)json_i64(v, "rows", 0),
-                   (long long)json_i64(v, "rows_written", 0), (long long)json_i64(v, "broken_at", 0));
+            printf("NOT intact: %lld rows are there of %lld that were written; row %lld does not fit or is missing\n",
+                   (long long)json_i64(v, "rows", 0), (long long)json_i64(v, "rows_written", 0), (long long)json_i64(v, "broken_at", 0));
         code = intact ? CLI_DONE : CLI_FAILED;
     }
     buf_deinit(&out);

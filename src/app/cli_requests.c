@@ -89,14 +89,17 @@ static void add_row(struct printer *p, yyjson_val *row) {
     struct sv key = json_str(row, "key_name"), slug = json_str(row, "slug");
     long long status = json_i64(row, "status", 0);
     clock_iso8601((uint64_t)json_i64(row, "ended_ms", 0), at);
-    p->table[p->n] = (struct table){ { fmt(a, "%.19sZ", at), dash(arena_sv(a, key.n ? key : json_str(row, "key"))),
-                                       dash(arena_sv(a, slug.n ? slug : json_str(row, "model"))), dash(arena_sv(a, json_str(row, "endpoint"))),
-                                       fmt(a, "%.*s %lld", SV_FMT(json_str(row, "result")), status), tokens(a, row, "input_tokens"),
-                                       tokens(a, row, "output_tokens"), fmt(a, "%.1f", json_f64(row, "total_us", 0) / 1e6) } };
+    p->table[p->n] =
+        (struct table){ { fmt(a, "%.19sZ", at), dash(arena_sv(a, key.n ? key : json_str(row, "key"))),
+                          dash(arena_sv(a, slug.n ? slug : json_str(row, "model"))), dash(arena_sv(a, json_str(row, "endpoint"))),
+                          fmt(a, "%.*s %lld", SV_FMT(json_str(row, "result")), status), tokens(a, row, "input_tokens"),
+                          tokens(a, row, "output_tokens"), fmt(a, "%.1f", json_f64(row, "total_us", 0) / 1e6) } };
 }
 
-static const char *const members[] = { "id", "ended_ms", "key", "key_name", "slug", "model", "endpoint", "runtime", "api", "status", "result", "input_tokens",
-                                       "cached_tokens", "output_tokens", "reasoning_tokens", "queue_us", "first_us", "total_us", "cost" };
+static const char *const members[] = { "id",       "ended_ms",     "key",           "key_name",      "slug",
+                                       "model",    "endpoint",     "runtime",       "api",           "status",
+                                       "result",   "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens",
+                                       "queue_us", "first_us",     "total_us",      "cost" };
 enum { MEMBERS = sizeof members / sizeof members[0] };
 
 static void print_csv_row(yyjson_val *row, struct sv currency) {
@@ -126,7 +129,8 @@ static void begin(struct printer *p) {
             printf("%s,", members[i]);
         printf("currency\r\n");
     } else if (p->table) {
-        p->table[p->n++] = (struct table){ { SV("ENDED"), SV("KEY"), SV("MODEL"), SV("ENDPOINT"), SV("RESULT"), SV("TOKENS IN"), SV("OUT"), SV("SECONDS") } };
+        p->table[p->n++] = (struct table){ { SV("ENDED"), SV("KEY"), SV("MODEL"), SV("ENDPOINT"), SV("RESULT"), SV("TOKENS IN"), SV("OUT"),
+                                             SV("SECONDS") } };
     }
 }
 

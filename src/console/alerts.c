@@ -335,7 +335,8 @@ struct noting {
 static bool run_noting(struct store_tx *tx, struct store_job *job, struct err *e) {
     char at[24];
     snprintf(at, sizeof at, "%" PRIu64, CONTAINER(job, struct noting, job)->at_ms);
-    return STORE_RUN(tx, e, "INSERT INTO setting (name, value) VALUES ('backup', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    return STORE_RUN(tx, e,
+                     "INSERT INTO setting (name, value) VALUES ('backup', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
                      STORE_TEXT(sv_of(at)));
 }
 

@@ -22,7 +22,7 @@ struct command {
     struct loop *loop;
     struct config *config; /* shared; NULL before the first */
     struct outbox outbox;
-    struct list running;   /* of struct run */
+    struct list running; /* of struct run */
     unsigned n_running;
 };
 
@@ -71,8 +71,8 @@ static void on_exit_status(uv_process_t *p, int64_t status, int signal) {
         snprintf(fault, sizeof fault, "it was ended by signal %d", signal);
     else
         snprintf(fault, sizeof fault, "it exited with %d", (int)status);
-    log_event(status == 0 && !signal ? LOG_INFO : LOG_WARN, "the command for alerts has ended", F_STR("alert", m->id), F_I64("exit", status),
-              F_U64("signal", (uint64_t)signal), F_U64("ms", (clock_mono_us() - r->began_us) / 1000));
+    log_event(status == 0 && !signal ? LOG_INFO : LOG_WARN, "the command for alerts has ended", F_STR("alert", m->id),
+              F_I64("exit", status), F_U64("signal", (uint64_t)signal), F_U64("ms", (clock_mono_us() - r->began_us) / 1000));
     let_go(r);
     if (status == 0 && !signal)
         outbox_taken(&c->outbox, m);
@@ -112,12 +112,19 @@ static void close_on_exec(void) {
 static int spawn(struct run *r, const struct config_list *words) {
     static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", lang[] = "LANG=C.UTF-8";
     char *args[WORDS_MAX + 1] = { 0 }, *env[] = { path, lang, NULL };
-    uv_stdio_container_t stdio[3] = { { .flags = UV_CREATE_PIPE | UV_READABLE_PIPE, .data.stream = (uv_stream_t *)&r->in }, { .flags = UV_IGNORE },
+    uv_stdio_container_t stdio[3] = { { .flags = UV_CREATE_PIPE | UV_READABLE_PIPE, .data.stream = (uv_stream_t *)&r->in },
+                                      { .flags = UV_IGNORE },
                                       { .flags = UV_IGNORE } };
     for (size_t i = 0; i < words->n && i < WORDS_MAX; i++)
         args[i] = (char *)(uintptr_t)words->v[i].p; /* uv_spawn changes none of them */
-    const uv_process_options_t options = { .exit_cb = on_exit_status, .file = args[0], .args = args, .env = env, .cwd = "/",
-                                           .flags = UV_PROCESS_DETACHED, .stdio_count = 3, .stdio = stdio };
+    const uv_process_options_t options = { .exit_cb = on_exit_status,
+                                           .file = args[0],
+                                           .args = args,
+                                           .env = env,
+                                           .cwd = "/",
+                                           .flags = UV_PROCESS_DETACHED,
+                                           .stdio_count = 3,
+                                           .stdio = stdio };
     close_on_exec();
     return uv_spawn(&r->loop->uv, &r->process, &options);
 }

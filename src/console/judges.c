@@ -10,9 +10,9 @@
 #include "telemetry/ledger.h"
 
 enum {
-    WINDOW = 60,              /* seconds of the history that rates are taken over */
+    WINDOW = 60,               /* seconds of the history that rates are taken over */
     CLOCK_FORGET_MS = 3600000, /* a clock that was set is news for so long */
-    CLOCK_STEP_MS = 1000,     /* less between two looks is a clock that is led, not set */
+    CLOCK_STEP_MS = 1000,      /* less between two looks is a clock that is led, not set */
 };
 
 #define DAY_MS UINT64_C(86400000)
@@ -51,8 +51,9 @@ static void judge_disk(struct alerts *a) {
     }
     double twentieth = (double)a->disk_all / 20, least = twentieth > (double)GIB ? twentieth : (double)GIB;
     if (a->disk_all)
-        alerts__judge(a, ALERT_DISK, SV(""), alerts__read((double)a->disk_free, least, 2 * least), "%.1f GiB of %.1f are free on the disk of data_dir",
-                      (double)a->disk_free / (double)GIB, (double)a->disk_all / (double)GIB);
+        alerts__judge(a, ALERT_DISK, SV(""), alerts__read((double)a->disk_free, least, 2 * least),
+                      "%.1f GiB of %.1f are free on the disk of data_dir", (double)a->disk_free / (double)GIB,
+                      (double)a->disk_all / (double)GIB);
 }
 
 static void judge_endpoints(struct alerts *a) {
@@ -60,7 +61,8 @@ static void judge_endpoints(struct alerts *a) {
     for (size_t i = 0; s && i < s->n_endpoints; i++) {
         const struct fleet_endpoint *p = &s->endpoints[i];
         enum sign sign = p->state == FLEET_DOWN ? ON : p->state == FLEET_UP || p->state == FLEET_DEGRADED ? OFF : BETWEEN;
-        alerts__judge(a, ALERT_ENDPOINT, p->name, (struct reading){ .sign = sign }, "%.*s is %s: %.*s", SV_FMT(sv_first(p->name, 60)), fleet_state_name(p->state), SV_FMT(sv_first(p->reason, 100)));
+        alerts__judge(a, ALERT_ENDPOINT, p->name, (struct reading){ .sign = sign }, "%.*s is %s: %.*s", SV_FMT(sv_first(p->name, 60)),
+                      fleet_state_name(p->state), SV_FMT(sv_first(p->reason, 100)));
     }
 }
 
@@ -91,11 +93,11 @@ static void judge_traffic(struct alerts *a) {
     enum { FEW = 20, QUEUED = 5, SLOW_MS = 10000 };
     struct minute m = last_minute(live_history(a->admin->live));
     double failed = m.requests >= FEW ? (double)m.failed / (double)m.requests : 0;
-    alerts__judge(a, ALERT_ERRORS, SV(""), alerts__read(failed, 0.05, 0.02), "%" PRIu64 " of %" PRIu64 " requests of the last minute failed at a runtime",
-                  m.failed, m.requests);
+    alerts__judge(a, ALERT_ERRORS, SV(""), alerts__read(failed, 0.05, 0.02),
+                  "%" PRIu64 " of %" PRIu64 " requests of the last minute failed at a runtime", m.failed, m.requests);
     uint64_t p95 = m.n_first >= 5 ? m.sum_p95_ms / m.n_first : 0;
-    alerts__judge(a, ALERT_FIRST_TOKEN, SV(""), alerts__read((double)p95, SLOW_MS, SLOW_MS / 2), "the first token takes %.1f s (95th percentile of the last minute)",
-                  (double)p95 / 1000);
+    alerts__judge(a, ALERT_FIRST_TOKEN, SV(""), alerts__read((double)p95, SLOW_MS, SLOW_MS / 2),
+                  "the first token takes %.1f s (95th percentile of the last minute)", (double)p95 / 1000);
     bool is_over = m.queued == 0 || m.n < WINDOW;
     alerts__judge(a, ALERT_QUEUE, SV(""), alerts__read(is_over ? 0 : m.least_queued, QUEUED, 1),
                   "at least %u requests have waited for room all through the last minute", m.least_queued);
@@ -109,14 +111,15 @@ static void judge_logins(struct alerts *a) {
         a->refused_at_start = all;
     }
     uint64_t lately = all - a->refused_at_start;
-    alerts__judge(a, ALERT_LOGINS, SV(""), alerts__read((double)lately, MANY, 1), "%" PRIu64 " sign-ins were refused in the last ten minutes", lately);
+    alerts__judge(a, ALERT_LOGINS, SV(""), alerts__read((double)lately, MANY, 1),
+                  "%" PRIu64 " sign-ins were refused in the last ten minutes", lately);
 }
 
 static void judge_budget(struct alerts *a, const struct access_key *k) {
     double used = access_budget_used(k);
     alerts__judge(a, ALERT_BUDGET, k->id, alerts__read(used, 1, 0.98), "the key \"%.*s\" has used up its budget", SV_FMT(k->name));
-    alerts__judge(a, ALERT_BUDGET_NEAR, k->id, alerts__read(used, 0.8, 0.75), "the key \"%.*s\" has used %.0f %% of its budget", SV_FMT(k->name),
-                  used * 100);
+    alerts__judge(a, ALERT_BUDGET_NEAR, k->id, alerts__read(used, 0.8, 0.75), "the key \"%.*s\" has used %.0f %% of its budget",
+                  SV_FMT(k->name), used * 100);
 }
 
 /* Seven days before, and a day more until it is well again. One that has ended is nobody's worry. */
@@ -124,7 +127,8 @@ static void judge_end(struct alerts *a, const struct access_key *k, uint64_t now
     enum { SOON_H = 7 * 24, WELL_H = 8 * 24 };
     bool ends = k->enabled && k->expires_ms > now_ms;
     uint64_t hours = ends ? (k->expires_ms - now_ms) / 3600000 : WELL_H + 1;
-    alerts__judge(a, ALERT_KEY, k->id, alerts__read((double)hours, SOON_H, WELL_H), "the key \"%.*s\" ends in %" PRIu64 " h", SV_FMT(k->name), hours);
+    alerts__judge(a, ALERT_KEY, k->id, alerts__read((double)hours, SOON_H, WELL_H), "the key \"%.*s\" ends in %" PRIu64 " h",
+                  SV_FMT(k->name), hours);
 }
 
 static void judge_keys(struct alerts *a) {
@@ -153,14 +157,15 @@ static void judge_clock(struct alerts *a) {
     enum { FAR_S = 60, NEAR_S = 30 };
     int64_t moved = clock_watch_look(&a->clock, clock_wall_ms(), clock_boot_ms()) / 1000;
     int64_t far = moved < 0 ? -moved : moved;
-    alerts__judge(a, ALERT_CLOCK, SV(""), alerts__read((double)far, FAR_S, NEAR_S), "the clock of this machine was set %s by %" PRId64 " s within the last hour",
-                  moved < 0 ? "back" : "forward", far);
+    alerts__judge(a, ALERT_CLOCK, SV(""), alerts__read((double)far, FAR_S, NEAR_S),
+                  "the clock of this machine was set %s by %" PRId64 " s within the last hour", moved < 0 ? "back" : "forward", far);
 }
 
 static void judge_backup(struct alerts *a) {
     enum { OLD_DAYS = 30 };
     uint64_t now = clock_wall_ms(), days = a->backup_ms && now > a->backup_ms ? (now - a->backup_ms) / DAY_MS : 0;
-    alerts__judge(a, ALERT_BACKUP, SV(""), alerts__read((double)days, OLD_DAYS, OLD_DAYS - 1), "the newest copy of the records is %" PRIu64 " days old", days);
+    alerts__judge(a, ALERT_BACKUP, SV(""), alerts__read((double)days, OLD_DAYS, OLD_DAYS - 1),
+                  "the newest copy of the records is %" PRIu64 " days old", days);
 }
 
 void alerts__look(struct alerts *a) {

@@ -14,9 +14,9 @@
 enum {
     PAGE_USUAL = 100,
     PAGE_MAX = 500,
-    LOOKED_AT = 50000,   /* some 0.1 s of the reader */
-    ID_BYTES = 64,       /* of a request's id in a cursor */
-    NAME_BYTES = 256,    /* of a filter: more than the ledger keeps of a name */
+    LOOKED_AT = 50000, /* some 0.1 s of the reader */
+    ID_BYTES = 64,     /* of a request's id in a cursor */
+    NAME_BYTES = 256,  /* of a filter: more than the ledger keeps of a name */
 };
 
 /* A text that is wanted; not is_set: any. */
@@ -29,10 +29,10 @@ struct wanted {
 struct look {
     struct question q;
     struct wanted key, model, endpoint;
-    int status_from, status_to;    /* both included */
-    unsigned results;              /* bits 1 << enum request_result; 0: any */
+    int status_from, status_to; /* both included */
+    unsigned results;           /* bits 1 << enum request_result; 0: any */
     int64_t from_ms, limit;
-    int64_t before_ms;             /* rows that ended before, or then with a smaller id */
+    int64_t before_ms; /* rows that ended before, or then with a smaller id */
     size_t before_id_n;
     char before_id[ID_BYTES];
     char currency[4];
@@ -92,14 +92,33 @@ void put_record(struct buf *out, const struct request_record *r) {
 static struct request_record record_of(struct store_rows *r) {
     int64_t first_us = store_i64(r, 20);
     return (struct request_record){
-        .id = store_text(r, 0), .key = store_text(r, 1), .slug = store_text(r, 2), .model = store_text(r, 3), .endpoint = store_text(r, 4),
-        .runtime = store_text(r, 5), .dialect = store_text(r, 6), .api = store_text(r, 7), .ended_ms = (uint64_t)store_i64(r, 8),
-        .stream = store_i64(r, 9) != 0, .status = (int)store_i64(r, 10), .result = (enum request_result)store_i64(r, 11),
-        .attempts = (unsigned)store_i64(r, 12), .input = store_i64(r, 13), .cached = store_i64(r, 14), .output = store_i64(r, 15),
-        .reasoning = store_i64(r, 16), .input_source = (enum token_source)store_i64(r, 17), .output_source = (enum token_source)store_i64(r, 18),
-        .queue_us = (uint64_t)store_i64(r, 19), .first_us = first_us > 0 ? (uint64_t)first_us : 0, .done_us = (uint64_t)store_i64(r, 21),
-        .bytes_in = (uint64_t)store_i64(r, 22), .bytes_out = (uint64_t)store_i64(r, 23), .cost = store_is_null(r, 24) ? -1 : store_i64(r, 24),
-        .cost_source = (enum cost_source)store_i64(r, 25), .key_name = store_text(r, 26),
+        .id = store_text(r, 0),
+        .key = store_text(r, 1),
+        .slug = store_text(r, 2),
+        .model = store_text(r, 3),
+        .endpoint = store_text(r, 4),
+        .runtime = store_text(r, 5),
+        .dialect = store_text(r, 6),
+        .api = store_text(r, 7),
+        .ended_ms = (uint64_t)store_i64(r, 8),
+        .stream = store_i64(r, 9) != 0,
+        .status = (int)store_i64(r, 10),
+        .result = (enum request_result)store_i64(r, 11),
+        .attempts = (unsigned)store_i64(r, 12),
+        .input = store_i64(r, 13),
+        .cached = store_i64(r, 14),
+        .output = store_i64(r, 15),
+        .reasoning = store_i64(r, 16),
+        .input_source = (enum token_source)store_i64(r, 17),
+        .output_source = (enum token_source)store_i64(r, 18),
+        .queue_us = (uint64_t)store_i64(r, 19),
+        .first_us = first_us > 0 ? (uint64_t)first_us : 0,
+        .done_us = (uint64_t)store_i64(r, 21),
+        .bytes_in = (uint64_t)store_i64(r, 22),
+        .bytes_out = (uint64_t)store_i64(r, 23),
+        .cost = store_is_null(r, 24) ? -1 : store_i64(r, 24),
+        .cost_source = (enum cost_source)store_i64(r, 25),
+        .key_name = store_text(r, 26),
     };
 }
 
@@ -124,13 +143,14 @@ static void put_next(struct buf *out, const char *id, int64_t ended_ms) {
 
 static bool run_list(struct store_tx *tx, struct question *q, struct err *e) {
     struct look *l = CONTAINER(q, struct look, q);
-    struct store_rows *rows = STORE_QUERY(tx, e,
-                                          "SELECT r.id, key_id, slug, model, endpoint, runtime, dialect, api, ended_ms, stream, status, result, attempts, "
-                                          "tokens_in, tokens_cached, tokens_out, tokens_reasoning, in_source, out_source, queue_us, first_us, total_us, "
-                                          "bytes_in, bytes_out, cost, cost_source, k.name FROM request r LEFT JOIN api_key k ON k.id = r.key_id "
-                                          "WHERE ended_ms <= $1 AND ended_ms >= $2 AND (ended_ms < $1 OR r.id < $3) "
-                                          "ORDER BY ended_ms DESC, r.id DESC",
-                                          STORE_I64(l->before_ms), STORE_I64(l->from_ms), STORE_TEXT(((struct sv){ l->before_id, l->before_id_n })));
+    struct store_rows *rows =
+        STORE_QUERY(tx, e,
+                    "SELECT r.id, key_id, slug, model, endpoint, runtime, dialect, api, ended_ms, stream, status, result, attempts, "
+                    "tokens_in, tokens_cached, tokens_out, tokens_reasoning, in_source, out_source, queue_us, first_us, total_us, "
+                    "bytes_in, bytes_out, cost, cost_source, k.name FROM request r LEFT JOIN api_key k ON k.id = r.key_id "
+                    "WHERE ended_ms <= $1 AND ended_ms >= $2 AND (ended_ms < $1 OR r.id < $3) "
+                    "ORDER BY ended_ms DESC, r.id DESC",
+                    STORE_I64(l->before_ms), STORE_I64(l->from_ms), STORE_TEXT(((struct sv){ l->before_id, l->before_id_n })));
     enum store_step step = STORE_FAULT;
     char last_id[ID_BYTES] = "";
     int64_t last_ms = 0, looked = 0, n = 0;
@@ -207,7 +227,8 @@ static bool read_result(struct request *r, struct look *l, struct err *e) {
     if (sv_eq(v, SV("failed")))
         l->results = ~(1u << RESULT_OK);
     return !v.p || l->results ||
-           err_set(e, ERR_BAD_REQUEST, "\"result\" must be ok, client_error, upstream_error, cancelled, rejected, or failed for all but ok");
+           err_set(e, ERR_BAD_REQUEST,
+                   "\"result\" must be ok, client_error, upstream_error, cancelled, rejected, or failed for all but ok");
 }
 
 /* As put_next has made it. */
@@ -229,9 +250,11 @@ static bool read_cursor(struct request *r, struct look *l, struct err *e) {
 void requests_list(struct request *r) {
     struct look l = { .q.run = run_list };
     struct err e;
-    if (!request_count(r, SV("to_ms"), INT64_MAX, INT64_MAX, &l.before_ms, &e) || !request_count(r, SV("from_ms"), 1, INT64_MAX, &l.from_ms, &e) ||
-        !request_count(r, SV("limit"), PAGE_USUAL, PAGE_MAX, &l.limit, &e) || !read_key(r, &l.key, &e) || !read_name(r, SV("model"), &l.model, &e) ||
-        !read_name(r, SV("endpoint"), &l.endpoint, &e) || !read_status(r, &l, &e) || !read_result(r, &l, &e) || !read_cursor(r, &l, &e)) {
+    if (!request_count(r, SV("to_ms"), INT64_MAX, INT64_MAX, &l.before_ms, &e) ||
+        !request_count(r, SV("from_ms"), 1, INT64_MAX, &l.from_ms, &e) ||
+        !request_count(r, SV("limit"), PAGE_USUAL, PAGE_MAX, &l.limit, &e) || !read_key(r, &l.key, &e) ||
+        !read_name(r, SV("model"), &l.model, &e) || !read_name(r, SV("endpoint"), &l.endpoint, &e) || !read_status(r, &l, &e) ||
+        !read_result(r, &l, &e) || !read_cursor(r, &l, &e)) {
         request_fail(r, &e, NULL);
         return;
     }

@@ -16,9 +16,9 @@
 
 enum {
     TRIES = 5,
-    BACK_OFF_MS = 1000,       /* after the first failure; doubled with each */
-    RETRY_AFTER_MAX_S = 60,   /* what a receiver may ask for */
-    CALL_MS = 10000,          /* from the dial to the last byte of the answer */
+    BACK_OFF_MS = 1000,     /* after the first failure; doubled with each */
+    RETRY_AFTER_MAX_S = 60, /* what a receiver may ask for */
+    CALL_MS = 10000,        /* from the dial to the last byte of the answer */
     ARENA_MAX = 256 << 10,
 };
 
@@ -31,10 +31,10 @@ struct webhook {
     char *credential;            /* "Bearer KEY"; wiped */
     size_t credential_n;
     struct outbox outbox;
-    struct message *now;         /* on its way, or waiting to be tried again */
+    struct message *now; /* on its way, or waiting to be tried again */
     struct http_call *call;
-    struct arena arena;          /* of the call */
-    struct timer timer;          /* the call's deadline, or the next try */
+    struct arena arena; /* of the call */
+    struct timer timer; /* the call's deadline, or the next try */
     int status;
     unsigned n_tried;
     uint64_t retry_after_ms;
@@ -138,9 +138,16 @@ static void send_now(struct webhook *w) {
         { SV("user-agent"), SV("drover/" DROVER_VERSION) },
         { SV("authorization"), { w->credential, w->credential_n } },
     };
-    struct http_call_spec spec = { .dialer = w->dialer, .method = SV("POST"), .target = w->prefix.n ? w->prefix : SV("/"), .headers = headers,
-                                   .n_headers = w->credential ? 4 : 3, .length = (int64_t)w->now->n, .connect_ms = CALL_MS,
-                                   .first_byte_ms = CALL_MS, .stall_ms = CALL_MS, .fresh = true };
+    struct http_call_spec spec = { .dialer = w->dialer,
+                                   .method = SV("POST"),
+                                   .target = w->prefix.n ? w->prefix : SV("/"),
+                                   .headers = headers,
+                                   .n_headers = w->credential ? 4 : 3,
+                                   .length = (int64_t)w->now->n,
+                                   .connect_ms = CALL_MS,
+                                   .first_byte_ms = CALL_MS,
+                                   .stall_ms = CALL_MS,
+                                   .fresh = true };
     struct err e;
     arena_init(&w->arena, ARENA_MAX, NULL);
     w->status = 0;

@@ -50,7 +50,7 @@ export function Rotate({ k, onClose }: { k: Key; onClose(): void }) {
         <Button act={onClose} autofocus>
           {T.cancel}
         </Button>
-        <Button act={rotate} kind={overlap === '0' ? 'danger' : 'main'}>
+        <Button act={rotate} kind={overlap === '0' ? 'danger' : 'main'} hub>
           {T.key.rotateName(visible(k.name))}
         </Button>
       </footer>
