@@ -9,8 +9,10 @@ import https from 'node:https';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { DatabaseSync } from 'node:sqlite';
 import { startFake } from './fakes/index.js';
-import { startDrover, until } from './lib/drover.js';
+import { home, serve } from './lib/daemon.js';
+import { command, DROVER, freePort, startDrover, until } from './lib/drover.js';
 
 const dir = mkdtempSync(path.join(tmpdir(), 'drover-alerts-'));
 const place = (name) => path.join(dir, name);
@@ -268,6 +270,49 @@ test('more than can wait is dropped, oldest first, and the log says which', asyn
   await until('the line', () => /an alert was not delivered.*webhook.*too many wait/.test(drover.log));
   await configure({});
   for (const k of again) await end(k);
+});
+
+test('a copy that is a month old is told of until there is a newer one; who never made one hears nothing', async () => {
+  hook.answer = () => 200;
+  const lone = home(await freePort(), { alerts: { webhook: hook.url } });
+  let child;
+  const start = async () => {
+    child = serve(lone);
+    await until('drover', async () => (await fetch(`${lone.url}/healthz`)).status === 200, 20000);
+  };
+  const stop = async () => {
+    child.kill('SIGTERM');
+    assert.equal((await child.ended).code, 0, child.log);
+  };
+  const copy = async (name) => assert.equal((await command(DROVER, ['backup', place(name), '--config', lone.file])).code, 0);
+  const age = (days) => {
+    const db = new DatabaseSync(path.join(lone.dir, 'data', 'drover.db'));
+    const { changes } = db.prepare("UPDATE setting SET value = ? WHERE name = 'backup'").run(String(Date.now() - days * DAY));
+    db.close();
+    return changes;
+  };
+  try {
+    await start();
+    await sleep(2500);
+    assert.deepEqual(hook.got, []);
+    await copy('copy-1');
+    await until('it is noted', () => age(29.5) === 1);
+    await stop();
+    await start();
+    await sleep(2500);
+    assert.deepEqual(hook.got, [], 'not a month yet');
+    await stop();
+    age(31);
+    await start();
+    const m = await until('the alert', () => hook.got[0]);
+    assert.deepEqual([m.kind, m.state, m.value, m.threshold, m.unit], ['backup', 'raised', 31, 30, 'days']);
+    await copy('copy-2');
+    await until('its end', () => hook.got.find((x) => x.state === 'cleared'));
+    await stop();
+  } finally {
+    child.kill('SIGKILL');
+    lone.remove();
+  }
 });
 
 test('the reload refuses what cannot be: an address that is none, a command from a flag', async () => {

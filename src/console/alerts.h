@@ -17,7 +17,7 @@
     X(ALERT_FIRST_TOKEN,  "first_token", "ms",       false, 30000, "#/pulse",    "the runtimes are busy or cold: add one, or lower what is asked of them") \
     X(ALERT_QUEUE,        "queue",       "requests", false, 0,     "#/pulse",    "the endpoints are full: raise max_concurrent where there is room, or add one") \
     X(ALERT_LOGINS,       "logins",      "attempts", true,  0,     "#/settings", "somebody guesses passphrases: the audit log tells from where")    \
-    X(ALERT_BUDGET,       "budget",      "ratio",    true,  0,     "#/keys?tab=budgets", "raise the budget of the key, or wait for its next day or month") \
+    X(ALERT_BUDGET,       "budget",      "ratio",    false, 0,     "#/keys?tab=budgets", "raise the budget of the key, or wait for its next day or month") \
     X(ALERT_BUDGET_NEAR,  "budget_near", "ratio",    false, 0,     "#/keys?tab=budgets", "see who uses the key and for what, before it is refused: or raise its budget") \
     X(ALERT_KEY,          "key",         "hours",    false, 0,     "#/keys",     "make a new key and give it to whoever uses this one, or set a later end") \
     X(ALERT_CLOCK,        "clock",       "seconds",  false, 0,     "#/settings", "see what set the clock of this machine, and whether it is right now: keys, sessions and days of budgets go by it") \
