@@ -124,6 +124,8 @@ static bool print_line(struct hub *h, const struct invite *i, const char *token,
 
 bool hub_invite(struct hub *h, struct sv name, uint64_t ttl_ms, const struct access_actor *by, hub_done *done, void *arg, struct err *e) {
     unsigned n = 0;
+    if (name.n && !hub_name_is_good(name))
+        return err_set(e, ERR_BAD_REQUEST, HUB_NAME_RULE, HUB_NAME_MAX);
     LIST_FOR(it, &h->invites)
         n++;
     if (n >= INVITES_MAX)
@@ -492,8 +494,12 @@ static bool judge_known(struct hub *h, const struct hub_enrolment *in, const str
 
 bool hub_enrol(struct hub *h, const struct hub_enrolment *in, hub_enrolled *done, void *arg, struct err *e) {
     char spki[65];
-    if (in->csr.n > PKI_CSR_MAX || !key_of(in->csr, spki, e))
-        return e->code ? false : err_set(e, ERR_BAD_REQUEST, "the request for a certificate is too large");
+    if (in->name.n && !hub_name_is_good(in->name))
+        return err_set(e, ERR_BAD_REQUEST, HUB_NAME_RULE, HUB_NAME_MAX);
+    if (in->csr.n > PKI_CSR_MAX)
+        return err_set(e, ERR_BAD_REQUEST, "the request for a certificate is too large");
+    if (!key_of(in->csr, spki, e))
+        return false;
     struct node *known = roster_with_key(&h->roster, spki);
     struct invite *i = in->token.n ? invite_of(h, in->token) : NULL;
     bool again = false, fits = i && (i->spki[0] ? strcmp(i->spki, spki) == 0 : i->expires_ms > clock_wall_ms());
@@ -525,8 +531,12 @@ bool hub_enrol(struct hub *h, const struct hub_enrolment *in, hub_enrolled *done
         enrolling_free(a);
         return true;
     } else {
-        if (known) /* it waited, and now comes with an invitation */
+        if (known) { /* it waited, and now comes with an invitation */
+            const struct store_value was = STORE_TEXT(sv_of(known->id));
+            record_add(r, "DELETE FROM node_event WHERE node_id = $1", &was, 1);
+            record_add(r, "DELETE FROM node WHERE id = $1", &was, 1);
             roster_remove(&h->roster, known);
+        }
         ok = add_node(h, in, a, spki, i, r, e);
     }
     record_audit(r, &machine, again ? "node.certify" : i ? "node.enrol" : "node.ask", sv_of(a->id), sv_of(spki));
@@ -569,8 +579,10 @@ bool hub_renew(struct hub *h, const struct hub_renewal *in, hub_enrolled *done, 
         access_guard_count(&h->guard, in->peer, loop_now_us(h->loop), e);
         return false;
     }
-    if (in->csr.n > PKI_CSR_MAX || !key_of(in->csr, spki, e))
-        return e->code ? false : err_set(e, ERR_BAD_REQUEST, "the request for a certificate is too large");
+    if (in->csr.n > PKI_CSR_MAX)
+        return err_set(e, ERR_BAD_REQUEST, "the request for a certificate is too large");
+    if (!key_of(in->csr, spki, e))
+        return false;
     struct node *other = roster_with_key(&h->roster, spki);
     if (other)
         return err_set(e, ERR_EXISTS, "a new certificate needs a new key");

@@ -148,8 +148,10 @@ static void act_free(struct act *a) {
 
 /* In force from here on. */
 static void apply(struct hub *h, struct node *n, const struct act *a) {
-    n->decided_ms = a->now_ms;
-    snprintf(n->decided_by, sizeof n->decided_by, "%s", a->by);
+    if (a->what != NODE_RENAME && a->what != NODE_LABEL) {
+        n->decided_ms = a->now_ms;
+        snprintf(n->decided_by, sizeof n->decided_by, "%s", a->by);
+    }
     switch (a->what) {
     case NODE_APPROVE:
         n->state = NODE_APPROVED;
@@ -224,7 +226,8 @@ static void add_statement(struct record *r, const struct act *a) {
         break;
     case NODE_DRAIN:
     case NODE_RESUME:
-        record_add(r, "UPDATE node SET drained = $2 WHERE id = $1", (struct store_value[]){ id, STORE_I64(a->what == NODE_DRAIN) }, 2);
+        record_add(r, "UPDATE node SET drained = $2, decided_ms = $3, decided_by = $4 WHERE id = $1",
+                   (struct store_value[]){ id, STORE_I64(a->what == NODE_DRAIN), now, by }, 4);
         break;
     case NODE_REMOVE:
         record_add(r, "DELETE FROM node_event WHERE node_id = $1", &id, 1);
@@ -234,7 +237,7 @@ static void add_statement(struct record *r, const struct act *a) {
     record_must_change(r, ERR_NOT_FOUND, "the node has gone meanwhile");
 }
 
-static bool is_name(struct sv v) {
+bool hub_name_is_good(struct sv v) {
     bool ok = v.n >= 1 && v.n <= HUB_NAME_MAX;
     for (size_t i = 0; ok && i < v.n; i++) {
         char c = v.p[i];
@@ -246,8 +249,8 @@ static bool is_name(struct sv v) {
 static bool check_act(struct hub *h, enum node_act what, const struct node *n, struct sv text, struct err *e) {
     if (!(acts[what].from & 1u << n->state))
         return err_set(e, ERR_EXISTS, "node %s is %s: that does not fit", n->name, node_state_name(n->state));
-    if (what == NODE_RENAME && !is_name(text))
-        return err_set(e, ERR_BAD_REQUEST, "a node's name is 1 to %d letters, digits, '.', '_' or '-'", HUB_NAME_MAX);
+    if (what == NODE_RENAME && !hub_name_is_good(text))
+        return err_set(e, ERR_BAD_REQUEST, HUB_NAME_RULE, HUB_NAME_MAX);
     const struct node *other = what == NODE_RENAME ? roster_named(&h->roster, text) : NULL;
     if (other && other != n)
         return err_set(e, ERR_EXISTS, "another node is called %s", other->name);

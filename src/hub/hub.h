@@ -20,6 +20,9 @@ enum {
 
 enum node_state { NODE_WAITING, NODE_APPROVED, NODE_REFUSED, NODE_REVOKED };
 const char *node_state_name(enum node_state s);
+/* Letters, digits, '.', '_' and '-', the first of them a letter or a digit: names stand in paths and on command lines. */
+bool hub_name_is_good(struct sv v);
+#define HUB_NAME_RULE "a node's name is 1 to %d letters, digits, '.', '_' or '-', and begins with a letter or a digit"
 
 struct hub;
 
