@@ -431,6 +431,10 @@ void admin_fleet_changed(struct admin *a, struct snapshot *s) {
     a->told = snapshot_ref(s);
 }
 
+void admin_node_event(struct admin *a, struct sv json) {
+    bus_publish(a->bus, BUS_NODE, clock_wall_ms(), json);
+}
+
 void admin_changed(struct admin *a, enum admin_change what) {
     static const enum bus_topic topics[] = { BUS_KEY, BUS_USER, BUS_MODE, BUS_CONFIG };
     struct buf out = BUF_MAX(256);
@@ -457,6 +461,7 @@ enum {
     FRESH = 1 << 0,  /* the passphrase was given within the last minutes (threat model C-53) */
     RISKY = 1 << 1,  /* in Live only with the permission key */
     INSIDE = 1 << 2, /* on the socket only */
+    PROGRAM = 1 << 3, /* for programs that bring their own proof; no page may ask, and no session counts */
 };
 
 static const struct route {
@@ -472,11 +477,18 @@ static const struct route {
     { "POST", "/drover/v1/audit/verify", audit_verify, ROLE_ADMIN, 0, 1024 },
     { "POST", "/drover/v1/backup", backup_make, ROLE_ADMIN, INSIDE, 16384 },
     { "GET", "/drover/v1/config", config_get, ROLE_ADMIN, 0, 0 },
+    { "GET", "/drover/v1/doctor", doctor_get, ROLE_VIEWER, 0, 0 },
     { "GET", "/drover/v1/endpoints", endpoints, ROLE_VIEWER, 0, 0 },
     { "POST", "/drover/v1/endpoints/refresh", refresh, ROLE_OPERATOR, 0, 1024 },
+    { "POST", "/drover/v1/enrol", enrol, ROLE_NONE, PROGRAM, 32 << 10 },
+    { "POST", "/drover/v1/enrol/renew", enrol_renew, ROLE_NONE, PROGRAM, 32 << 10 },
     { "GET", "/drover/v1/events", events_open, ROLE_VIEWER, 0, 0 },
     { "GET", "/drover/v1/explain", explain, ROLE_VIEWER, 0, 0 },
     { "GET", "/drover/v1/history", history_get, ROLE_VIEWER, 0, 0 },
+    { "GET", "/drover/v1/hub", nodes_hub, ROLE_VIEWER, 0, 0 },
+    { "GET", "/drover/v1/invites", invites_list, ROLE_ADMIN, 0, 0 },
+    { "POST", "/drover/v1/invites", invites_make, ROLE_ADMIN, FRESH | RISKY, 4096 },
+    { "DELETE", "/drover/v1/invites/{id}", invites_void, ROLE_ADMIN, 0, 1024 },
     { "GET", "/drover/v1/keys", keys_list, ROLE_ADMIN, 0, 0 },
     { "POST", "/drover/v1/keys", keys_make, ROLE_ADMIN, FRESH | RISKY, 256 << 10 },
     { "DELETE", "/drover/v1/keys/{id}", keys_delete, ROLE_ADMIN, FRESH | RISKY, 1024 },
@@ -493,6 +505,17 @@ static const struct route {
     { "PUT", "/drover/v1/mode", mode_put, ROLE_ADMIN, FRESH, 4096 },
     { "PUT", "/drover/v1/mode/key", mode_key_put, ROLE_ADMIN, FRESH, 4096 },
     { "GET", "/drover/v1/models", models, ROLE_VIEWER, 0, 0 },
+    { "GET", "/drover/v1/nodes", nodes_list, ROLE_VIEWER, 0, 0 },
+    { "DELETE", "/drover/v1/nodes/{id}", nodes_remove, ROLE_ADMIN, FRESH | RISKY, 1024 },
+    { "GET", "/drover/v1/nodes/{id}", nodes_get, ROLE_VIEWER, 0, 0 },
+    { "PUT", "/drover/v1/nodes/{id}", nodes_change, ROLE_ADMIN, 0, 16384 },
+    { "POST", "/drover/v1/nodes/{id}/approve", nodes_approve, ROLE_ADMIN, FRESH | RISKY, 1024 },
+    { "GET", "/drover/v1/nodes/{id}/doctor", doctor_node, ROLE_VIEWER, 0, 0 },
+    { "POST", "/drover/v1/nodes/{id}/drain", nodes_drain, ROLE_OPERATOR, 0, 1024 },
+    { "GET", "/drover/v1/nodes/{id}/history", nodes_history, ROLE_VIEWER, 0, 0 },
+    { "POST", "/drover/v1/nodes/{id}/refuse", nodes_refuse, ROLE_ADMIN, FRESH | RISKY, 1024 },
+    { "POST", "/drover/v1/nodes/{id}/resume", nodes_resume, ROLE_OPERATOR, 0, 1024 },
+    { "POST", "/drover/v1/nodes/{id}/revoke", nodes_revoke, ROLE_ADMIN, FRESH | RISKY, 1024 },
     { "POST", "/drover/v1/reload", reload, ROLE_ADMIN, RISKY, 1024 },
     { "GET", "/drover/v1/requests", requests_list, ROLE_VIEWER, 0, 0 },
     { "DELETE", "/drover/v1/session", session_end, ROLE_VIEWER, 0, 1024 },
@@ -521,8 +544,9 @@ const char *admin_route_at(unsigned i) {
     static char name[128];
     if (i >= ROUTES)
         return NULL;
-    snprintf(name, sizeof name, "%s %s %s%s%s%s", routes[i].method, routes[i].path, access_role_name(routes[i].role),
-             routes[i].flags & FRESH ? " fresh" : "", routes[i].flags & RISKY ? " key" : "", routes[i].flags & INSIDE ? " socket" : "");
+    snprintf(name, sizeof name, "%s %s %s%s%s%s%s", routes[i].method, routes[i].path, access_role_name(routes[i].role),
+             routes[i].flags & FRESH ? " fresh" : "", routes[i].flags & RISKY ? " key" : "", routes[i].flags & INSIDE ? " socket" : "",
+             routes[i].flags & PROGRAM ? " program" : "");
     return name;
 }
 
@@ -621,6 +645,9 @@ static bool identify(struct request *r, struct err *e) {
     }
     r->is_outside = true;
     r->peer = http_get(head, SV(DOOR_PEER));
+    if (r->route->flags & PROGRAM)
+        return !(http_get(head, SV("origin")).p || http_get(head, SV("sec-fetch-site")).p) ||
+               err_set(e, ERR_DENIED, "this is for programs: no page may ask it");
     if (!read_secret(head, &secret, &by_cookie, e) || (by_cookie && !check_page(head, r->body.n > 0, e)))
         return false;
     if (by_cookie && !is_same_origin(r))

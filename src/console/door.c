@@ -1,12 +1,14 @@
 #include "console/door.h"
 
 #include <fcntl.h>
+#include <sodium.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "console/request.h"
 #include "io/ready.h"
 #include "io/sock.h"
+#include "io/tls.h"
 
 /* --- the dialer --------------------------------------------------------------------------------------------------- */
 
@@ -107,11 +109,13 @@ bool door_enrols(const struct http_head *head) {
 void door_pass(struct http_proxy *p, struct http_in *in) {
     /* What the admin reads; nothing else of a client's head gets there. */
     static const char *const fields[] = {
-        "accept", "accept-encoding", "authorization", "content-type", "cookie", "drover-console", "drover-permission-key", "if-match",
-        "if-none-match", "origin", "sec-fetch-site", "sec-websocket-key", "sec-websocket-version", "user-agent",
+        "accept", "accept-encoding", "authorization", "content-type", "cookie", "drover-console", "drover-node", "drover-permission-key",
+        "if-match", "if-none-match", "origin", "sec-fetch-site", "sec-websocket-key", "sec-websocket-version", "user-agent",
     };
     enum { N = sizeof fields / sizeof fields[0], MOST = 32 };
     struct http_header h[MOST];
+    struct tls_facts tls;
+    char spki[2 * TLS_PIN + 1];
     unsigned n = 0;
     h[n++] = (struct http_header){ SV("host"), SV("drover") };
     h[n++] = (struct http_header){ SV(DOOR_PEER), sv_of(in->stream->peer) };
@@ -119,6 +123,8 @@ void door_pass(struct http_proxy *p, struct http_in *in) {
         h[n++] = (struct http_header){ SV(DOOR_HOST), in->head->host };
     if (in->stream->is_tls)
         h[n++] = (struct http_header){ SV(DOOR_TLS), SV("1") };
+    if (tls_facts(in->stream, &tls) && tls.has_cert)
+        h[n++] = (struct http_header){ SV(DOOR_SPKI), sv_of(sodium_bin2hex(spki, sizeof spki, tls.spki, sizeof tls.spki)) };
     for (unsigned i = 0; i < in->head->n_headers; i++)
         for (unsigned f = 0; f < N; f++)
             if (sv_eq(in->head->headers[i].name, sv_of(fields[f])) && http_value_is_clean(in->head->headers[i].value)) {

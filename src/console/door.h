@@ -23,6 +23,7 @@ void door_pass(struct http_proxy *p, struct http_in *in);
 /* What the door adds; never taken from a client. */
 #define DOOR_PEER "drover-peer"
 #define DOOR_TLS "drover-tls"
+#define DOOR_SPKI "drover-spki" /* of the client's certificate, where it proved one: SHA-256 of its key, in hex */
 #define DOOR_HOST "drover-host" /* as the client wrote it, port included */
 
 #endif

@@ -1,5 +1,6 @@
 #include "console/request.h"
 
+#include <sodium.h>
 #include <stdio.h>
 
 #include "base/money.h"
@@ -36,6 +37,8 @@ void request_reply_with(struct request *r, int status, const struct http_header 
         http_in_reply(r->in, 503, h, n, SV("application/json"), SV("{\"error\":{\"code\":\"out_of_memory\"}}\n"));
     else
         http_in_reply(r->in, status, h, n, SV("application/json"), buf_sv(out));
+    if (out->p)
+        sodium_memzero(out->p, out->n);
     buf_deinit(out);
 }
 

@@ -57,7 +57,7 @@ void admin__serve(struct admin *a, int fd);
 /* Fields of each answer: what a browser may do with it. */
 enum { REQUEST_HEADERS = 10 };
 unsigned request_headers(const struct request *r, struct http_header to[static REQUEST_HEADERS]);
-/* As request_reply, with further fields. */
+/* As request_reply, with further fields. What was in out is wiped: it may be a secret. */
 void request_reply_with(struct request *r, int status, const struct http_header *more, unsigned n_more, struct buf *out);
 /* The body as JSON; NULL, and answered, when it is none. Free with json_doc_freep. */
 yyjson_doc *request_json(struct request *r);
@@ -105,6 +105,29 @@ void put_truth(struct buf *out, const char *key, bool v);
 
 /* assets.c: the console's own files. False: the path is none of its. */
 bool assets_answer(struct request *r);
+
+/* nodes.c */
+struct hub *nodes__hub(struct request *r); /* NULL, and answered: this daemon is no hub */
+void nodes_hub(struct request *r);
+void nodes_list(struct request *r);
+void nodes_get(struct request *r);
+void nodes_history(struct request *r);
+void nodes_change(struct request *r);
+void nodes_approve(struct request *r);
+void nodes_refuse(struct request *r);
+void nodes_revoke(struct request *r);
+void nodes_drain(struct request *r);
+void nodes_resume(struct request *r);
+void nodes_remove(struct request *r);
+void invites_list(struct request *r);
+void invites_make(struct request *r);
+void invites_void(struct request *r);
+void enrol(struct request *r);
+void enrol_renew(struct request *r);
+
+/* doctor.c */
+void doctor_get(struct request *r);
+void doctor_node(struct request *r);
 
 /* session.c */
 void session_get(struct request *r);

@@ -86,6 +86,16 @@ bool hub_node(struct hub *h, struct sv id, struct buf *out);
 bool hub_history(struct hub *h, struct sv id, hub_done *done, void *arg, struct err *e);
 /* How it is reached; shared dialer, or NULL when it was never linked. */
 struct dialer *hub_dialer(struct hub *h, struct sv id);
+/* What is not as it should be with the fleet, or with one of its nodes, as far as this hub can see; never a secret. */
+struct hub_finding {
+    const char *code, *severity; /* "link_down"; "error", "warning" or "info" */
+    struct sv what, where, cure; /* borrowed during the call */
+    struct sv node;              /* its name; empty: it is the hub's own */
+};
+typedef void hub_found(void *arg, const struct hub_finding *f);
+void hub_doctor(struct hub *h, hub_found *found, void *arg);
+/* False: there is none of that name. */
+bool hub_doctor_node(struct hub *h, struct sv id, hub_found *found, void *arg);
 void hub_status(struct hub *h, struct buf *out); /* members of a JSON object: fleet, certificate ends, counts */
 
 #endif

@@ -55,5 +55,15 @@ void session__free_all(struct hub *h);
 /* What a session knows of its node, as members of a JSON object. */
 void session__print(const struct session *s, struct buf *out);
 void session__feed(struct hub *h, struct node *n);
+/* The same for the doctor. */
+struct session_facts {
+    bool is_up, has_models, allows, is_pq;
+    size_t n_models;
+    uint64_t silent_ms;
+    int64_t clock_off_ms;    /* its clock less ours, as its last message said; a message's way is in it */
+    int64_t endpoints, endpoints_well; /* as its last heartbeat said; negative: it did not say */
+    struct sv version;       /* borrowed */
+};
+void session__facts(const struct session *s, struct session_facts *ret);
 
 #endif

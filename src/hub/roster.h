@@ -37,6 +37,7 @@ struct node {
     struct session *session, *retiring;
     char last_error[160];
     uint64_t down_since_ms;
+    uint64_t twin_ms;                 /* when another machine came with its identity last; 0: never since the start */
 };
 
 struct roster {

@@ -10,6 +10,7 @@
  * Two links of one node: the same run's newer one wins at once; another machine with the same identity gets in only when the old link is silent. */
 #include <sodium.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/json.h"
@@ -51,6 +52,7 @@ struct session {
     yyjson_doc *beat;            /* the last heartbeat */
     yyjson_doc *told;            /* register_agent, without its models */
     bool has_models, allows;
+    int64_t clock_off_ms;        /* its clock less ours */
 };
 
 struct lane_of {
@@ -295,6 +297,7 @@ static void refuse_twin(struct session *s, struct sv re) {
     struct node *n = s->node;
     struct buf p = BUF_MAX(512);
     audit(s, "node.duplicate", s->peer);
+    n->twin_ms = clock_wall_ms();
     hub__event(h, n, "duplicate", sv_of(s->peer));
     log_event(LOG_WARN, "a second machine uses the identity of a node: it is refused; if the first one is the copy, revoke the node", F_STR("node", n->name),
               F_STR("peer", s->peer), F_STR("linked", n->session ? n->session->peer : ""));
@@ -540,6 +543,19 @@ static void take_message(struct session *s, struct envelope *m) {
     }
 }
 
+/* Moments are "2026-11-21T05:06:07.089Z": link protocol, section 4. */
+static void note_clock(struct session *s, struct sv ts) {
+    struct tm t = { 0 };
+    char text[32];
+    int ms = 0;
+    if (!sv_to_cstr(ts, text, sizeof text) ||
+        sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d.%3d", &t.tm_year, &t.tm_mon, &t.tm_mday, &t.tm_hour, &t.tm_min, &t.tm_sec, &ms) < 6)
+        return;
+    t.tm_year -= 1900;
+    t.tm_mon--;
+    s->clock_off_ms = (int64_t)timegm(&t) * 1000 + ms - (int64_t)clock_wall_ms();
+}
+
 static void on_control(void *owner, struct envelope *m) {
     struct session *s = owner;
     if (m->site_id.n && !sv_eq(m->site_id, sv_of(s->node->id))) {
@@ -547,6 +563,7 @@ static void on_control(void *owner, struct envelope *m) {
         return;
     }
     s->heard_ms = m->kind == KIND_HEARTBEAT ? s->heard_ms : now_ms(s->hub);
+    note_clock(s, m->ts);
     (void)say_ack;
     take_message(s, m);
 }
@@ -788,6 +805,14 @@ static void put_doc(struct buf *out, const char *name, yyjson_val *v) {
     mem_free(text);
 }
 
+void session__facts(const struct session *s, struct session_facts *ret) {
+    yyjson_val *beat = s->beat ? yyjson_obj_get(yyjson_doc_get_root(s->beat), "payload") : NULL;
+    *ret = (struct session_facts){ .is_up = s->state == UP, .has_models = s->has_models, .allows = s->allows, .is_pq = s->is_pq, .n_models = s->models.n,
+                                   .silent_ms = now_ms(s->hub) - s->heard_ms, .clock_off_ms = s->clock_off_ms,
+                                   .endpoints = json_i64(beat, "total_endpoints", -1), .endpoints_well = json_i64(beat, "healthy_endpoints", -1),
+                                   .version = s->version };
+}
+
 void session__print(const struct session *s, struct buf *out) {
     struct engine_facts f;
     struct sv why;
@@ -814,9 +839,9 @@ void session__print(const struct session *s, struct buf *out) {
     buf_add_json(out, sv_of(s->peer));
     buf_add(out, SV(",\"group\":"));
     buf_add_json(out, sv_of(s->group));
-    buf_printf(out, ",\"post_quantum\":%s,\"rtt_us\":%llu,\"lanes\":%u,\"streams\":%llu,\"bytes_in\":%llu,\"bytes_out\":%llu,\"silent_ms\":%llu}",
+    buf_printf(out, ",\"post_quantum\":%s,\"rtt_us\":%llu,\"lanes\":%u,\"streams\":%llu,\"bytes_in\":%llu,\"bytes_out\":%llu,\"silent_ms\":%llu,\"clock_off_ms\":%lld}",
                s->is_pq ? "true" : "false", (unsigned long long)f.rtt_us, lanes, (unsigned long long)streams, (unsigned long long)in,
-               (unsigned long long)out_bytes, (unsigned long long)(now_ms(s->hub) - s->heard_ms));
+               (unsigned long long)out_bytes, (unsigned long long)(now_ms(s->hub) - s->heard_ms), (long long)s->clock_off_ms);
     buf_printf(out, ",\"models\":%zu", s->models.n);
     put_doc(out, "registration", yyjson_doc_get_root(s->told));
     put_doc(out, "heartbeat", s->beat ? yyjson_obj_get(yyjson_doc_get_root(s->beat), "payload") : NULL);

@@ -18,7 +18,8 @@
     X(BUS_USER, "user")        \
     X(BUS_MODE, "mode")        \
     X(BUS_CONFIG, "config")    \
-    X(BUS_ALERT, "alert")
+    X(BUS_ALERT, "alert")      \
+    X(BUS_NODE, "node")
 #define X(id, text) id,
 enum bus_topic { BUS_TOPICS(X) BUS_TOPIC_COUNT };
 #undef X

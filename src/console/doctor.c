@@ -1,0 +1,111 @@
+/* console/doctor.c - what is not as it should be, as data: what, where, and the cure. The hub tells of its nodes (hub/doctor.c); what this
+ * process knows of itself stands here. */
+#include <stdio.h>
+#include <sys/statvfs.h>
+
+#include "base/clock.h"
+#include "console/request.h"
+#include "hub/hub.h"
+#include "telemetry/ledger.h"
+
+#define GIB (UINT64_C(1) << 30)
+
+struct findings {
+    struct buf out;
+    bool any;
+};
+
+static void put_finding(void *arg, const struct hub_finding *f) {
+    struct findings *all = arg;
+    buf_add(&all->out, all->any ? SV(",{") : SV("{"));
+    all->any = true;
+    put_text(&all->out, "code", sv_of(f->code));
+    put_text(&all->out, "severity", sv_of(f->severity));
+    put_text(&all->out, "what", f->what);
+    put_text(&all->out, "where", f->where);
+    put_text(&all->out, "cure", f->cure);
+    put_text(&all->out, "node", f->node);
+    buf_add_char(&all->out, '}');
+}
+
+static void tell(struct findings *all, const char *code, const char *severity, const char *what, struct sv where, const char *cure) {
+    const struct hub_finding f = { code, severity, sv_of(what), where, sv_of(cure), SV_NULL };
+    put_finding(all, &f);
+}
+
+/* The bounds are those of the alert (judges.c). */
+static void look_disk(struct findings *all, const struct admin_house *h) {
+    struct sv dir = (*h->config)->data_dir;
+    char path[4096], what[120];
+    struct statvfs v;
+    if (!sv_to_cstr(dir, path, sizeof path) || statvfs(path, &v) != 0)
+        return;
+    uint64_t unused = (uint64_t)v.f_bavail * v.f_frsize, size = (uint64_t)v.f_blocks * v.f_frsize, least = size / 20 > GIB ? size / 20 : GIB;
+    snprintf(what, sizeof what, "%.1f GiB of %.1f are free on the disk of data_dir", (double)unused / (double)GIB, (double)size / (double)GIB);
+    if (unused <= least)
+        tell(all, "disk_full", unused < GIB / 4 ? "error" : "warning", what, dir, "make room there: without it no request of a key is served");
+}
+
+static void look_records(struct findings *all, const struct admin_house *h) {
+    struct store_status s;
+    char what[300];
+    store_status(h->store, &s);
+    snprintf(what, sizeof what, "the records are %s: %.200s", store_state_name(s.state), s.text);
+    if (s.state != STORE_WELL)
+        tell(all, "records_unwell", "error", what, (*h->config)->data_dir, "see whether its disk is full or read-only; requests of keys are not served meanwhile");
+    else if (!ledger_is_well(h->ledger))
+        tell(all, "ledger_behind", "error", "the ledger cannot keep up; requests of keys are not served", (*h->config)->data_dir, "a faster disk, or less that writes to it");
+}
+
+static void look_people(struct findings *all, const struct admin_house *h) {
+    if (!people_has_admin(h->people))
+        tell(all, "no_admin", "warning", "nobody can sign in as admin", SV("users"), "drover user setup prints the link for the first");
+}
+
+/* Nodes are endpoints, too; the hub tells of those. */
+static void look_endpoints(struct findings *all, const struct admin_house *h) {
+    const struct snapshot *s = fleet_snapshot(h->fleet);
+    char what[300], where[160];
+    for (size_t i = 0; s && i < s->n_endpoints; i++) {
+        const struct fleet_endpoint *p = &s->endpoints[i];
+        if (p->state != FLEET_DOWN || sv_starts(p->url, SV("link:")))
+            continue;
+        snprintf(what, sizeof what, "it is down: %.*s", SV_FMT(sv_first(p->reason, 200)));
+        snprintf(where, sizeof where, "endpoint %.*s", SV_FMT(sv_first(p->name, 128)));
+        tell(all, "endpoint_down", "error", what, sv_of(where), "see whether the runtime runs, and whether its address is right (drover endpoints)");
+    }
+}
+
+static void reply(struct request *r, struct findings *all) {
+    buf_add(&all->out, SV("]}"));
+    request_reply(r, 200, &all->out);
+}
+
+void doctor_get(struct request *r) {
+    const struct admin_house *h = r->admin->house;
+    struct findings all = { .out = BUF_MAX(REQUEST_ANSWER_MAX) };
+    buf_add(&all.out, SV("{\"findings\":["));
+    look_records(&all, h);
+    look_disk(&all, h);
+    look_people(&all, h);
+    look_endpoints(&all, h);
+    if (h->hub)
+        hub_doctor(h->hub, put_finding, &all);
+    reply(r, &all);
+}
+
+void doctor_node(struct request *r) {
+    struct hub *h = nodes__hub(r);
+    struct findings all = { .out = BUF_MAX(REQUEST_ANSWER_MAX) };
+    struct err e;
+    if (!h)
+        return;
+    buf_add(&all.out, SV("{\"findings\":["));
+    if (hub_doctor_node(h, r->rest, put_finding, &all)) {
+        reply(r, &all);
+        return;
+    }
+    buf_deinit(&all.out);
+    err_set(&e, ERR_NOT_FOUND, "there is no node \"%.*s\"", SV_FMT(sv_first(r->rest, 80)));
+    request_fail(r, &e, "drover node ls shows all");
+}
