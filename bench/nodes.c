@@ -56,6 +56,8 @@ static void die(const char *what, const struct err *e) {
 static void on_ready(void *x) {
     struct node *n = x;
     struct buf body = BUF_MAX(64 << 10);
+    if (n->phase == LINKING)
+        return;
     if (n->phase == INVITE) {
         buf_add(&body, SV("{}"));
     } else {
@@ -180,6 +182,8 @@ static void on_wire_end(void *owner, int status, unsigned code, struct sv why, u
     (void)code;
     (void)why;
     (void)retry_after_s;
+    if (getenv("NODES_TELL"))
+        fprintf(stderr, "end %d %u %.*s\n", status, code, SV_FMT(why));
     n_up -= n->phase == UP;
     timer_stop(&loop, &n->beat);
     wire_free(n->wire, 1000, SV_NULL);

@@ -449,12 +449,6 @@ void admin_changed(struct admin *a, enum admin_change what) {
     publish(a, topics[what], &out);
 }
 
-void admin_node_event(struct admin *a, struct sv json) {
-    struct buf out = BUF_MAX(REQUEST_BODY_MAX);
-    buf_add(&out, json);
-    publish(a, BUS_NODE, &out);
-}
-
 /* --- the table ---------------------------------------------------------------------------------------------------- */
 
 enum {

@@ -35,7 +35,6 @@ struct admin_house {
     void (*stop)(void *owner, struct sv id);
     void (*stop_key)(void *owner, struct sv key);
     void (*see)(void *owner, struct sv id, bool on);
-    struct hub *hub;                 /* NULL: this daemon accepts no nodes */
     _Atomic bool *watched;           /* of struct gateway_shared */
     const struct config_source *source; /* where the settings come from */
     /* Reads the configuration again; false with *e set when the new one is refused. */
@@ -56,9 +55,6 @@ void admin_fleet_changed(struct admin *a, struct snapshot *s);
 void admin_node_event(struct admin *a, struct sv json);
 enum admin_change { ADMIN_KEYS, ADMIN_USERS, ADMIN_MODE, ADMIN_CONFIG };
 void admin_changed(struct admin *a, enum admin_change what);
-
-/* Something happened to a node: a JSON object. */
-void admin_node_event(struct admin *a, struct sv json);
 
 /* The routes, for the test of docs/openapi.yaml: "PUT /drover/v1/keys/{id} admin fresh key" and so on; NULL past the last. */
 const char *admin_route_at(unsigned i);

@@ -127,7 +127,7 @@ bool hub_invite(struct hub *h, struct sv name, uint64_t ttl_ms, const struct acc
     if (name.n && !hub_name_is_good(name))
         return err_set(e, ERR_BAD_REQUEST, HUB_NAME_RULE, HUB_NAME_MAX);
     LIST_FOR(it, &h->invites)
-        n++;
+        n += !CONTAINER(it, struct invite, all)->spki[0];
     if (n >= INVITES_MAX)
         return err_set(e, ERR_UNAVAILABLE, "%d invitations are open already; wait until some have ended", INVITES_MAX);
     struct inviting *a = mem_new(sizeof *a);

@@ -34,6 +34,9 @@ static void on_tick(void *arg) {
     if (h->ticks++ % AUTHORITY_TICKS)
         return;
     enrol__tick(h);
+    if (h->n_new_links) /* their handshakes took memory for a moment, many at once after a restart */
+        mem_give_back();
+    h->n_new_links = 0;
     if (authority_tick(h->authority, *h->house->config) && h->house->on_tls)
         h->house->on_tls(h->house->owner);
 }
@@ -161,6 +164,7 @@ static void apply(struct hub *h, struct node *n, const struct act *a) {
         break;
     case NODE_RENAME:
         fleet_unfeed(h->house->fleet, sv_of(n->name));
+        n->is_place = false;
         snprintf(n->name, sizeof n->name, "%s", a->name);
         hub__feed(h, n);
         break;

@@ -22,7 +22,7 @@ struct hub {
     struct roster roster;
     struct list invites; /* of struct invite, open ones and those used within the hour */
     struct list sessions;
-    unsigned n_sessions;
+    unsigned n_sessions, n_new_links; /* the latter: since they were last looked at */
     struct access_guard guard;
     struct timer tick;
     uint64_t ticks;

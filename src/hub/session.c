@@ -25,7 +25,7 @@ enum {
     SILENT_MS = 25000,           /* an old link without a word for so long gives way to another machine */
     STALE_BEATS = 3, LOST_BEATS = 6,
     NEW_LINKS_PER_S = 200, NEW_LINKS_BURST = 500,
-    SEEN_EVERY_MS = 60000,
+    SEEN_EVERY_MS = 600000, /* on the disk; and when a link ends */
     LANE_TOKEN = 32,
 };
 
@@ -47,7 +47,7 @@ struct session {
     uint64_t rev;                /* of its capabilities */
     struct arena arena;          /* of its models */
     struct map models;           /* of struct fleet_model, by id */
-    struct sv version;
+    char version[65];
     char beat_state[16], error[160];
     yyjson_doc *beat;            /* the last heartbeat */
     yyjson_doc *told;            /* register_agent, without its models */
@@ -88,10 +88,12 @@ static void feed(struct session *s, bool with_models) {
     struct node *n = s->node;
     char url[160];
     snprintf(url, sizeof url, "link:%s", n->id);
-    struct fleet_fed fed = { .name = sv_of(n->name), .url = sv_of(url), .dialer = way_dialer(s->way), .version = s->version };
+    struct fleet_fed fed = { .name = sv_of(n->name), .url = sv_of(url), .dialer = way_dialer(s->way), .version = sv_of(s->version) };
     struct fleet_model *list = with_models && s->models.n ? mem_alloc(s->models.n * sizeof *list) : NULL;
     struct err e;
     size_t at = 0;
+    if (!n->is_place && !s->models.n)
+        return; /* nothing to serve: many nodes may be here for other things */
     if (with_models && s->models.n && !list)
         return; /* the next capabilities or heartbeat try again */
     for (struct map_entry *m; list && (m = map_next(&s->models, &at));)
@@ -103,7 +105,8 @@ static void feed(struct session *s, bool with_models) {
         fed.state = FLEET_DOWN;
         fed.reason = SV("the node's own settings do not allow its hub to use the models (join.allow.inference)");
     }
-    if (!fleet_feed(s->hub->house->fleet, &fed, &e))
+    n->is_place = fleet_feed(s->hub->house->fleet, &fed, &e);
+    if (!n->is_place)
         log_event(LOG_WARN, "a node cannot be a place of this fleet", F_STR("node", n->name), F_STR("cause", e.text));
     mem_free(list);
 }
@@ -111,7 +114,7 @@ static void feed(struct session *s, bool with_models) {
 static void feed_down(struct hub *h, struct node *n, const char *why) {
     char url[160];
     struct err e;
-    if (!n->way)
+    if (!n->is_place)
         return;
     snprintf(url, sizeof url, "link:%s", n->id);
     const struct fleet_fed fed = { .name = sv_of(n->name), .url = sv_of(url), .dialer = way_dialer(n->way), .state = FLEET_DOWN, .reason = sv_of(why) };
@@ -148,6 +151,17 @@ static void session_free(struct session *s, unsigned code, const char *why) {
     mem_free(s);
 }
 
+/* When it was heard last, on the disk. */
+static void write_seen(struct session *s) {
+    struct record *r = record_new(s->hub->loop);
+    s->seen_ms = now_ms(s->hub);
+    if (!r)
+        return;
+    const struct store_value v[] = { STORE_TEXT(sv_of(s->node->id)), STORE_I64((int64_t)s->node->seen_ms) };
+    record_add(r, "UPDATE node SET seen_ms = $2 WHERE id = $1", v, 2);
+    record_submit(s->hub->house->store, r, NULL, NULL, NULL);
+}
+
 /* Takes it off its node. was_up: what followed from its being up has to be undone. */
 static void leave(struct session *s, const char *why) {
     struct hub *h = s->hub;
@@ -163,6 +177,7 @@ static void leave(struct session *s, const char *why) {
     if (s->state == UP) {
         h->n_sessions--;
         feed_down(h, n, why);
+        write_seen(s);
         hub__event(h, n, "link_down", sv_of(why));
     }
 }
@@ -430,8 +445,9 @@ static yyjson_doc *keep_without_models(yyjson_val *payload) {
 
 static void on_registered_up(struct session *s) {
     s->state = UP;
-    s->up_ms = now_ms(s->hub);
+    s->up_ms = s->seen_ms = now_ms(s->hub);
     s->hub->n_sessions++;
+    s->hub->n_new_links++;
     s->node->last_error[0] = '\0';
     s->node->seen_ms = clock_wall_ms();
     hub__event(s->hub, s->node, "link_up", sv_of(s->peer));
@@ -454,7 +470,7 @@ static void take_register(struct session *s, const struct envelope *m) {
     s->told = told;
     s->has_models = true;
     s->rev = (uint64_t)json_i64(m->payload, "capabilities_rev", 0);
-    s->version = arena_sv(&s->arena, json_str(m->payload, "version"));
+    (void)sv_to_cstr(json_str(m->payload, "version"), s->version, sizeof s->version);
     s->allows = json_bool(yyjson_obj_get(m->payload, "allow"), "inference", true);
     if (first)
         snprintf(s->beat_state, sizeof s->beat_state, "running");
@@ -757,17 +773,6 @@ void session__ask(struct hub *h, struct gate_ask *a) {
 
 /* --- time ------------------------------------------------------------------------------------------------------------------------------------- */
 
-static void note_seen(struct session *s) {
-    struct record *r = now_ms(s->hub) - s->seen_ms >= SEEN_EVERY_MS ? record_new(s->hub->loop) : NULL;
-    s->node->seen_ms = clock_wall_ms();
-    if (!r)
-        return;
-    s->seen_ms = now_ms(s->hub);
-    const struct store_value v[] = { STORE_TEXT(sv_of(s->node->id)), STORE_I64((int64_t)s->node->seen_ms) };
-    record_add(r, "UPDATE node SET seen_ms = $2 WHERE id = $1", v, 2);
-    record_submit(s->hub->house->store, r, NULL, NULL, NULL);
-}
-
 static void tick_up(struct session *s) {
     uint64_t beat = (*s->hub->house->config)->hub.heartbeat_ms, silent = now_ms(s->hub) - s->heard_ms;
     if (silent >= LOST_BEATS * beat) {
@@ -777,7 +782,9 @@ static void tick_up(struct session *s) {
     if (silent >= STALE_BEATS * beat && silent < STALE_BEATS * beat + 1500)
         feed(s, false);
     if (silent < 1500)
-        note_seen(s);
+        s->node->seen_ms = clock_wall_ms();
+    if (now_ms(s->hub) - s->seen_ms >= SEEN_EVERY_MS)
+        write_seen(s);
 }
 
 void session__tick(struct hub *h) {
@@ -810,7 +817,7 @@ void session__facts(const struct session *s, struct session_facts *ret) {
     *ret = (struct session_facts){ .is_up = s->state == UP, .has_models = s->has_models, .allows = s->allows, .is_pq = s->is_pq, .n_models = s->models.n,
                                    .silent_ms = now_ms(s->hub) - s->heard_ms, .clock_off_ms = s->clock_off_ms,
                                    .endpoints = json_i64(beat, "total_endpoints", -1), .endpoints_well = json_i64(beat, "healthy_endpoints", -1),
-                                   .version = s->version };
+                                   .version = sv_of(s->version) };
 }
 
 void session__print(const struct session *s, struct buf *out) {

@@ -10,7 +10,7 @@
 enum {
     FILL = 64 << 10,       /* taken from the engine at a time */
     QUEUE_MAX = 256 << 10, /* bytes that wait for the socket; a reset or a token overtakes the rest */
-    TICK_IDLE_MS = 2000,   /* where no stream is open: nodes are many */
+    TICK_IDLE_MS = 5000,   /* where no stream is open: nodes are many */
     WRITE_MS = 10000,      /* without any progress */
 };
 

@@ -8,11 +8,11 @@
 #include "io/sock.h"
 #include "link/way.h"
 
-enum { LANES_MAX = 64, NAME_MAX_ = 128 };
+enum { LANES_MAX = 16, NAME_TEXT = 128 }; /* a link has eight lanes, and a newer one may take over */
 
 struct way {
     struct dialer dialer;
-    char name[NAME_MAX_ + 1];
+    char name[NAME_TEXT + 1];
     struct { /* any thread, with the lock held; a lane is touched on its own loop alone */
         uv_mutex_t lock;
         struct {
@@ -142,7 +142,7 @@ void way_remove(struct way *w, const struct lane *lane) {
 
 struct way *way_new(struct sv name, struct err *e) {
     struct way *w = mem_new(sizeof *w);
-    if (!w || !sv_to_cstr(sv_first(name, NAME_MAX_), w->name, sizeof w->name) || uv_mutex_init(&w->sync.lock) != 0) {
+    if (!w || !sv_to_cstr(sv_first(name, NAME_TEXT), w->name, sizeof w->name) || uv_mutex_init(&w->sync.lock) != 0) {
         mem_free(w);
         err_no_memory(e);
         return NULL;

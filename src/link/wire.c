@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "link/way.h"
 
-enum { TEXT_MAX = 256, REPORT_MS = 5000 };
+enum { TEXT_MAX = 256, REPORT_MS = 15000 };
 
 struct wire {
     _Atomic unsigned refs;
