@@ -40,10 +40,13 @@ static void look_disk(struct findings *all, const struct admin_house *h) {
     struct statvfs v;
     if (!sv_to_cstr(dir, path, sizeof path) || statvfs(path, &v) != 0)
         return;
-    uint64_t unused = (uint64_t)v.f_bavail * v.f_frsize, size = (uint64_t)v.f_blocks * v.f_frsize, least = size / 20 > GIB ? size / 20 : GIB;
-    snprintf(what, sizeof what, "%.1f GiB of %.1f are free on the disk of data_dir", (double)unused / (double)GIB, (double)size / (double)GIB);
+    uint64_t unused = (uint64_t)v.f_bavail * v.f_frsize, size = (uint64_t)v.f_blocks * v.f_frsize,
+             least = size / 20 > GIB ? size / 20 : GIB;
+    snprintf(what, sizeof what, "%.1f GiB of %.1f are free on the disk of data_dir", (double)unused / (double)GIB,
+             (double)size / (double)GIB);
     if (unused <= least)
-        tell(all, "disk_full", unused < GIB / 4 ? "error" : "warning", what, dir, "make room there: without it no request of a key is served");
+        tell(all, "disk_full", unused < GIB / 4 ? "error" : "warning", what, dir,
+             "make room there: without it no request of a key is served");
 }
 
 static void look_records(struct findings *all, const struct admin_house *h) {
@@ -52,9 +55,11 @@ static void look_records(struct findings *all, const struct admin_house *h) {
     store_status(h->store, &s);
     snprintf(what, sizeof what, "the records are %s: %.200s", store_state_name(s.state), s.text);
     if (s.state != STORE_WELL)
-        tell(all, "records_unwell", "error", what, (*h->config)->data_dir, "see whether its disk is full or read-only; requests of keys are not served meanwhile");
+        tell(all, "records_unwell", "error", what, (*h->config)->data_dir,
+             "see whether its disk is full or read-only; requests of keys are not served meanwhile");
     else if (!ledger_is_well(h->ledger))
-        tell(all, "ledger_behind", "error", "the ledger cannot keep up; requests of keys are not served", (*h->config)->data_dir, "a faster disk, or less that writes to it");
+        tell(all, "ledger_behind", "error", "the ledger cannot keep up; requests of keys are not served", (*h->config)->data_dir,
+             "a faster disk, or less that writes to it");
 }
 
 static void look_people(struct findings *all, const struct admin_house *h) {
@@ -72,7 +77,8 @@ static void look_endpoints(struct findings *all, const struct admin_house *h) {
             continue;
         snprintf(what, sizeof what, "it is down: %.*s", SV_FMT(sv_first(p->reason, 200)));
         snprintf(where, sizeof where, "endpoint %.*s", SV_FMT(sv_first(p->name, 128)));
-        tell(all, "endpoint_down", "error", what, sv_of(where), "see whether the runtime runs, and whether its address is right (drover endpoints)");
+        tell(all, "endpoint_down", "error", what, sv_of(where),
+             "see whether the runtime runs, and whether its address is right (drover endpoints)");
     }
 }
 

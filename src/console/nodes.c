@@ -18,7 +18,7 @@ enum {
 };
 #define TTL_MOST_MS (30 * UINT64_C(86400000))
 
-/* --- answering ------------------------------------------------------------------------------------------------------------------------- */
+/* --- answering ---------------------------------------------------------------------------------------------------- */
 
 
 struct hub *nodes__hub(struct request *r) {
@@ -71,7 +71,7 @@ static void answer_list(struct request *r, const char *name, void (*print)(struc
     request_reply(r, 200, &out);
 }
 
-/* --- the hub and its nodes ------------------------------------------------------------------------------------------------------------- */
+/* --- the hub and its nodes ---------------------------------------------------------------------------------------- */
 
 void nodes_hub(struct request *r) {
     struct hub *h = nodes__hub(r);
@@ -124,7 +124,7 @@ void nodes_history(struct request *r) {
         request_begun(r, w, hub_history(h, r->rest, on_history, w, &e), &e);
 }
 
-/* --- acts ------------------------------------------------------------------------------------------------------------------------------ */
+/* --- acts --------------------------------------------------------------------------------------------------------- */
 
 static void act(struct request *r, enum node_act what) {
     struct hub *h = nodes__hub(r);
@@ -163,7 +163,8 @@ static bool is_label(struct sv name) {
     bool ok = name.n >= 1 && name.n <= LABEL_NAME_MOST;
     for (size_t i = 0; ok && i < name.n; i++) {
         char c = name.p[i];
-        ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (i && (c == '.' || c == '_' || c == '-' || c == '/'));
+        ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+             (i && (c == '.' || c == '_' || c == '-' || c == '/'));
     }
     return ok;
 }
@@ -185,10 +186,12 @@ static bool read_labels(yyjson_val *v, struct buf *out, struct err *e) {
     yyjson_obj_foreach(v, i, n, key, value) {
         struct sv name = json_sv(key);
         if (!is_label(name))
-            return err_set(e, ERR_BAD_REQUEST, "a label's name is 1 to %d letters, digits, '.', '_', '-' or '/', and begins with a letter or a digit",
+            return err_set(e, ERR_BAD_REQUEST,
+                           "a label's name is 1 to %d letters, digits, '.', '_', '-' or '/', and begins with a letter or a digit",
                            LABEL_NAME_MOST);
         if (!yyjson_is_str(value) || json_sv(value).n > LABEL_VALUE_MOST || !is_plain_text(json_sv(value)))
-            return err_set(e, ERR_BAD_REQUEST, "\"labels.%.*s\" must be a text of at most %d bytes on one line", SV_FMT(name), LABEL_VALUE_MOST);
+            return err_set(e, ERR_BAD_REQUEST, "\"labels.%.*s\" must be a text of at most %d bytes on one line", SV_FMT(name),
+                           LABEL_VALUE_MOST);
         if (i)
             buf_add_char(out, ',');
         buf_add_json(out, name);
@@ -252,7 +255,7 @@ void nodes_change(struct request *r) {
     buf_deinit(&c.labels);
 }
 
-/* --- invitations ----------------------------------------------------------------------------------------------------------------------- */
+/* --- invitations -------------------------------------------------------------------------------------------------- */
 
 void invites_list(struct request *r) {
     answer_list(r, "invites", hub_invites);
@@ -279,8 +282,9 @@ static bool read_invite(yyjson_val *root, struct sv *ret_name, uint64_t *ret_ttl
             *ret_name = json_sv(v);
             ok = (yyjson_is_str(v) && hub_name_is_good(*ret_name)) || err_set(e, ERR_BAD_REQUEST, HUB_NAME_RULE, HUB_NAME_MAX);
         } else if (sv_eq(json_sv(key), SV("ttl"))) {
-            ok = (yyjson_is_str(v) && config_duration(json_sv(v), ret_ttl_ms) && *ret_ttl_ms >= TTL_MIN_MS && *ret_ttl_ms <= TTL_MOST_MS) ||
-                 err_set(e, ERR_BAD_REQUEST, "\"ttl\" must be a duration from 1m to 30d, such as \"1h\"");
+            ok =
+                (yyjson_is_str(v) && config_duration(json_sv(v), ret_ttl_ms) && *ret_ttl_ms >= TTL_MIN_MS && *ret_ttl_ms <= TTL_MOST_MS) ||
+                err_set(e, ERR_BAD_REQUEST, "\"ttl\" must be a duration from 1m to 30d, such as \"1h\"");
         } else {
             ok = err_set(e, ERR_BAD_REQUEST, "\"%.*s\" is no member of an invitation", SV_FMT(sv_first(json_sv(key), 40)));
         }
@@ -317,7 +321,7 @@ void invites_void(struct request *r) {
         request_begun(r, w, hub_invite_void(h, r->rest, &by, on_done, w, &e), &e);
 }
 
-/* --- machines that come in ------------------------------------------------------------------------------------------------------------- */
+/* --- machines that come in ---------------------------------------------------------------------------------------- */
 
 /* docs/protocol.md, "Enrolment". Members this hub does not know are a newer node's, and ignored. */
 static bool read_member(yyjson_val *root, const char *name, size_t most, struct sv *ret, struct err *e) {
@@ -342,11 +346,13 @@ static bool read_csr(yyjson_val *root, struct sv *ret, struct err *e) {
 static bool read_enrolment(yyjson_val *root, struct hub_enrolment *in, struct err *e) {
     struct err bad;
     if (!yyjson_is_obj(root) || json_i64(root, "v", 0) != ENROL_VERSION)
-        return err_set(e, ERR_BAD_REQUEST, "the body must be an object with \"v\": %d, which is the only version this hub speaks", ENROL_VERSION);
-    if (!read_csr(root, &in->csr, e) || !read_member(root, "token", TOKEN_MOST, &in->token, e) || !read_member(root, "name", HUB_NAME_MAX, &in->name, e) ||
-        !read_member(root, "version", TEXT_MOST, &in->version, e) || !read_member(root, "hostname", TEXT_MOST, &in->hostname, e) ||
-        !read_member(root, "os", TEXT_MOST, &in->os, e) || !read_member(root, "arch", TEXT_MOST, &in->arch, e) ||
-        !read_member(root, "mode", TEXT_MOST, &in->mode, e) || !read_member(root, "url", URL_MOST, &in->url, e))
+        return err_set(e, ERR_BAD_REQUEST, "the body must be an object with \"v\": %d, which is the only version this hub speaks",
+                       ENROL_VERSION);
+    if (!read_csr(root, &in->csr, e) || !read_member(root, "token", TOKEN_MOST, &in->token, e) ||
+        !read_member(root, "name", HUB_NAME_MAX, &in->name, e) || !read_member(root, "version", TEXT_MOST, &in->version, e) ||
+        !read_member(root, "hostname", TEXT_MOST, &in->hostname, e) || !read_member(root, "os", TEXT_MOST, &in->os, e) ||
+        !read_member(root, "arch", TEXT_MOST, &in->arch, e) || !read_member(root, "mode", TEXT_MOST, &in->mode, e) ||
+        !read_member(root, "url", URL_MOST, &in->url, e))
         return false;
     bool is_direct = sv_eq(in->mode, SV("direct"));
     if (in->mode.n && !is_direct && !sv_eq(in->mode, SV("reverse")))

@@ -18,7 +18,7 @@ enum {
     BEATS = 3,                 /* heartbeats, as session.c counts them */
 };
 
-/* --- telling --------------------------------------------------------------------------------------------------------------------------- */
+/* --- telling ------------------------------------------------------------------------------------------------------ */
 
 struct ward { /* whom the rules are asked about */
     struct hub *hub;
@@ -64,13 +64,14 @@ static uint64_t since(const struct ward *w, uint64_t at_ms) {
     return w->now_ms > at_ms ? w->now_ms - at_ms : 0;
 }
 
-/* --- of a node ------------------------------------------------------------------------------------------------------------------------- */
+/* --- of a node ---------------------------------------------------------------------------------------------------- */
 
 static void look_waiting(const struct ward *w) {
     const struct node *n = w->node;
     char cure[300], t[24];
-    snprintf(cure, sizeof cure, "compare the fingerprint sha256:%s with the one the machine shows, then: drover node approve %s (or: drover node refuse %s)", n->spki,
-             n->name, n->name);
+    snprintf(cure, sizeof cure,
+             "compare the fingerprint sha256:%s with the one the machine shows, then: drover node approve %s (or: drover node refuse %s)",
+             n->spki, n->name, n->name);
     tell_node(w, "node_waiting", "warning", cure, "waits for somebody to let it in since %s", span(since(w, n->created_ms), t));
 }
 
@@ -85,7 +86,8 @@ static void look_link(const struct ward *w) {
                   "was let in %s ago and has never linked since", span(since(w, n->decided_ms), t));
     else if (n->epoch)
         tell_node(w, "link_down", n->drained ? "warning" : "error",
-                  "see whether the machine is on and reaches this hub, and whether drover runs there; its log says why it cannot link (drover logs)",
+                  "see whether the machine is on and reaches this hub, and whether drover runs there; its log says why it cannot link "
+                  "(drover logs)",
                   "no link since %s%s%s", last ? span(since(w, last), t) : "the hub's start", n->last_error[0] ? ": " : "", n->last_error);
 }
 
@@ -96,15 +98,15 @@ static void look_certificate(const struct ward *w) {
     if (n->not_after_s == 0)
         return; /* let in, and not yet come for its certificate */
     if (left_s <= -HUB_RENEW_GRACE_S)
-        tell_node(w, "certificate_ended", "error", "it can no longer renew it: have the machine join anew (drover hub invite)", "its certificate ended %s ago",
-                  span((uint64_t)-left_s * 1000, t));
+        tell_node(w, "certificate_ended", "error", "it can no longer renew it: have the machine join anew (drover hub invite)",
+                  "its certificate ended %s ago", span((uint64_t)-left_s * 1000, t));
     else if (left_s <= 0)
         tell_node(w, "certificate_ended", "error", "it renews it by itself as soon as it reaches the hub: see to its network and its log",
                   "its certificate ended %s ago", span((uint64_t)-left_s * 1000, t));
     else if (left_s < PKI_LEAF_LIFE_S / 3 - LATE_S)
         tell_node(w, "certificate_late", left_s < PKI_DAY_S ? "error" : "warning",
-                  "it should have renewed it by itself: see its log, and whether join.allow.certs is true there", "its certificate ends in %s and was not renewed in time",
-                  span((uint64_t)left_s * 1000, t));
+                  "it should have renewed it by itself: see its log, and whether join.allow.certs is true there",
+                  "its certificate ends in %s and was not renewed in time", span((uint64_t)left_s * 1000, t));
 }
 
 static void look_twin(const struct ward *w) {
@@ -112,8 +114,12 @@ static void look_twin(const struct ward *w) {
     char cure[300], t[24];
     if (!n->twin_ms || since(w, n->twin_ms) > TWIN_MS)
         return;
-    snprintf(cure, sizeof cure, "one of the two is a copy. Put the node out (drover node revoke %s), delete the copy's data directory, and let the machine join anew", n->name);
-    tell_node(w, "duplicate_identity", "error", cure, "another machine came with the same identity %s ago; it was refused", span(since(w, n->twin_ms), t));
+    snprintf(cure, sizeof cure,
+             "one of the two is a copy. Put the node out (drover node revoke %s), delete the copy's data directory, and let the machine "
+             "join anew",
+             n->name);
+    tell_node(w, "duplicate_identity", "error", cure, "another machine came with the same identity %s ago; it was refused",
+              span(since(w, n->twin_ms), t));
 }
 
 static void look_drained(const struct ward *w) {
@@ -122,7 +128,8 @@ static void look_drained(const struct ward *w) {
     if (!n->drained || since(w, n->decided_ms) < DRAINED_MS)
         return;
     snprintf(cure, sizeof cure, "if it was forgotten: drover node resume %s", n->name);
-    tell_node(w, "drained_long", "warning", cure, "gets no new work since %s ago, when %s drained it", span(since(w, n->decided_ms), t), n->decided_by);
+    tell_node(w, "drained_long", "warning", cure, "gets no new work since %s ago, when %s drained it", span(since(w, n->decided_ms), t),
+              n->decided_by);
 }
 
 /* The configuration's word wins: the node's models cannot be asked for. */
@@ -134,15 +141,17 @@ static void look_shadow(const struct ward *w) {
     snprintf(cure, sizeof cure, "drover node rename %s NAME, or give the endpoint of the configuration another name", n->name);
     for (size_t i = 0; s && i < s->n_endpoints; i++)
         if (sv_eq(s->endpoints[i].name, sv_of(n->name)) && !sv_eq(s->endpoints[i].url, sv_of(url)))
-            tell_node(w, "name_taken", "error", cure, "an endpoint of the configuration has the same name, so nobody gets to the node's models");
+            tell_node(w, "name_taken", "error", cure,
+                      "an endpoint of the configuration has the same name, so nobody gets to the node's models");
 }
 
 static void look_clock(const struct ward *w, const struct session_facts *f) {
     int64_t off = f->clock_off_ms < 0 ? -f->clock_off_ms : f->clock_off_ms;
     char t[24];
     if (off >= CLOCK_OFF_MS)
-        tell_node(w, "clock_off", off >= CLOCK_WRONG_MS ? "error" : "warning", "set its clock (NTP), or the hub's, if that is the wrong one",
-                  "its clock is %s %s the hub's", span((uint64_t)off, t), f->clock_off_ms < 0 ? "behind" : "ahead of");
+        tell_node(w, "clock_off", off >= CLOCK_WRONG_MS ? "error" : "warning",
+                  "set its clock (NTP), or the hub's, if that is the wrong one", "its clock is %s %s the hub's", span((uint64_t)off, t),
+                  f->clock_off_ms < 0 ? "behind" : "ahead of");
 }
 
 static bool read_version(struct sv v, unsigned ret[static 3]) {
@@ -157,7 +166,8 @@ static void look_version(const struct ward *w, struct sv version) {
         return;
     for (int i = 0; i < 3; i++) {
         if (there[i] < here[i])
-            tell_node(w, "version_old", "warning", "update drover there", "runs drover %u.%u.%u, the hub %s", there[0], there[1], there[2], ours);
+            tell_node(w, "version_old", "warning", "update drover there", "runs drover %u.%u.%u, the hub %s", there[0], there[1], there[2],
+                      ours);
         if (there[i] != here[i])
             return;
     }
@@ -168,9 +178,11 @@ static void look_models(const struct ward *w, const struct session_facts *f) {
         tell_node(w, "inference_not_allowed", "warning", "if it shall serve: set join.allow.inference to true there, and restart drover",
                   "its own settings do not let the hub use its models");
     else if (f->has_models && f->n_models == 0)
-        tell_node(w, "no_models", "warning", "see there: drover endpoints; it needs a runtime that has a model", "is linked and has no model");
+        tell_node(w, "no_models", "warning", "see there: drover endpoints; it needs a runtime that has a model",
+                  "is linked and has no model");
     if (f->endpoints > 0 && f->endpoints_well == 0)
-        tell_node(w, "endpoints_down", "error", "see there: drover endpoints says why", "none of its %lld runtimes is well", (long long)f->endpoints);
+        tell_node(w, "endpoints_down", "error", "see there: drover endpoints says why", "none of its %lld runtimes is well",
+                  (long long)f->endpoints);
 }
 
 static void look_linked(const struct ward *w) {
@@ -183,7 +195,8 @@ static void look_linked(const struct ward *w) {
     if (!f.is_up)
         return;
     if (f.silent_ms >= BEATS * beat)
-        tell_node(w, "heartbeats_missing", "error", "its connection lives, but the program does not answer: look at it there, and restart it if need be",
+        tell_node(w, "heartbeats_missing", "error",
+                  "its connection lives, but the program does not answer: look at it there, and restart it if need be",
                   "has said nothing for %s", span(f.silent_ms, t));
     look_clock(w, &f);
     look_version(w, f.version);
@@ -207,7 +220,7 @@ static void look_node(struct ward *w, const struct node *n) {
     look_linked(w);
 }
 
-/* --- of the hub ------------------------------------------------------------------------------------------------------------------------ */
+/* --- of the hub --------------------------------------------------------------------------------------------------- */
 
 static void look_own_certificates(const struct ward *w) {
     int64_t now_s = (int64_t)(w->now_ms / 1000), leaf_s = authority_leaf(w->hub->authority)->is.not_after_s - now_s,
@@ -215,11 +228,13 @@ static void look_own_certificates(const struct ward *w) {
     char t[24];
     if (leaf_s < PKI_LEAF_LIFE_S / 3 - LATE_S)
         tell(w, "hub_certificate_late", leaf_s < PKI_DAY_S ? "error" : "warning", "the hub's certificate",
-             "it renews by itself: the log says why it did not (drover logs); see whether data_dir/pki can be written", leaf_s > 0 ? "it ends in %s" : "it ended %s ago",
-             span((uint64_t)(leaf_s > 0 ? leaf_s : -leaf_s) * 1000, t));
+             "it renews by itself: the log says why it did not (drover logs); see whether data_dir/pki can be written",
+             leaf_s > 0 ? "it ends in %s" : "it ended %s ago", span((uint64_t)(leaf_s > 0 ? leaf_s : -leaf_s) * 1000, t));
     if (root_s < ROOT_SOON_S)
-        tell(w, "root_ends", root_s < 30 * PKI_DAY_S ? "error" : "warning", "the fleet's authority", "make a new root while the nodes still trust this one (docs/hub.md)",
-             root_s > 0 ? "its root certificate ends in %s" : "its root certificate ended %s ago", span((uint64_t)(root_s > 0 ? root_s : -root_s) * 1000, t));
+        tell(w, "root_ends", root_s < 30 * PKI_DAY_S ? "error" : "warning", "the fleet's authority",
+             "make a new root while the nodes still trust this one (docs/hub.md)",
+             root_s > 0 ? "its root certificate ends in %s" : "its root certificate ended %s ago",
+             span((uint64_t)(root_s > 0 ? root_s : -root_s) * 1000, t));
 }
 
 static bool is_loopback(const struct config_listen *l) {
@@ -241,22 +256,20 @@ static bool has_open_invite(const struct ward *w) {
 /* Whether a machine elsewhere could come in at all. */
 static void look_listeners(const struct ward *w) {
     const struct config *c = *w->hub->house->config;
-    bool any = false, far = false;
+    bool any = false, far = false; /* where none has the role, the daemon adds one for all addresses */
     for (size_t i = 0; i < c->n_listen; i++) {
         if (!(c->listen[i].roles & 1u << CONFIG_ROLE_LINK))
             continue;
         any = true;
         far = far || !is_loopback(&c->listen[i]);
     }
-    if (!any)
-        tell(w, "no_link_listener", "error", "listen", "give a listener with tls the role link, such as {address: \"0.0.0.0:7443\", tls: ca, roles: [link]}",
-             "no listener has the role link: no node can reach this hub");
-    else if (!far && has_open_invite(w))
-        tell(w, "link_on_loopback", "warning", "listen", "let the listener with the role link listen on an address of the network, such as 0.0.0.0:7443",
+    if (any && !far && has_open_invite(w))
+        tell(w, "link_on_loopback", "warning", "listen",
+             "let the listener with the role link listen on an address of the network, such as 0.0.0.0:7443",
              "an invitation is open, but only programs of this machine reach the listener with the role link");
 }
 
-/* --- all of it ------------------------------------------------------------------------------------------------------------------------- */
+/* --- all of it ---------------------------------------------------------------------------------------------------- */
 
 void hub_doctor(struct hub *h, hub_found *found, void *arg) {
     struct ward w = { h, NULL, clock_wall_ms(), found, arg };
