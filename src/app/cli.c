@@ -466,6 +466,9 @@ static const struct verb {
     { "models", "", "the models that can be asked for, and where they are", 0, 0, verb_models },
     { "endpoints", "", "the runtimes, their state and why", 0, 0, verb_endpoints },
     { "explain", "MODEL [--api API]", "who would serve MODEL now, and why not the others", 1, 1, verb_explain },
+    { "hub", "invite | status | invites | void ID", "the fleet this daemon is for, and invitations into it", 1, 2, verb_hub },
+    { "node", "ls | show | approve | drain ...", "the machines of the fleet (drover node help)", 1, ARGS_MAX, verb_node },
+    { "doctor", "", "what is not as it should be, and the cure", 0, 0, verb_doctor },
     { "key", "list | add | set | rotate | revoke ...", "API keys: who may use which models, and how much (drover key help)", 1, 2, verb_key },
     { "user", "list | add | set | rm ...", "people at the console, their roles and sessions; setup prints the link for the first", 1, 2, verb_user },
     { "mode", "[live | dev | key]", "whether risky acts at the console take the permission key", 0, 1, verb_mode },
@@ -556,6 +559,10 @@ int cli_main(int argc, char **argv) {
             c.plain = true;
         else if (strcmp(a, "--passphrase") == 0)
             c.passphrase = true;
+        else if (strcmp(a, "-y") == 0 || strcmp(a, "--yes") == 0)
+            c.yes = true;
+        else if (verb && verb->run == verb_hub && (option(a, "--name", argc, argv, &i, &c.name, &bad) || option(a, "--ttl", argc, argv, &i, &c.ttl, &bad)))
+            ;
         else if (verb && verb->run == verb_user && (option(a, "--role", argc, argv, &i, &c.role, &bad) || option(a, "--enabled", argc, argv, &i, &c.enabled, &bad)))
             ;
         else if (strcmp(a, "--demo-if-empty") == 0)

@@ -24,7 +24,8 @@ struct cli {
     const char *overlap;
     const char *role, *enabled, *passphrase_file;
     const char *hub, *ca_file, *user, *since;
-    bool passphrase;
+    bool passphrase, yes;
+    const char *name, *ttl;
     char **launch; /* the program and its arguments, to the end of argv */
     const char *key[KEY_OPTIONS]; /* values of cli_key.c's options, by their row; NULL: not given */
     const char *where[REQUEST_OPTIONS]; /* the same of cli_requests.c's */
@@ -81,6 +82,15 @@ int verb_events(struct cli *c);
 bool key_option(const char *values[static KEY_OPTIONS], int argc, char **argv, int *i, bool *ret_bad);
 int verb_key(struct cli *c);
 int verb_audit(struct cli *c);
+/* cli_hub.c */
+int verb_hub(struct cli *c);
+int verb_doctor(struct cli *c);
+/* Findings of a doctor with their cures; CLI_FAILED when one is an error. */
+int show_findings(struct cli *c, struct sv path);
+/* "2026-11-21T05:06:07.089Z, in 3h". */
+struct sv moment(struct arena *a, int64_t ms);
+/* cli_node.c */
+int verb_node(struct cli *c);
 /* cli_env.c */
 int verb_env(struct cli *c);
 int verb_launch(struct cli *c);
