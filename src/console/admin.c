@@ -431,10 +431,6 @@ void admin_fleet_changed(struct admin *a, struct snapshot *s) {
     a->told = snapshot_ref(s);
 }
 
-void admin_node_event(struct admin *a, struct sv json) {
-    bus_publish(a->bus, BUS_NODE, clock_wall_ms(), json);
-}
-
 void admin_changed(struct admin *a, enum admin_change what) {
     static const enum bus_topic topics[] = { BUS_KEY, BUS_USER, BUS_MODE, BUS_CONFIG };
     struct buf out = BUF_MAX(256);

@@ -14,7 +14,6 @@
 #include "telemetry/metrics.h"
 
 struct gateway_report;
-struct hub;
 
 /* What the API shows and does; borrowed while the admin server lives. */
 struct admin_house {
@@ -25,7 +24,6 @@ struct admin_house {
     struct mode *mode;
     struct store *store;
     struct ledger *ledger;
-    struct hub *hub;                 /* NULL: this daemon accepts no nodes */
     struct config *const *config;    /* the settings in force: the pointer is read at each request */
     uint64_t started_ms;             /* wall clock */
     const char *const *addresses;    /* what is listened on, for people; NULL-terminated */
@@ -51,8 +49,6 @@ struct dialer *admin_door(struct admin *a);
 
 /* What has changed, for the pages that follow: the fleet's snapshot; keys, people, the mode, the settings. */
 void admin_fleet_changed(struct admin *a, struct snapshot *s);
-/* Something happened to a node: an object as struct hub_house's on_event gives it. */
-void admin_node_event(struct admin *a, struct sv json);
 enum admin_change { ADMIN_KEYS, ADMIN_USERS, ADMIN_MODE, ADMIN_CONFIG };
 void admin_changed(struct admin *a, enum admin_change what);
 

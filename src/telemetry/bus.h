@@ -17,8 +17,7 @@
     X(BUS_USER, "user")        \
     X(BUS_MODE, "mode")        \
     X(BUS_CONFIG, "config")    \
-    X(BUS_ALERT, "alert")      \
-    X(BUS_NODE, "node")
+    X(BUS_ALERT, "alert")
 #define X(id, text) id,
 enum bus_topic { BUS_TOPICS(X) BUS_TOPIC_COUNT };
 #undef X
