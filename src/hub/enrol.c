@@ -86,6 +86,8 @@ static void print_invite(const struct invite *i, struct buf *out) {
     put(out, "name", sv_of(i->name));
     buf_printf(out, ",\"created_ms\":%llu,\"expires_ms\":%llu,\"used\":%s", (unsigned long long)i->created_ms, (unsigned long long)i->expires_ms,
                i->spki[0] ? "true" : "false");
+    if (i->spki[0])
+        put(out, "fingerprint", sv_of(i->spki));
     buf_add_char(out, '}');
 }
 
