@@ -128,11 +128,12 @@ void nodes_history(struct request *r) {
 
 static void act(struct request *r, enum node_act what) {
     struct hub *h = nodes__hub(r);
-    struct access_actor by = request_actor(r);
     struct err e;
     struct waiting *w = h && has_no_body(r) ? request_wait(r) : NULL;
-    if (w)
-        request_begun(r, w, hub_act(h, what, r->rest, SV_NULL, &by, on_done, w, &e), &e);
+    if (!w)
+        return; /* answered: r is gone */
+    struct access_actor by = request_actor(r);
+    request_begun(r, w, hub_act(h, what, r->rest, SV_NULL, &by, on_done, w, &e), &e);
 }
 
 void nodes_approve(struct request *r) {
@@ -296,13 +297,13 @@ static bool read_invite(yyjson_val *root, struct sv *ret_name, uint64_t *ret_ttl
 
 void invites_make(struct request *r) {
     struct hub *h = nodes__hub(r);
-    struct access_actor by = request_actor(r);
     struct err e = { 0 };
     struct sv name;
     uint64_t ttl_ms;
     CLEANUP(json_doc_freep) yyjson_doc *doc = h ? request_json(r) : NULL;
     if (!doc)
         return;
+    struct access_actor by = request_actor(r);
     if (!read_invite(yyjson_doc_get_root(doc), &name, &ttl_ms, &e)) {
         request_fail(r, &e, NULL);
         return;
@@ -314,11 +315,12 @@ void invites_make(struct request *r) {
 
 void invites_void(struct request *r) {
     struct hub *h = nodes__hub(r);
-    struct access_actor by = request_actor(r);
     struct err e;
     struct waiting *w = h && has_no_body(r) ? request_wait(r) : NULL;
-    if (w)
-        request_begun(r, w, hub_invite_void(h, r->rest, &by, on_done, w, &e), &e);
+    if (!w)
+        return;
+    struct access_actor by = request_actor(r);
+    request_begun(r, w, hub_invite_void(h, r->rest, &by, on_done, w, &e), &e);
 }
 
 /* --- machines that come in ---------------------------------------------------------------------------------------- */
@@ -381,11 +383,11 @@ static void begun(struct request *r, struct waiting *w, bool ok, struct err *e) 
 
 void enrol(struct request *r) {
     struct hub *h = nodes__hub(r);
-    struct hub_enrolment in = { .peer = r->peer };
     struct err e = { 0 };
     CLEANUP(json_doc_freep) yyjson_doc *doc = h ? request_json(r) : NULL;
     if (!doc)
         return;
+    struct hub_enrolment in = { .peer = r->peer };
     if (!read_enrolment(yyjson_doc_get_root(doc), &in, &e)) {
         request_fail(r, &e, NULL);
         return;
@@ -397,12 +399,12 @@ void enrol(struct request *r) {
 
 void enrol_renew(struct request *r) {
     struct hub *h = nodes__hub(r);
-    struct sv bearer = http_get(r->in->head, SV("authorization"));
-    struct hub_renewal in = { .node_id = http_get(r->in->head, SV("drover-node")), .peer = r->peer };
     struct err e = { 0 };
     CLEANUP(json_doc_freep) yyjson_doc *doc = h ? request_json(r) : NULL;
     if (!doc)
         return;
+    struct sv bearer = http_get(r->in->head, SV("authorization"));
+    struct hub_renewal in = { .node_id = http_get(r->in->head, SV("drover-node")), .peer = r->peer };
     in.bearer = sv_starts_nocase(bearer, SV("bearer ")) ? sv_trim(sv_from(bearer, 7)) : SV_NULL;
     in.spki = r->is_outside ? http_get(r->in->head, SV(DOOR_SPKI)) : SV_NULL; /* only the door knows who proved what */
     if (!read_csr(yyjson_doc_get_root(doc), &in.csr, &e)) {
