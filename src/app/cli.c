@@ -483,6 +483,8 @@ static const struct verb {
     { "login", "--hub URL --user NAME", "sign in at a hub elsewhere; verbs with --hub URL go there then", 0, 0, verb_login },
     { "logout", "--hub URL", "sign out there", 0, 0, verb_logout },
     { "logs", "[-f] [-n LINES]", "the daemon's log; -f follows it", 0, 0, verb_logs },
+    { "join", "LINE [--name NAME] [--serve] | --status", "make this machine a node of the hub that printed LINE", 0, 1, verb_join },
+    { "leave", "", "be a node no more: tell the hub, forget key and certificate", 0, 0, verb_leave },
     { "reload", "", "read the configuration again, all or nothing", 0, 0, verb_reload },
     { "config", "check | show | set | unset ...", "validate the configuration, print the effective one, or change a setting", 1, 3, verb_config },
     { "version", "", "print the version", 0, 0, verb_version },
@@ -570,6 +572,12 @@ int cli_main(int argc, char **argv) {
         else if (verb && verb->run == verb_key && option(a, "--overlap", argc, argv, &i, &c.overlap, &bad))
             ;
         else if (verb && verb->run == verb_key && key_option(c.key, argc, argv, &i, &bad))
+            ;
+        else if (verb && verb->run == verb_join && strcmp(a, "--status") == 0)
+            c.join_status = true;
+        else if (verb && verb->run == verb_join && strcmp(a, "--serve") == 0)
+            c.and_serve = true;
+        else if (verb && verb->run == verb_join && (option(a, "--name", argc, argv, &i, &c.node_name, &bad) || option(a, "--mode", argc, argv, &i, &c.join_mode, &bad)))
             ;
         else if (verb && verb->run == verb_requests && requests_option(c.where, argc, argv, &i, &bad))
             ;

@@ -26,6 +26,8 @@ struct cli {
     const char *hub, *ca_file, *user, *since;
     bool passphrase, yes;
     const char *name, *ttl;
+    bool join_status, and_serve;
+    const char *node_name, *join_mode;
     char **launch; /* the program and its arguments, to the end of argv */
     const char *key[KEY_OPTIONS]; /* values of cli_key.c's options, by their row; NULL: not given */
     const char *where[REQUEST_OPTIONS]; /* the same of cli_requests.c's */
@@ -99,6 +101,9 @@ int completion_print(const char *shell, const char *verbs);
 int verb_config(struct cli *c);
 /* cli_backup.c */
 int verb_backup(struct cli *c);
+/* cli_join.c */
+int verb_join(struct cli *c);
+int verb_leave(struct cli *c);
 /* cli_usage.c */
 int verb_usage(struct cli *c);
 void csv_cell(struct sv v);

@@ -25,6 +25,7 @@
 #include "http/client.h"
 #include "http/url.h"
 #include "hub/hub.h"
+#include "hub/member.h"
 #include "store/store.h"
 #include "io/sock.h"
 #include "version.h"
@@ -74,6 +75,7 @@ struct daemon {
     const char *hub_url_list[HUB_URLS + 1];
     struct admin *admin;
     struct admin_house house;
+    struct member *member;
     struct place places[PORTS_MAX];
     size_t n_places;
     const char *addresses[PORTS_MAX + 1];
@@ -373,6 +375,8 @@ static void on_snapshot(void *owner, struct snapshot *s) {
         admin_fleet_changed(d->admin, s);
     for (unsigned i = 0; i < d->n_workers; i++)
         worker_snapshot(d->workers[i], s);
+    if (d->member)
+        member_snapshot(d->member);
 }
 
 static const struct fleet_events fleet_events = { on_snapshot };
@@ -474,6 +478,7 @@ static void stop(struct daemon *d, const char *why) {
         return;
     }
     d->stopping = true;
+    member_stop(d->member);
     log_event(LOG_INFO, "stopping", F_STR("cause", why), F_U64("drain_ms", d->config->limits.stop.drain_ms));
     hub_drain(d->hub);
     for (unsigned i = 0; i < d->n_workers; i++)
@@ -636,6 +641,20 @@ static bool open_hub(struct daemon *d, struct err *e) {
     return (d->hub = hub_new(&d->hub_house, e)) != NULL;
 }
 
+/* --- a node of a hub ------------------------------------------------------------------------------------------------ */
+
+static struct berth *berth_of(void *owner, unsigned i) {
+    return worker_berth(((struct daemon *)owner)->workers[i]);
+}
+
+static bool open_member(struct daemon *d, struct err *e) {
+    const struct member_house house = { .loop = &d->loop, .client = d->client, .config = (struct config *const *)&d->config, .fleet = d->fleet, .metrics = d->metrics,
+                                        .berth = berth_of, .n_berths = d->n_workers, .owner = d };
+    d->member = member_new(&house, e);
+    d->house.member = d->member;
+    return d->member != NULL;
+}
+
 static bool build(struct daemon *d, struct err *e) {
     const struct config *c = d->config;
     const struct h1_limits head = { 0, (uint32_t)c->limits.upstream.head, (uint32_t)c->limits.upstream.head, 500, 4096 };
@@ -677,7 +696,7 @@ static bool build(struct daemon *d, struct err *e) {
     for (unsigned i = 0; d->admin && i < workers; i++)
         if (!start_worker(d, i, e))
             return false;
-    return d->admin != NULL;
+    return d->admin && open_member(d, e);
 }
 
 static void close_handle(uv_handle_t *h) {
@@ -686,6 +705,7 @@ static void close_handle(uv_handle_t *h) {
 }
 
 static void take_down(struct daemon *d) {
+    member_free(d->member); /* before the workers, on which its lanes live */
     for (unsigned i = 0; i < d->n_workers; i++)
         worker_join(d->workers[i]);
     export_finish(d->shared.export, EXPORT_CLOSE_MS);

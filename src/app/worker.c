@@ -29,6 +29,8 @@ struct worker {
     struct link_host *links;
     struct gate *gate;    /* NULL: no nodes */
     struct demo_host *demo;
+    struct berth *berth;
+    struct gateway_listener link; /* of what comes over its lanes */
     struct metrics_shard *metrics;
     struct config *config;
     struct port *ports;
@@ -344,8 +346,9 @@ static void free_parts(struct worker *w) {
     for (struct list *it; (it = list_pop(&w->shaking));)
         shaking_end(CONTAINER(it, struct shaking, all));
     gate_free(w->gate);
-    http_server_free(w->server);
+    berth_free(w->berth);
     link_host_free(w->links);
+    http_server_free(w->server);
     http_proxy_free(w->console);
     http_client_free(w->to_console);
     gateway_free(w->gateway);
@@ -389,6 +392,17 @@ static bool open_console(struct worker *w, struct dialer *door, struct err *e) {
     return w->console != NULL;
 }
 
+static bool open_berth(struct worker *w, struct err *e) {
+    const struct config *c = w->config;
+    w->link = (struct gateway_listener){ .is_link = true, .may_infer = c->join.allow.inference, .may_manage = c->join.allow.models };
+    w->berth = berth_new(&w->loop, w->links, w->server, &w->link, e);
+    return w->berth != NULL;
+}
+
+struct berth *worker_berth(struct worker *w) {
+    return w->berth;
+}
+
 struct worker *worker_start(const struct worker_house *house, struct metrics_shard *metrics, struct config *c, struct access_snapshot *access,
                             const struct worker_port *ports, size_t n_ports, struct err *e) {
     struct worker *w = mem_new(sizeof *w);
@@ -411,7 +425,7 @@ struct worker *worker_start(const struct worker_house *house, struct metrics_sha
     w->links = w->gateway ? link_host_new(&w->loop, e) : NULL;
     w->gate = w->links && house->hub ? gate_new(&w->loop, w->links, house->control, house->hub, e) : NULL;
     w->demo = w->links && (w->gate || !house->hub) && open_console(w, house->door, e) ? demo_host_new(house->demo, &w->loop, e) : NULL;
-    if (!w->demo || !listen_all(w, ports, n_ports, e)) {
+    if (!w->demo || !open_berth(w, e) || !listen_all(w, ports, n_ports, e)) {
         free_parts(w);
         return NULL;
     }

@@ -8,6 +8,7 @@
 #include "app/demo.h"
 #include "gateway/gateway.h"
 #include "gateway/watch.h"
+#include "hub/berth.h"
 
 struct worker;
 
@@ -45,6 +46,8 @@ bool worker_report(struct worker *w, struct gateway_report *r) MUST_CHECK;
 /* A word about the request of that x-request-id, if it is this worker's. */
 enum worker_word { WORKER_STOP, WORKER_STOP_KEY, WORKER_SEE, WORKER_UNSEE };
 void worker_tell(struct worker *w, enum worker_word word, struct sv id);
+/* Where lanes of the link to our hub land; borrowed until worker_join. */
+struct berth *worker_berth(struct worker *w);
 /* Stops accepting and ends what is idle; on_empty runs on the worker's thread when the last connection is gone. */
 void worker_drain(struct worker *w, void (*on_empty)(void *arg), void *arg);
 /* Cuts what is left, ends the thread and frees everything. */

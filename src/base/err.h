@@ -42,7 +42,8 @@
     X(ERR_UNAVAILABLE, "unavailable",          503, true)                    \
     X(ERR_STORE,       "store_unavailable",    503, false)                   \
     X(ERR_NO_MEMORY,   "out_of_memory",        503, true)                    \
-    X(ERR_TIMEOUT,     "upstream_timeout",     504, true)
+    X(ERR_TIMEOUT,     "upstream_timeout",     504, true)                    \
+    X(ERR_LOOP,        "loop_detected",        508, false)
 
 #define X(code, name, http, retry) code,
 enum err_code { ERR_TABLE(X) ERR_CODES };

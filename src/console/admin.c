@@ -480,6 +480,9 @@ static const struct route {
     { "GET", "/drover/v1/invites", invites_list, ROLE_ADMIN, 0, 0 },
     { "POST", "/drover/v1/invites", invites_make, ROLE_ADMIN, FRESH | RISKY, 4096 },
     { "DELETE", "/drover/v1/invites/{id}", invites_void, ROLE_ADMIN, 0, 1024 },
+    { "DELETE", "/drover/v1/join", join_end, ROLE_ADMIN, FRESH | RISKY, 1024 },
+    { "GET", "/drover/v1/join", join_get, ROLE_VIEWER, 0, 0 },
+    { "POST", "/drover/v1/join", join_begin, ROLE_ADMIN, INSIDE, 16384 },
     { "GET", "/drover/v1/keys", keys_list, ROLE_ADMIN, 0, 0 },
     { "POST", "/drover/v1/keys", keys_make, ROLE_ADMIN, FRESH | RISKY, 256 << 10 },
     { "DELETE", "/drover/v1/keys/{id}", keys_delete, ROLE_ADMIN, FRESH | RISKY, 1024 },
@@ -639,6 +642,11 @@ static bool identify(struct request *r, struct err *e) {
     if (r->route->flags & PROGRAM)
         return !(http_get(head, SV("origin")).p || http_get(head, SV("sec-fetch-site")).p) ||
                err_set(e, ERR_DENIED, "this is for programs: no page may ask it");
+    if (http_get(head, SV(DOOR_LINK)).p) { /* gateway/surface.c let it through: it looks, and no more */
+        r->role = ROLE_VIEWER;
+        r->who = SV("hub");
+        return !changes(head) || err_set(e, ERR_DENIED, "a hub does not change anything here");
+    }
     if (!read_secret(head, &secret, &by_cookie, e) || (by_cookie && !check_page(head, r->body.n > 0, e)))
         return false;
     if (by_cookie && !is_same_origin(r))

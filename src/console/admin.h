@@ -11,6 +11,7 @@
 #include "config/config.h"
 #include "fleet/fleet.h"
 #include "gateway/gateway.h"
+#include "hub/member.h"
 #include "telemetry/metrics.h"
 
 struct gateway_report;
@@ -24,6 +25,7 @@ struct admin_house {
     struct mode *mode;
     struct store *store;
     struct ledger *ledger;
+    struct hub *hub;                 /* NULL: this daemon accepts no nodes */
     struct config *const *config;    /* the settings in force: the pointer is read at each request */
     uint64_t started_ms;             /* wall clock */
     const char *const *addresses;    /* what is listened on, for people; NULL-terminated */
@@ -34,6 +36,7 @@ struct admin_house {
     void (*stop_key)(void *owner, struct sv key);
     void (*see)(void *owner, struct sv id, bool on);
     _Atomic bool *watched;           /* of struct gateway_shared */
+    struct member *member;           /* NULL: not yet */
     const struct config_source *source; /* where the settings come from */
     /* Reads the configuration again; false with *e set when the new one is refused. */
     bool (*reload)(void *owner, struct err *e);

@@ -125,6 +125,8 @@ void door_pass(struct http_proxy *p, struct http_in *in) {
         h[n++] = (struct http_header){ SV(DOOR_TLS), SV("1") };
     if (tls_facts(in->stream, &tls) && tls.has_cert)
         h[n++] = (struct http_header){ SV(DOOR_SPKI), sv_of(sodium_bin2hex(spki, sizeof spki, tls.spki, sizeof tls.spki)) };
+    if (((const struct gateway_listener *)in->tag)->is_link)
+        h[n++] = (struct http_header){ SV(DOOR_LINK), SV("1") };
     for (unsigned i = 0; i < in->head->n_headers; i++)
         for (unsigned f = 0; f < N; f++)
             if (sv_eq(in->head->headers[i].name, sv_of(fields[f])) && http_value_is_clean(in->head->headers[i].value)) {

@@ -194,6 +194,11 @@ void store_check_run(struct request *r);
 /* usage.c */
 void usage_get(struct request *r);
 
+/* join.c */
+void join_get(struct request *r);
+void join_begin(struct request *r);
+void join_end(struct request *r);
+
 /* requests.c */
 /* An ended request as the API tells it; moments relative to received_us = 0. */
 void put_record(struct buf *out, const struct request_record *r);

@@ -109,6 +109,7 @@ struct fleet_endpoint {
     uint32_t watts;                     /* of the machine under load; 0: unknown */
     bool no_v1;                         /* its OpenAI paths stand at the root: "/embeddings", not "/v1/embeddings" */
     bool local;                         /* on this machine */
+    bool is_node;                       /* another Drover, over its link */
     bool demo;
     int media;                          /* enum config_media */
     struct cell *cell;

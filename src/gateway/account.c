@@ -72,8 +72,8 @@ void account__finish(struct exchange *x, enum request_result result) {
     answer__request_id(x->in, id);
     struct request_record r = {
         .id = sv_of(id),
-        .key = x->key ? x->key->id : SV_NULL,
-        .key_name = x->key ? x->key->name : SV_NULL,
+        .key = x->key ? x->key->id : x->principal,
+        .key_name = x->key ? x->key->name : x->principal,
         .api = sv_of(x->route->path),
         .ended_ms = clock_wall_ms(),
         .slug = x->sched.slug ? x->sched.slug->name : SV("other"),

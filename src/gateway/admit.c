@@ -75,6 +75,8 @@ static bool origin_is_ours(const struct gateway_listener *l, struct sv origin) {
 }
 
 static bool check_sender(const struct gateway_listener *l, const struct http_head *head, struct err *e) {
+    if (l->is_link) /* its certificate said who it is, and no browser is near */
+        return true;
     if (!l->is_unix && head->host.n && !host_is_ours(l, host_name(head->host)))
         return err_set(e, ERR_MISDIRECTED, "this service does not answer to the host name \"%.*s\" (add it to listen.names)",
                        SV_FMT(sv_first(head->host, 120)));
@@ -116,7 +118,12 @@ static bool check_query(const struct llm_route *route, struct sv query, struct e
 }
 
 bool gateway_admits(struct gateway *g, struct http_in *in) {
+    const struct gateway_listener *l = in->tag;
     struct err e;
+    if (l->is_link && !surface__allows(g, in, NULL, &e)) {
+        answer__error(g, in, NULL, &e, NULL);
+        return false;
+    }
     if (check_sender(in->tag, in->head, &e) &&
         (path_is_clean(in->head->path) || err_set(&e, ERR_BAD_REQUEST, "the path has empty or dot segments, or escapes that hide a slash")))
         return true;
@@ -144,6 +151,8 @@ static bool identify(struct gateway *g, struct http_in *in, const struct access_
     char scratch[ACCESS_CREDENTIAL_MAX];
     struct sv credential;
     *ret = NULL;
+    if (l->is_link)
+        return true;
     bool ok = access_credential(in->head, scratch, &credential, e) || !l->needs_key;
     ok = ok && identify_page(g, in, credential, ret, e);
     if (ok && !*ret && (l->needs_key || sv_starts(credential, SV("sk-drv-")))) {
@@ -191,6 +200,11 @@ bool admit__check(struct gateway *g, struct http_in *in, struct admission *ret) 
     struct err route_fault = e;
     if (!check_sender(in->tag, head, &e)) {
         answer__error(g, in, ret->route, &e, NULL);
+        return false;
+    }
+    const struct gateway_listener *l = in->tag;
+    if (l->is_link && !surface__allows(g, in, ret->route, &e)) {
+        answer__error(g, in, e.code == ERR_NOT_FOUND || e.code == ERR_BAD_REQUEST ? NULL : ret->route, &e, NULL);
         return false;
     }
     bool names_model = ret->route && ((ret->route)->flags & LLM_R_PATH_MODEL); /* answered here; an id may hold a slash */

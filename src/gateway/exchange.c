@@ -177,6 +177,8 @@ static struct exchange *exchange_new(struct gateway *g, struct http_in *in, cons
     x->in = in;
     x->route = route;
     x->key = who->key;
+    x->principal = surface__principal(in);
+    x->hops = surface__hops(in);
     x->access = who->key ? access_snapshot_ref(g->access) : NULL;
     x->config = config_ref(g->config);
     x->snapshot = snapshot_ref(g->snapshot);

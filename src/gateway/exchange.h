@@ -64,6 +64,8 @@ struct exchange {
     struct snapshot *snapshot;
     struct access_snapshot *access;
     const struct access_key *key; /* NULL: nobody in particular, where no key is needed */
+    struct sv principal;        /* for whom our hub asks; empty: it did not come over the link */
+    unsigned hops;              /* links it has come over */
     struct access_hold hold;    /* its share of the key's limits */
     const struct llm_route *route;
     struct sv upstream_path;    /* path and query for the runtime, without its base path */
@@ -149,6 +151,16 @@ struct admission {
     const struct access_key *key; /* of g->access; NULL: none */
 };
 bool admit__check(struct gateway *g, struct http_in *in, struct admission *ret);
+
+/* surface.c: what our hub may ask for over the link. */
+/* Whether it may ask for just this: the path, join.allow, how far it has come. */
+bool surface__allows(const struct gateway *g, const struct http_in *in, const struct llm_route *route, struct err *e);
+/* The links it has come over; 0 where that is not for us to believe. */
+unsigned surface__hops(const struct http_in *in);
+/* "hub:ALICE", in the request's arena; empty where it did not come over the link. */
+struct sv surface__principal(struct http_in *in);
+enum { HOPS_MAX = 4, HOPS_TEXT = 12 };
+#define HOPS_FIELD "drover-hops"
 
 /* local.c: what Drover answers itself: model lists, health, version. False: not one of those. */
 bool local__answer(struct gateway *g, struct http_in *in, const struct admission *who);

@@ -76,7 +76,7 @@ static bool fits_any_body(struct sv n) {
 }
 
 /* out has room for the client's fields and OWN_HEADERS more. is_own: the body is one that we printed. */
-static unsigned make_headers(struct exchange *x, bool is_own, struct http_header *out, char id[static 33]) {
+static unsigned make_headers(struct exchange *x, bool is_own, struct http_header *out, char id[static 33], char hops[static HOPS_TEXT]) {
     const struct http_head *head = x->in->head;
     const struct fleet_endpoint *p = x->sched.taken->endpoint;
     unsigned n = 0;
@@ -96,6 +96,10 @@ static unsigned make_headers(struct exchange *x, bool is_own, struct http_header
     out[n++] = (struct http_header){ SV("x-request-id"), sv_of(id) };
     if (p->auth.n)
         out[n++] = (struct http_header){ SV("authorization"), p->auth };
+    if (p->is_node) {
+        snprintf(hops, HOPS_TEXT, "%u", x->hops + 1);
+        out[n++] = (struct http_header){ SV(HOPS_FIELD), sv_of(hops) };
+    }
     return trace__header(x, &out[n]) ? n + 1 : n;
 }
 
@@ -104,19 +108,19 @@ bool forward__spec(struct exchange *x, struct sv path, bool is_own, struct http_
     const struct config_limits *m = &x->config->limits;
     struct arena *a = &x->in->arena;
     struct http_header *headers = ARENA_ARRAY(a, struct http_header, x->in->head->n_headers + OWN_HEADERS);
-    char *id = arena_alloc(a, ID_BYTES);
+    char *id = arena_alloc(a, ID_BYTES), *hops = arena_alloc(a, HOPS_TEXT);
     if (p->no_v1 && sv_starts(path, SV("/v1/")))
         path = sv_from(path, 3);
     if (p->base_path.n)
         path = sv_of(arena_printf(a, "%.*s%.*s", SV_FMT(p->base_path), SV_FMT(path)));
-    if (!headers || !id || path.n == 0)
+    if (!headers || !id || !hops || path.n == 0)
         return false;
     *ret_spec = (struct http_call_spec){
         .dialer = p->dialer,
         .method = is_own ? SV("POST") : x->in->head->method,
         .target = path,
         .headers = headers,
-        .n_headers = make_headers(x, is_own, headers, id),
+        .n_headers = make_headers(x, is_own, headers, id, hops),
         .connect_ms = ms32(m->upstream.connect_ms),
         .first_byte_ms = ms32(m->upstream.first_byte_ms),
         .stall_ms = ms32(x->config->gateway.stall_timeout_ms),

@@ -120,9 +120,9 @@ static struct cell *waiting_place(const struct exchange *x) {
     return NULL;
 }
 
-/* All requests without a key are one principal. */
-static uint64_t principal(const struct access_key *k) {
-    return k ? hash_sv(k->id) : 0;
+/* All requests without a key are one principal, but for those of our hub, which says whose they are. */
+static uint64_t principal(const struct exchange *x) {
+    return x->key ? hash_sv(x->key->id) : x->principal.n ? hash_sv(x->principal) : 0;
 }
 
 static uint64_t seconds(uint64_t ms) {
@@ -142,7 +142,7 @@ bool wait__in_line(struct exchange *x, struct err *e) {
         e->retry_after_s = retry_after_s(schedule_expect_ms(&x->sched));
         return false;
     }
-    ticket_init(&x->ticket, principal(x->key), x->key ? x->key->priority : 0, &x->g->bell->waker);
+    ticket_init(&x->ticket, principal(x), x->key ? x->key->priority : 0, &x->g->bell->waker);
     wait_begin(x);
     wait__on(x);
     return true;

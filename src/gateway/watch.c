@@ -128,8 +128,8 @@ static void describe(const struct exchange *x, struct arena *a, struct live_requ
     answer__request_id(x->in, id);
     *to = (struct live_request){
         .id = arena_sv(a, sv_of(id)),
-        .key = x->key ? arena_sv(a, x->key->id) : SV_NULL,
-        .key_name = x->key ? arena_sv(a, x->key->name) : SV_NULL,
+        .key = arena_sv(a, x->key ? x->key->id : x->principal),
+        .key_name = arena_sv(a, x->key ? x->key->name : x->principal),
         .api = sv_of(x->route->path),
         .asked = arena_sv(a, x->asked),
         .slug = x->sched.slug ? arena_sv(a, x->sched.slug->name) : SV_NULL,

@@ -47,7 +47,7 @@ struct conn {
     unsigned n_requests;
     size_t lingered;            /* bytes thrown away */
     uint32_t lingered_ms;
-    bool body_wanted, body_done, reading, chunked_out, close_after, head_only, started, eof, held, stepping;
+    bool body_wanted, body_done, reading, chunked_out, close_after, head_only, started, eof, held, stepping, once;
 };
 
 struct http_server {
@@ -307,7 +307,7 @@ void http_in_start(struct http_in *in, int status, const struct http_header *hea
     in->status = status;
     c->head_only = sv_eq(in->head->method, SV("HEAD"));
     if (!in->head->keep_alive || c->server->draining || (!c->body_done && c->h1.phase != H1_ENDED) ||
-        c->n_requests >= c->server->limits.requests_per_connection ||
+        c->once || c->n_requests >= c->server->limits.requests_per_connection ||
         loop_now_ms(c->server->loop) - c->opened_ms > c->server->limits.lifetime_ms)
         c->close_after = true;
     if (length < 0) {
@@ -649,10 +649,10 @@ static const struct stream_events conn_events = { on_read, on_end, on_drain, on_
 
 static bool is_counted(const struct conn *c) {
     struct sv peer = sv_of(c->stream->peer);
-    return c->server->census && peer.n && !sv_eq(peer, SV("unix")) && !sv_eq(peer, SV("memory"));
+    return c->server->census && !c->once && peer.n && !sv_eq(peer, SV("unix")) && !sv_eq(peer, SV("memory"));
 }
 
-void http_serve(struct http_server *v, struct stream *s, void *tag) {
+static void serve(struct http_server *v, struct stream *s, void *tag, bool once) {
     struct conn *c = v->draining ? NULL : mem_new(sizeof *c);
     if (!c) {
         stream_close(s);
@@ -661,6 +661,7 @@ void http_serve(struct http_server *v, struct stream *s, void *tag) {
     c->server = v;
     c->stream = c->in.stream = s;
     c->in.tag = tag;
+    c->once = once;
     list_init(&c->step.dirty);
     c->step.run = on_step;
     enum err_limit limit = LIMIT_NONE;
@@ -680,6 +681,14 @@ void http_serve(struct http_server *v, struct stream *s, void *tag) {
     stream_own(s, &conn_events, c);
     stream_read(s, true);
     wait_for(c, v->limits.head_deadline_ms);
+}
+
+void http_serve(struct http_server *v, struct stream *s, void *tag) {
+    serve(v, s, tag, false);
+}
+
+void http_serve_once(struct http_server *v, struct stream *s, void *tag) {
+    serve(v, s, tag, true);
 }
 
 struct http_server *http_server_new(struct loop *l, const struct http_server_events *on, void *owner, struct err *e) {

@@ -67,6 +67,8 @@ void http_server_limits(struct http_server *v, const struct http_server_limits *
 void http_server_census(struct http_server *v, struct census *c);
 /* Takes s. tag is handed to every request of this connection and must outlive it. */
 void http_serve(struct http_server *v, struct stream *s, void *tag);
+/* The same for one exchange: a stream of a link. Whoever opens streams is bounded otherwise, so the census does not count it. */
+void http_serve_once(struct http_server *v, struct stream *s, void *tag);
 bool http_server_has_room(const struct http_server *v);
 unsigned http_server_connections(const struct http_server *v);
 /* Idle connections close now, others after their current answer; on_empty (may be NULL) runs when none is left. */

@@ -39,6 +39,8 @@ struct wire_events { /* on the home loop */
     void (*on_up)(void *owner);
     /* Once, and the last. status: the HTTP status where the upgrade was refused; 0: none. code: of the close. why is borrowed. */
     void (*on_end)(void *owner, int status, unsigned code, struct sv why, uint32_t retry_after_s);
+    /* The lane is there, before anything was said on it: a node says hello now. May be NULL. */
+    void (*on_open)(void *owner);
 };
 
 /* Where incoming streams of SERVICE_HTTP go, on the lane's loop: takes s, paused. */

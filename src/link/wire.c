@@ -25,7 +25,7 @@ struct wire {
     _Atomic bool unwanted;           /* closed before there was a lane */
 };
 
-enum note_kind { NOTE_UP, NOTE_CONTROL, NOTE_END, NOTE_FACTS, NOTE_SAY, NOTE_CLOSE, NOTE_LIMITS, NOTE_GOAWAY };
+enum note_kind { NOTE_OPEN, NOTE_UP, NOTE_CONTROL, NOTE_END, NOTE_FACTS, NOTE_SAY, NOTE_CLOSE, NOTE_LIMITS, NOTE_GOAWAY };
 
 struct note {
     struct msg msg;
@@ -82,7 +82,9 @@ static void at_home(struct msg *msg) {
         w->near.facts = t->facts;
     else if (t->kind == NOTE_END)
         w->near.ended = true;
-    if (listens && t->kind == NOTE_UP)
+    if (listens && t->kind == NOTE_OPEN && w->near.on->on_open)
+        w->near.on->on_open(w->near.owner);
+    else if (listens && t->kind == NOTE_UP)
         w->near.on->on_up(w->near.owner);
     else if (listens && t->kind == NOTE_CONTROL)
         w->near.on->on_control(w->near.owner, &t->m);
@@ -196,6 +198,7 @@ static void on_report(void *arg) {
 }
 
 void wire_attach(struct wire *w, struct stream *s, struct sv ahead, const struct wire_lane *at) {
+    struct note *t;
     struct err e;
     w->far.at = *at;
     if (at->way)
@@ -208,6 +211,10 @@ void wire_attach(struct wire *w, struct stream *s, struct sv ahead, const struct
         wire_unref(w);
         return;
     }
+    if ((t = note_new(w, NOTE_OPEN)))
+        to_home(t);
+    else
+        lane_close(w->far.lane, 1011, SV("out of memory"));
     if (engine_is_up(lane_engine(w->far.lane)))
         on_up(w);
     timer_set(at->host->loop, &w->far.report, 1000, on_report, w);

@@ -40,6 +40,7 @@ static const struct words {
     [ERR_STORE] = { "service_unavailable", NULL, "api_error", "internal_error" },
     [ERR_NO_MEMORY] = { "service_unavailable", NULL, "overloaded_error", "internal_error" },
     [ERR_TIMEOUT] = { "api_error", NULL, "timeout_error", "internal_error" },
+    [ERR_LOOP] = { "api_error", NULL, "api_error", "internal_error" },
 };
 
 static struct sv openai_code(const struct err *e) {

@@ -131,3 +131,19 @@ bool pki__remove(const char *dir, const char *name, struct err *e) {
         return err_set(e, ERR_STORE, "remove %s: %s", path, strerror(errno));
     return pki__sync(dir, e);
 }
+
+bool pki_file_write(const char *dir, const char *name, struct sv bytes, struct err *e) {
+    return pki__dir(dir, e) && pki__write(dir, name, bytes, true, e);
+}
+
+bool pki_file_read(const char *dir, const char *name, struct buf *to, struct err *e) {
+    char path[PKI_PATH];
+    return pki__path(path, dir, name, e) && pki__read(path, true, to, e);
+}
+
+bool pki_file_remove(const char *dir, const char *name, struct err *e) {
+    struct err gone = { 0 };
+    if (!pki__dir_check(dir, &gone) && gone.code == ERR_NOT_FOUND)
+        return true;
+    return pki__remove(dir, name, e);
+}

@@ -198,6 +198,15 @@ bool pki_pair_store(const char *where, struct sv chain_pem, struct sv key_pem, u
 bool pki_pair_load(const char *where, struct pki_pair *ret, struct err *e) MUST_CHECK;
 void pki_pair_deinit(struct pki_pair *p);
 
+/* --- other small files beside them (files.c) ---------------------------------------------------------------------------------- */
+
+/* For what else has to be ours alone, whole and there after a power cut: tokens, and what a machine is. dir is made with mode 0700 if
+ * need be, the file replaced by rename with mode 0600, synced. At most PKI_PEM_MAX bytes. ERR_NOT_FOUND without one. */
+bool pki_file_write(const char *dir, const char *name, struct sv bytes, struct err *e) MUST_CHECK;
+bool pki_file_read(const char *dir, const char *name, struct buf *to, struct err *e) MUST_CHECK;
+/* That there was none is fine. */
+bool pki_file_remove(const char *dir, const char *name, struct err *e) MUST_CHECK;
+
 /* --- what is trusted (trust.c) ------------------------------------------------------------------------------------------------ */
 
 struct pki_trust {

@@ -1,0 +1,62 @@
+/* gateway/surface.c - what comes over the link to our hub: who is in charge there has been let in by certificate, so no key is asked for, but
+ * the operator of this machine has the last word (join.allow), and nothing is served here but the models.
+ *
+ * Paths are judged as strictly as the hub was to judge them before it sent them: what two programs could read differently goes no further. */
+#include "gateway/exchange.h"
+
+#include "http/url.h"
+
+enum { PRINCIPAL_MAX = 128 };
+
+static bool is_link(const struct http_in *in) {
+    return ((const struct gateway_listener *)in->tag)->is_link;
+}
+
+static bool reads(const struct http_head *head) {
+    return sv_eq(head->method, SV("GET")) || sv_eq(head->method, SV("HEAD"));
+}
+
+static bool not_here(const struct http_head *head, struct err *e) {
+    return err_set(e, ERR_NOT_FOUND, "%.*s is not served over the link", SV_FMT(sv_first(head->path, 120)));
+}
+
+unsigned surface__hops(const struct http_in *in) {
+    uint64_t n = 0;
+    if (is_link(in) && sv_to_u64(http_get(in->head, SV(HOPS_FIELD)), &n))
+        return n > HOPS_MAX ? HOPS_MAX + 1 : (unsigned)n;
+    return is_link(in); /* a hub that does not count has handed it on once all the same */
+}
+
+/* Drover's own list of models names endpoints and the runtimes' ids: not where names are opaque. */
+static bool is_list(const struct gateway *g, struct sv path) {
+    return sv_eq(path, SV("/drover/v1/models")) && g->snapshot && !g->snapshot->is_opaque;
+}
+
+bool surface__allows(const struct gateway *g, const struct http_in *in, const struct llm_route *route, struct err *e) {
+    const struct gateway_listener *l = in->tag;
+    const struct http_head *head = in->head;
+    bool is_health = sv_eq(head->path, SV("/healthz"));
+    if (!path_is_clean(head->path))
+        return err_set(e, ERR_BAD_REQUEST, "the path has empty or dot segments, or escapes that hide a slash");
+    if ((is_health || is_list(g, head->path)) && !reads(head))
+        return err_set(e, ERR_METHOD, "only GET works here");
+    if (is_health)
+        return true;
+    if (!route && !is_list(g, head->path))
+        return not_here(head, e);
+    if (surface__hops(in) > HOPS_MAX)
+        return err_set(e, ERR_LOOP, "the request has come over more than %d links: hubs and nodes are joined in a circle", HOPS_MAX);
+    if (route && ((route->flags & LLM_R_MANAGE) || route->api == LLM_OTHER))
+        return l->may_manage || err_set(e, ERR_DENIED, "this node does not let its hub load, unload or fetch models, or use paths that Drover does not "
+                                        "know (join.allow.models)");
+    return l->may_infer || err_set(e, ERR_DENIED, "this node lets its hub use no models (join.allow.inference)");
+}
+
+struct sv surface__principal(struct http_in *in) {
+    struct sv who = http_get(in->head, SV("drover-principal"));
+    if (!is_link(in))
+        return SV_NULL;
+    if (who.n == 0 || who.n > PRINCIPAL_MAX || !http_value_is_clean(who) || sv_find_char(who, '\t') >= 0)
+        return SV("hub");
+    return sv_of(arena_printf(&in->arena, "hub:%.*s", SV_FMT(who)));
+}
