@@ -446,6 +446,10 @@ void admin_changed(struct admin *a, enum admin_change what) {
     publish(a, topics[what], &out);
 }
 
+void admin_node_event(struct admin *a, struct sv json) {
+    bus_publish(a->bus, BUS_NODE, clock_wall_ms(), json);
+}
+
 /* --- the table ---------------------------------------------------------------------------------------------------- */
 
 enum {

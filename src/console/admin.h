@@ -52,6 +52,8 @@ struct dialer *admin_door(struct admin *a);
 
 /* What has changed, for the pages that follow: the fleet's snapshot; keys, people, the mode, the settings. */
 void admin_fleet_changed(struct admin *a, struct snapshot *s);
+/* Something happened to a node: an object as struct hub_house's on_event gives it. */
+void admin_node_event(struct admin *a, struct sv json);
 enum admin_change { ADMIN_KEYS, ADMIN_USERS, ADMIN_MODE, ADMIN_CONFIG };
 void admin_changed(struct admin *a, enum admin_change what);
 

@@ -12,6 +12,7 @@
 #define BUS_TOPICS(X)          \
     X(BUS_HUB, "hub")          \
     X(BUS_FLEET, "fleet")      \
+    X(BUS_NODE, "node")        \
     X(BUS_REQUEST, "request")  \
     X(BUS_KEY, "key")          \
     X(BUS_USER, "user")        \
