@@ -256,7 +256,7 @@ static bool check_act(struct hub *h, enum node_act what, const struct node *n, s
     if (what == NODE_RENAME && !hub_name_is_good(text))
         return err_set(e, ERR_BAD_REQUEST, HUB_NAME_RULE, HUB_NAME_MAX);
     const struct node *other = what == NODE_RENAME ? roster_named(&h->roster, text) : NULL;
-    if (other && other != n)
+    if (other && other != n && other->state < NODE_REFUSED)
         return err_set(e, ERR_EXISTS, "another node is called %s", other->name);
     return true;
 }

@@ -35,10 +35,13 @@ struct node *roster_named(const struct roster *r, struct sv id_or_name) {
         return n;
     LIST_FOR(it, &r->all) {
         struct node *one = CONTAINER(it, struct node, all);
-        if (one->state < NODE_REFUSED && sv_eq(sv_of(one->name), id_or_name))
+        if (!sv_eq(sv_of(one->name), id_or_name))
+            continue;
+        if (one->state < NODE_REFUSED)
             return one;
+        n = one; /* one that is out, unless the name has a new owner */
     }
-    return NULL;
+    return n;
 }
 
 struct node *roster_with_key(const struct roster *r, const char *spki) {
@@ -89,7 +92,8 @@ void roster_remove(struct roster *r, struct node *n) {
 
 void roster_name(const struct roster *r, struct sv wish, char name[static HUB_NAME_MAX + 1]) {
     snprintf(name, HUB_NAME_MAX + 1, "%.*s", SV_FMT(sv_first(wish, HUB_NAME_MAX)));
-    for (unsigned i = 2; roster_named(r, sv_of(name)); i++)
+    const struct node *n;
+    for (unsigned i = 2; (n = roster_named(r, sv_of(name))) && n->state < NODE_REFUSED; i++)
         snprintf(name, HUB_NAME_MAX + 1, "%.*s-%u", SV_FMT(sv_first(wish, HUB_NAME_MAX - 8)), i);
 }
 

@@ -464,6 +464,24 @@ static void on_acceptable(uv_poll_t *h, int status, int events) {
     }
 }
 
+/* A process that was killed leaves the name of its UNIX socket behind; nobody answers there then. */
+static bool drop_stale(const struct sockaddr *addr, socklen_t len) {
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    bool stale = fd >= 0 && connect(fd, addr, len) != 0 && errno == ECONNREFUSED;
+    if (fd >= 0)
+        close(fd);
+    bool dropped = stale && unlink(((const struct sockaddr_un *)(const void *)addr)->sun_path) == 0;
+    errno = EADDRINUSE; /* what bind said */
+    return dropped;
+}
+
+static bool bind_to(int fd, const struct sockaddr *addr, socklen_t len) {
+    if (bind(fd, addr, len) == 0)
+        return true;
+    bool again = errno == EADDRINUSE && addr->sa_family == AF_UNIX && drop_stale(addr, len);
+    return again && bind(fd, addr, len) == 0;
+}
+
 int listen_socket(const struct sockaddr *addr, socklen_t len, bool share, int backlog, struct err *e) {
     int one = 1, fd = socket(addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
@@ -476,7 +494,7 @@ int listen_socket(const struct sockaddr *addr, socklen_t len, bool share, int ba
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
     if (share)
         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
-    if (bind(fd, addr, len) != 0 || listen(fd, backlog) != 0) {
+    if (!bind_to(fd, addr, len) || listen(fd, backlog) != 0) {
         err_set(e, ERR_IO, "listen: %s", strerror(errno));
         close(fd);
         return -1;

@@ -9,7 +9,7 @@ const NEIGHBOUR = fileURLToPath(new URL('./neighbour.js', import.meta.url));
 const network = (pid) => readlinkSync(`/proc/${pid}/ns/net`);
 
 /** Starts the program that makes a namespace, and waits until it is in there. */
-async function inNewNetwork(args) {
+export async function inNewNetwork(args) {
   const child = spawn(args[0], args.slice(1), { stdio: ['pipe', 'ignore', 'pipe'] }); // `cat` ends with this process
   let said = '';
   child.stderr.on('data', (data) => { said += data; });
@@ -23,7 +23,7 @@ async function inNewNetwork(args) {
 }
 
 /** `unshare` with what this user and this machine allow: [its options, nsenter's options, the child that holds it]. */
-async function makeOurs() {
+export async function makeOurs() {
   let cause;
   for (const [make, enter] of [[['-n'], ['-n']], [['-U', '-r', '-n'], ['-U', '--preserve-credentials', '-n']]]) {
     try {
@@ -35,13 +35,13 @@ async function makeOurs() {
   throw new Error(`this test needs a network namespace of its own, as root with CAP_SYS_ADMIN or as a user who may make user namespaces: ${cause.message}`);
 }
 
-async function run(args) {
+export async function run(args) {
   const { code, stdout, stderr } = await command(args[0], args.slice(1));
   if (code !== 0) throw new Error(`${args.join(' ')}: ${stderr || stdout}`);
 }
 
 /** A process of lib/neighbour.js that can be asked: `await n.ask('fake', {kind: 'ollama'})`. */
-async function startNeighbour(args) {
+export async function startNeighbour(args) {
   const options = { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] };
   const child = spawn(args[0], [...args.slice(1), process.execPath, NEIGHBOUR], options);
   const waiting = new Map();
