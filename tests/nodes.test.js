@@ -3,66 +3,37 @@
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { createHash, createPublicKey, X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { X509Certificate } from 'node:crypto';
 import http from 'node:http';
-import https from 'node:https';
 import path from 'node:path';
 import { addPeople, person } from './lib/browser.js';
 import { startDrover, until } from './lib/drover.js';
+import { call, enrol as enrolAt, linkOf, machine as aMachine, tokenOf } from './lib/machine.js';
 
-let drover, link, sam, olga, vera, keys = 0;
+let drover, link, sam, olga, vera;
 
 before(async () => {
   drover = await startDrover({ config: { hub: { name: 'home' } }, listen: [{ address: '127.0.0.1:0', tls: 'ca', client_cert: 'optional', roles: ['link'] }],
     prepare: (dir) => addPeople(dir, { sam: 'admin', olga: 'operator', vera: 'viewer' }) });
-  link = (await drover.cliJson('status')).listen.find((a) => a.startsWith('https:'));
+  link = await linkOf(drover);
   [sam, olga, vera] = await Promise.all(['sam', 'olga', 'vera'].map((name) => person(drover, name)));
 });
 after(() => drover?.stop());
 
-/** A machine's key and its request for a certificate. */
-function machine() {
-  const key = path.join(drover.dir, `machine-${++keys}.key`);
-  execFileSync('openssl', ['genpkey', '-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256', '-out', key], { stdio: 'pipe' });
-  const csr = execFileSync('openssl', ['req', '-new', '-key', key, '-subj', '/CN=node'], { encoding: 'utf8', stdio: 'pipe' });
-  const pem = readFileSync(key, 'utf8');
-  const fingerprint = createHash('sha256').update(createPublicKey(pem).export({ type: 'spki', format: 'der' })).digest('hex');
-  return { key: pem, csr, fingerprint };
-}
-
-/** A request to the listener for nodes: {status, headers, json}. */
-function ask(method, route, body, { headers = {}, ...tls } = {}) {
-  return new Promise((go, fail) => {
-    const text = body === undefined ? '' : typeof body === 'string' ? body : JSON.stringify(body);
-    const request = https.request(link + route, { method, rejectUnauthorized: false, agent: false, timeout: 15000, ...tls,
-      headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text), ...headers } }, (response) => {
-      let got = '';
-      response.on('data', (d) => { got += d; }).on('error', fail).on('end', () => {
-        let json;
-        try { json = JSON.parse(got); } catch { json = undefined; }
-        go({ status: response.statusCode, headers: response.headers, json, text: got });
-      });
-    });
-    request.on('error', fail).on('timeout', () => request.destroy(new Error('no answer')));
-    request.end(text);
-  });
-}
-const enrol = (m, more = {}, options) => ask('POST', '/drover/v1/enrol', { v: 1, csr: m.csr, name: 'attic', version: '0.1.0', hostname: 'attic.lan', os: 'linux', arch: 'x86_64', mode: 'reverse', ...more }, options);
-
+const machine = () => aMachine(drover.dir);
+const ask = (method, route, body, options) => call(link, method, route, body, options);
+const enrol = (m, more, options) => enrolAt(link, m, more, options);
 const invite = async (body = {}) => {
   const { status, json } = await sam.ask('POST', 'invites', body);
   assert.equal(status, 201, JSON.stringify(json));
   return json;
 };
-/** The token in the line of an invitation: behind the length and the pin. */
-const tokenOf = ({ line }) => `drjt_${Buffer.from(line.split('/').pop(), 'base64url').subarray(34, 66).toString('hex')}`;
 const node = async (id) => (await sam.ask('GET', `nodes/${id}`)).json;
 const history = async (id) => (await sam.ask('GET', `nodes/${id}/history`)).json.events.map((e) => e.what);
 
 /** A machine that has become a node by an invitation. */
 async function member(body) {
-  const m = machine(), { status, json } = await enrol(m, { token: tokenOf(await invite(body)) });
+  const m = machine(), { status, json } = await enrol(m, { token: tokenOf((await invite(body)).line) });
   assert.equal(status, 200, JSON.stringify(json));
   return { ...m, ...json };
 }
@@ -74,7 +45,7 @@ test('an invitation makes one machine a node, once', async () => {
   const open = (await sam.ask('GET', 'invites')).json.invites.find((i) => i.id === made.id);
   assert.deepEqual([open.name, open.used, open.line, open.fingerprint], ['attic', false, undefined, undefined], 'the line is told once');
 
-  const { status, json, headers } = await enrol(m, { name: 'calls-itself-so', token: tokenOf(made), later: { members: ['are', 'ignored'] } });
+  const { status, json, headers } = await enrol(m, { name: 'calls-itself-so', token: tokenOf(made.line), later: { members: ['are', 'ignored'] } });
   assert.equal(status, 200);
   assert.deepEqual([json.state, json.fleet, json.name, json.trust_sequence, json.renew_grace_s], ['approved', 'home', 'attic', 1, 30 * 86400]);
   assert.match(json.node_id, /^attic-[0-9a-z]{6}$/);
@@ -93,7 +64,7 @@ test('an invitation makes one machine a node, once', async () => {
   const used = (await sam.ask('GET', 'invites')).json.invites.find((i) => i.id === made.id);
   assert.deepEqual([used.used, used.fingerprint], [true, m.fingerprint]);
 
-  const again = await enrol(m, { token: tokenOf(made) });
+  const again = await enrol(m, { token: tokenOf(made.line) });
   assert.deepEqual([again.status, again.json.node_id], [200, json.node_id], 'an answer that got lost can be asked for again');
   assert.notEqual(again.json.token, json.token);
   assert.equal((await sam.ask('GET', 'nodes')).json.nodes.filter((n) => n.fingerprint === m.fingerprint).length, 1);
@@ -101,11 +72,11 @@ test('an invitation makes one machine a node, once', async () => {
 
 test('a token that is used, unknown or void is refused in the same words', async () => {
   const made = await invite(), gone = await invite();
-  assert.equal((await enrol(machine(), { token: tokenOf(made) })).status, 200);
+  assert.equal((await enrol(machine(), { token: tokenOf(made.line) })).status, 200);
   assert.equal((await sam.ask('DELETE', `invites/${gone.id}`)).status, 200);
   assert.equal((await sam.ask('DELETE', `invites/${gone.id}`)).status, 404);
   const answers = [];
-  for (const token of [tokenOf(made), `drjt_${'0'.repeat(64)}`, tokenOf(gone)]) answers.push(await enrol(machine(), { token }));
+  for (const token of [tokenOf(made.line), `drjt_${'0'.repeat(64)}`, tokenOf(gone.line)]) answers.push(await enrol(machine(), { token }));
   assert.deepEqual(answers.map((a) => a.status), [401, 401, 401]);
   assert.equal(new Set(answers.map((a) => a.text)).size, 1);
   assert.equal(answers[0].json.error.code, 'unauthenticated');
@@ -114,7 +85,7 @@ test('a token that is used, unknown or void is refused in the same words', async
 });
 
 test('two machines with one token: one of them gets in', async () => {
-  const token = tokenOf(await invite()), both = await Promise.all([enrol(machine(), { token }), enrol(machine(), { token })]);
+  const token = tokenOf((await invite()).line), both = await Promise.all([enrol(machine(), { token }), enrol(machine(), { token })]);
   assert.deepEqual(both.map((b) => b.status).sort(), [200, 401]);
 });
 
@@ -141,7 +112,7 @@ test('without a token a machine waits for a yes', async () => {
 test('a machine that waits may come back with an invitation, and one that was refused may not', async () => {
   const m = machine();
   assert.equal((await enrol(m, { name: 'barn' })).status, 202);
-  const taken = await enrol(m, { name: 'barn', token: tokenOf(await invite()) });
+  const taken = await enrol(m, { name: 'barn', token: tokenOf((await invite()).line) });
   assert.deepEqual([taken.status, taken.json.name], [200, 'barn']);
   assert.equal((await sam.ask('GET', 'nodes')).json.nodes.filter((n) => n.fingerprint === m.fingerprint).length, 1);
 
@@ -221,7 +192,7 @@ test('drover hub invite prints the one line', async () => {
   assert.equal(code, 0, stderr);
   const line = /^drover join '(drover:\/\/join\/1\/[\w-]+)'\n$/.exec(stdout)[1];
   assert.match(stderr, /one machine, until 2\d{3}-/);
-  const { status, json } = await enrol(machine(), { token: tokenOf({ line }) });
+  const { status, json } = await enrol(machine(), { token: tokenOf(line) });
   assert.deepEqual([status, json.name], [200, 'tower']);
   assert.match((await drover.cli('hub', 'status')).stdout, /^fleet home\n +nodes +\d+, 0 of them linked/);
   const made = await drover.cliJson('hub', 'invite');

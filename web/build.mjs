@@ -49,7 +49,7 @@ function imports(inputs, from, seen = new Set()) {
   return seen
 }
 
-/* Fewer requests. Every screen is made to import the shell, and the shell all that Fleet is made of: that is then one shared file, and
+/* Fewer requests. Every screen, and what a screen loads later, is made to import the shell, and the shell all that Fleet is made of: that is then one shared file, and
  * the page loads it directly, not an entry file that would only import it. */
 const alone = await build({ ...options, entryPoints: ['src/screens/fleet.tsx'] })
 const common = [...imports(alone.metafile.inputs, 'src/screens/fleet.tsx')].filter((f) => f.startsWith('src/'))
@@ -58,6 +58,7 @@ const oneShell = {
   setup(b) {
     const add = (path, files) => ({ contents: readFileSync(path, 'utf8') + files.map((f) => `\nimport '${f}'\n`).join(''), loader: 'tsx' })
     b.onLoad({ filter: /[\\/]src[\\/]screens[\\/][a-z]+\.tsx$/ }, ({ path }) => add(path, ['../main']))
+    b.onLoad({ filter: /[\\/]src[\\/]screens[\\/]fleet[\\/]nodes\.tsx$/ }, ({ path }) => add(path, ['../../main']))
     b.onLoad({ filter: /[\\/]src[\\/]main\.tsx$/ }, ({ path }) =>
       add(
         path,

@@ -114,6 +114,7 @@ export interface Status {
   input_tokens: number
   output_tokens: number
   settled: boolean
+  hub?: boolean /* it accepts nodes */
   records?: { state: string; fault: string; rows_lost: number }
 }
 
@@ -224,7 +225,71 @@ export interface Key {
 
 export type LogLine = { time?: string; level?: string; msg?: string; missed?: number } & Record<string, unknown>
 
-export type Topic = 'fleet' | 'request' | 'key' | 'user' | 'session' | 'alert' | 'config' | 'mode' | 'audit' | 'hub'
+export interface NodeLink {
+  up_ms: number
+  peer: string
+  group: string
+  post_quantum: boolean
+  rtt_us: number
+  lanes: number
+  streams: number
+  bytes_in: number
+  bytes_out: number
+  silent_ms: number
+  clock_off_ms: number
+}
+
+export interface Node {
+  id: string
+  name: string
+  state: 'waiting' | 'approved' | 'refused' | 'revoked'
+  drained: boolean
+  mode: 'reverse' | 'direct'
+  url?: string
+  labels: Record<string, string>
+  told: { version?: string; hostname?: string; os?: string; arch?: string; address?: string }
+  fingerprint: string
+  created_ms?: number
+  decided_ms?: number
+  decided_by?: string
+  seen_ms?: number
+  certificate_ends_ms?: number
+  down_since_ms?: number
+  last_error?: string
+  epoch: number
+  linked: boolean
+  health?: EndpointState
+  reason?: string
+  models?: number
+  link?: NodeLink
+  registration?: { version?: string }
+}
+
+export interface NodeEvent {
+  at_ms: number
+  what: string
+  detail: string
+}
+
+export interface Finding {
+  code: string
+  severity: 'error' | 'warning' | 'info'
+  what: string
+  where: string
+  cure: string
+  node: string
+}
+
+export interface Invite {
+  id: string
+  name: string
+  created_ms: number
+  expires_ms: number
+  used: boolean
+  fingerprint?: string
+}
+
+export type Topic = 'fleet' | 'node' | 'request' | 'key' | 'user' | 'session' | 'alert' | 'config' | 'mode' | 'audit' | 'hub'
 
 export interface HubEvent {
   id: number

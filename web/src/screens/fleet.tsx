@@ -1,5 +1,6 @@
 /* fleet.tsx - is everything all right, and where is room? Figures of the hub, its endpoints, their models, and why a request for a
- * model goes where it goes. Address: q, state, kind (filters), sort, open (endpoint), figure (a tile's chart), why (slug), api. */
+ * model goes where it goes; and where this is a hub, its nodes (fleet/nodes.tsx). Address: add (a node), q, state, kind (filters), sort, open (endpoint), figure (a tile's chart), why (slug), api. */
+import type { FunctionComponent } from 'preact'
 import { useMemo, useState } from 'preact/hooks'
 import { get, post } from '../app/api'
 import { useSecond } from '../app/clock'
@@ -7,6 +8,7 @@ import { hubNow } from '../app/events'
 import { isStale, resource, useResource } from '../app/data'
 import { spread, useHistory } from '../app/history'
 import { useKeys } from '../app/keyboard'
+import { Lazy } from '../app/lazy'
 import { lists } from '../app/lists'
 import { memo } from '../app/memo'
 import { prefs, setPref } from '../app/prefs'
@@ -46,6 +48,7 @@ export const configExample = `endpoints:
 export default function Fleet() {
   const loaded = useResource(lists.endpoints)
   const status = useResource(lists.status).data
+  const [add, setAdd] = useParam('add')
   const all = loaded.data?.endpoints
   const stale = isStale(loaded, lists.endpoints.everyMs) || (loaded.error && loaded.atMs) ? loaded.atMs : undefined
   return (
@@ -56,14 +59,18 @@ export default function Fleet() {
             {T.lookAgain}
           </Button>
         )}
+        {may('admin') && <Button act={() => setAdd('1', true)}>{T.addNode}</Button>}
       </ScreenHead>
       <FirstSteps endpoints={all} status={status} />
       <Figures />
       {loaded.error && <Problem error={loaded.error} what={T.cannotLoad(T.theEndpoints)} retry={() => lists.endpoints.reload()} />}
+      {(status?.hub || add) && <Lazy load={nodes} what={T.theNodes} />}
       {all ? <Endpoints all={all} /> : !loaded.error && <Skeleton what={T.theEndpoints} rows={6} />}
     </>
   )
 }
+
+const nodes = (): Promise<{ default: FunctionComponent }> => import('./fleet/nodes')
 
 /* The one sentence: what is wrong by name, before how many are well. */
 function State({ all, status }: { all: Endpoint[]; status?: Status }) {

@@ -1,0 +1,163 @@
+// Adding and looking after nodes at the console, in a real browser. The machines are the test's own: they enrol, and have no link.
+import test, { after, before } from 'node:test';
+import assert from 'node:assert/strict';
+import { addPeople, look, person, show, startBrowser, TWO, withPage } from './lib/browser.js';
+import { startDrover, until } from './lib/drover.js';
+import { enrol, linkOf, machine, tokenOf } from './lib/machine.js';
+
+let browser, hub, link, admin;
+
+before(async () => {
+  browser = await startBrowser();
+  hub = await startDrover({ config: { hub: { name: 'home' } }, listen: [{ address: '127.0.0.1:0', tls: 'ca', client_cert: 'optional', roles: ['link'] }],
+    prepare: (dir) => addPeople(dir, { sam: 'admin', olga: 'operator', vera: 'viewer' }) });
+  link = await linkOf(hub);
+  admin = await person(hub, 'sam');
+});
+after(async () => {
+  await browser?.close();
+  await hub?.stop();
+});
+
+const button = (where, name) => where.getByRole('button', { name, exact: true });
+const nodeNamed = async (name) => (await admin.ask('GET', `nodes/${name}`)).json;
+
+test('an invitation at the console: the line, the wait, the node', async () => {
+  await withPage(browser, hub, { as: 'sam' }, async (page) => {
+    await show(page, hub, '#/fleet');
+    await page.getByText('No other machine has joined yet.').waitFor();
+    assert.deepEqual(await look(page, 'nodes-empty', TWO), []);
+    await page.evaluate(() => document.activeElement.blur());
+    await page.keyboard.press('a');
+    const dialog = page.getByRole('dialog', { name: 'Add a node' });
+    await dialog.getByLabel('What it shall be called').fill('attic');
+    assert.deepEqual(await look(page, 'nodes-add', TWO), []);
+    await button(dialog, 'Make the line').click();
+    const shown = dialog.getByRole('region', { name: 'The line to run there' });
+    await shown.waitFor();
+    const line = /^drover join '(drover:\/\/join\/1\/[\w-]+)'$/.exec((await shown.innerText()).trim())[1];
+    await dialog.getByText('Waiting for it to call…').waitFor();
+    await dialog.getByText(/^Ends in 5\d:\d\d\.$/).waitFor();
+    assert.deepEqual(await look(page, 'nodes-line', TWO), []);
+    assert.equal((await enrol(link, machine(hub.dir), { token: tokenOf(line) })).status, 200);
+    await dialog.getByText('attic has joined; waiting for its link…').waitFor();
+    await dialog.locator('footer').getByRole('button', { name: 'Close' }).click();
+    await dialog.waitFor({ state: 'detached' });
+    assert.doesNotMatch(await page.content(), /drover:\/\/join/, 'the line is gone with the dialog');
+    await page.getByRole('row', { name: /attic.*not linked yet/ }).waitFor();
+  });
+});
+
+test('a machine that came by itself is compared and let in, and another refused', async () => {
+  await withPage(browser, hub, { as: 'sam' }, async (page) => {
+    await show(page, hub, '#/fleet');
+    await page.getByRole('row', { name: /attic/ }).waitFor();
+    const m = machine(hub.dir), other = machine(hub.dir);
+    assert.equal((await enrol(link, m, { name: 'cellar' })).status, 202);
+    const card = page.getByRole('region', { name: 'cellar wants to be a node' });
+    await card.waitFor(); // by the live event, without a reload
+    await card.getByText(m.fingerprint.match(/.{4}/g).join(' ')).waitFor();
+    assert.deepEqual(await look(page, 'nodes-waiting', TWO), []);
+    await button(card, 'Approve cellar').click();
+    const dialog = page.getByRole('dialog', { name: 'Approve cellar' });
+    assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Cancel', 'the safe choice has the focus');
+    await button(dialog, 'Approve cellar').click();
+    await card.waitFor({ state: 'detached' });
+    assert.equal((await enrol(link, m, { name: 'cellar' })).status, 200);
+    await page.getByRole('row', { name: /cellar.*not linked yet/ }).waitFor();
+
+    assert.equal((await enrol(link, other, { name: 'stranger' })).status, 202);
+    await button(page, 'Refuse stranger').click();
+    await button(page.getByRole('dialog'), 'Refuse stranger').click();
+    await page.getByRole('row', { name: /stranger.*refused/ }).waitFor();
+    assert.equal((await enrol(link, other, { name: 'stranger' })).status, 403);
+  });
+});
+
+test('a node is drained, resumed, renamed, labelled, looked into and put out', async () => {
+  await withPage(browser, hub, { as: 'sam' }, async (page) => {
+    const attic = await nodeNamed('attic');
+    await show(page, hub, `#/fleet?node=${attic.id}`);
+    const open = page.getByRole('region', { name: 'attic', exact: true });
+    await open.getByText(attic.fingerprint.match(/.{4}/g).join(' ')).waitFor();
+    await page.evaluate(() => document.activeElement.blur());
+    await page.keyboard.press('d');
+    await button(page.getByRole('dialog'), 'Drain attic').click();
+    await page.getByRole('row', { name: /attic.*drained/ }).waitFor();
+    await button(open, 'Resume attic').click();
+    await page.getByRole('row', { name: /attic.*not linked yet/ }).waitFor();
+
+    await button(open, 'Labels').click();
+    const labels = page.getByRole('dialog', { name: 'Set labels of attic' });
+    await labels.getByLabel('Labels').fill('site=under the roof\nno good=1');
+    await labels.getByText('cannot read "no good=1"').first().waitFor();
+    await labels.getByLabel('Labels').fill('site=under the roof');
+    await button(labels, 'Set labels of attic').click();
+    await labels.waitFor({ state: 'detached' });
+    assert.deepEqual((await nodeNamed('attic')).labels, { site: 'under the roof' });
+    await button(open, 'Rename').click();
+    const rename = page.getByRole('dialog', { name: 'Rename attic' });
+    await rename.getByLabel('New name').fill('loft');
+    await button(rename, 'Rename attic').click();
+    await page.locator('tr.data', { hasText: 'loft' }).waitFor();
+    const loft = page.getByRole('region', { name: 'loft', exact: true });
+    await button(loft, 'History').click();
+    await loft.getByRole('cell', { name: 'labelled' }).waitFor();
+    assert.deepEqual(await look(page, 'nodes-open', TWO), []);
+
+    await button(loft, 'Put loft out').click();
+    const out = page.getByRole('dialog', { name: 'Put loft out' });
+    const go = out.getByRole('button', { name: /^Put loft out/ });
+    assert.equal(await go.getAttribute('aria-disabled'), 'true', 'the name comes first');
+    await out.getByLabel('Type loft to go on').fill('loft');
+    await go.click();
+    await page.getByRole('row', { name: /loft.*put out/ }).waitFor();
+    assert.equal((await nodeNamed(attic.id)).state, 'revoked');
+    await button(loft, 'Remove loft').click();
+    await page.getByLabel('Type loft to go on').fill('loft');
+    await page.getByRole('dialog').getByRole('button', { name: /^Remove loft/ }).click();
+    await page.locator('tr.data', { hasText: 'loft' }).waitFor({ state: 'detached' });
+  });
+});
+
+test('an invitation is taken back', async () => {
+  await admin.ask('POST', 'invites', { name: 'barn' });
+  await withPage(browser, hub, { as: 'sam' }, async (page) => {
+    await show(page, hub, '#/fleet');
+    await page.getByText('for barn').waitFor();
+    await button(page, 'Take the invitation barn back').click();
+    await page.getByText('for barn').waitFor({ state: 'detached' });
+  });
+});
+
+test('who may not is told so, and the API says the same', async () => {
+  assert.equal((await enrol(link, machine(hub.dir), { name: 'shed' })).status, 202);
+  for (const name of ['vera', 'olga'])
+    await withPage(browser, hub, { as: name }, async (page) => {
+      const cellar = await nodeNamed('cellar');
+      await show(page, hub, `#/fleet?node=${cellar.id}&add=1`);
+      const open = page.getByRole('region', { name: 'cellar', exact: true });
+      await open.waitFor();
+      assert.equal(await button(page, 'Add a node').count(), 0);
+      assert.equal(await page.getByRole('dialog').count(), 0, 'the address opens nothing that is not theirs');
+      assert.equal(await page.getByRole('button', { name: /^Approve shed/ }).getAttribute('aria-disabled'), 'true');
+      assert.equal(await open.getByRole('button', { name: /^Put cellar out/ }).getAttribute('aria-disabled'), 'true');
+      assert.equal(await open.getByRole('button', { name: /^Drain cellar/ }).getAttribute('aria-disabled'), name === 'vera' ? 'true' : null);
+      if (name === 'vera') assert.deepEqual(await look(page, 'nodes-viewer', TWO), []);
+    });
+});
+
+test('where this is no hub, it is said how it becomes one', async () => {
+  const plain = await startDrover({ prepare: (dir) => addPeople(dir, { sam: 'admin' }) });
+  try {
+    await withPage(browser, plain, { as: 'sam' }, async (page) => {
+      await show(page, plain, '#/fleet');
+      await until('the button', () => button(page, 'Add a node').isVisible());
+      await button(page, 'Add a node').click();
+      await page.getByRole('dialog').getByText('hub:\n  name: home').waitFor();
+      assert.deepEqual(await look(page, 'nodes-no-hub', TWO), []);
+    });
+  } finally {
+    await plain.stop();
+  }
+});
