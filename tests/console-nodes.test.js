@@ -1,7 +1,8 @@
-// Adding and looking after nodes at the console, in a real browser. The machines are the test's own: they enrol, and have no link.
+// Adding and looking after nodes at the console, in a real browser. Most machines are the test's own: they enrol, and have no link.
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import { addPeople, look, person, show, startBrowser, TWO, withPage } from './lib/browser.js';
+import { startFake } from './fakes/index.js';
 import { startDrover, until } from './lib/drover.js';
 import { enrol, linkOf, machine, tokenOf } from './lib/machine.js';
 
@@ -46,6 +47,42 @@ test('an invitation at the console: the line, the wait, the node', async () => {
     assert.doesNotMatch(await page.content(), /drover:\/\/join/, 'the line is gone with the dialog');
     await page.getByRole('row', { name: /attic.*not linked yet/ }).waitFor();
   });
+});
+
+test('a node with models, from the line to the diagnosis when it is gone', async () => {
+  const fake = await startFake('openai', { models: ['coder', 'mini'] });
+  fake.name = 'box';
+  const machine1 = await startDrover({ endpoints: [fake], models: ['coder', 'mini'] });
+  try {
+    await withPage(browser, hub, { as: 'sam' }, async (page) => {
+      await show(page, hub, '#/fleet?add=1');
+      const dialog = page.getByRole('dialog', { name: 'Add a node' });
+      await dialog.getByLabel('What it shall be called').fill('tower');
+      await button(dialog, 'Make the line').click();
+      const shown = dialog.getByRole('region', { name: 'The line to run there' });
+      await shown.waitFor();
+      const line = /'(.*)'/.exec(await shown.innerText())[1];
+      const joined = await machine1.cli('join', line);
+      assert.equal(joined.code, 0, joined.stderr);
+      await dialog.getByText('tower is linked, with 2 models.').waitFor();
+      await dialog.locator('footer').getByRole('button', { name: 'Close' }).click();
+      await page.locator('tr.data', { hasText: /tower.*up/ }).first().waitFor();
+      const tower = await nodeNamed('tower');
+      await show(page, hub, `#/fleet?node=${tower.id}`);
+      const open = page.getByRole('region', { name: 'tower', exact: true });
+      await open.getByText(/it dials the hub, from 127\.0\.0\.1, for/).waitFor();
+      await open.getByText('0 requests over 1 connection', { exact: true }).waitFor();
+      assert.deepEqual(await look(page, 'nodes-linked', TWO), []);
+      await machine1.stop();
+      await page.locator('tr.data', { hasText: /tower.*no link/ }).first().waitFor();
+      await open.getByText(/^no link since/).waitFor();
+      await open.getByText(/see whether the machine is on/).waitFor();
+      assert.deepEqual(await look(page, 'nodes-lost', TWO), []);
+    });
+  } finally {
+    if (!machine1.process.result) await machine1.stop();
+    await fake.close();
+  }
 });
 
 test('a machine that came by itself is compared and let in, and another refused', async () => {

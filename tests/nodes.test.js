@@ -1,11 +1,12 @@
-// Nodes of a hub without a node: invitations, enrolment and renewal as a machine does them, what the operator decides, and what each
-// route of the admin API makes of wrong requests. The links themselves are tested elsewhere.
+// Nodes of a hub: invitations, enrolment and renewal as a machine does them, what the operator decides, and what each route of the admin
+// API makes of wrong requests. The links themselves are tested elsewhere.
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import http from 'node:http';
 import path from 'node:path';
+import { startFake } from './fakes/index.js';
 import { addPeople, person } from './lib/browser.js';
 import { startDrover, until } from './lib/drover.js';
 import { call, enrol as enrolAt, linkOf, machine as aMachine, tokenOf } from './lib/machine.js';
@@ -13,7 +14,7 @@ import { call, enrol as enrolAt, linkOf, machine as aMachine, tokenOf } from './
 let drover, link, sam, olga, vera;
 
 before(async () => {
-  drover = await startDrover({ config: { hub: { name: 'home' } }, listen: [{ address: '127.0.0.1:0', tls: 'ca', client_cert: 'optional', roles: ['link'] }],
+  drover = await startDrover({ config: { hub: { name: 'home', heartbeat: '5s' } }, listen: [{ address: '127.0.0.1:0', tls: 'ca', client_cert: 'optional', roles: ['link'] }],
     prepare: (dir) => addPeople(dir, { sam: 'admin', olga: 'operator', vera: 'viewer' }) });
   link = await linkOf(drover);
   [sam, olga, vera] = await Promise.all(['sam', 'olga', 'vera'].map((name) => person(drover, name)));
@@ -212,6 +213,45 @@ test('the doctor tells what is not as it should be', async () => {
   const { code, stdout } = await drover.cli('doctor');
   assert.deepEqual([code, /cure: let the listener/.test(stdout)], [json.findings.some((f) => f.severity === 'error') ? 1 : 0, true]);
   assert.equal((await drover.cli('node', 'doctor', 'attic')).code, 0);
+});
+
+test('a real node is renamed, drained, judged and put out while it is linked', async () => {
+  const fake = await startFake('openai', { models: ['coder'] });
+  fake.name = 'box';
+  const it = await startDrover({ endpoints: [fake], models: ['coder'] });
+  try {
+    assert.equal((await it.cli('join', (await invite({ name: 'mill' })).line)).code, 0);
+    const ask = () => drover.post('/v1/chat/completions', { model: 'coder', messages: [{ role: 'user', content: 'hi' }] });
+    await until('its model', async () => (await ask()).status === 200);
+    const place = async (name) => (await vera.ask('GET', 'endpoints')).json.endpoints.find((e) => e.name === name);
+    assert.deepEqual([(await place('mill')).url, (await place('mill')).kind, (await place('mill')).state], [`link:${(await node('mill')).id}`, 'drover', 'up']);
+    const { link: facts, models, health } = await node('mill');
+    assert.deepEqual([models, health, facts.lanes], [1, 'up', 1]);
+    assert.ok(facts.up_ms > 0 && Math.abs(facts.clock_off_ms) < 5000 && typeof facts.post_quantum === 'boolean', JSON.stringify(facts));
+
+    assert.equal((await sam.ask('PUT', 'nodes/mill', { name: 'wheel' })).status, 200);
+    await until('the place under its new name', async () => (await place('wheel'))?.state === 'up' && !(await place('mill')));
+    assert.equal((await ask()).status, 200);
+    assert.equal((await olga.ask('POST', 'nodes/wheel/drain')).status, 200);
+    await until('no more work', async () => (await ask()).status !== 200);
+    assert.match((await place('wheel')).reason, /drain/);
+    assert.equal((await olga.ask('POST', 'nodes/wheel/resume')).status, 200);
+    await until('work again', async () => (await ask()).status === 200);
+
+    const codes = async () => (await sam.ask('GET', 'nodes/wheel/doctor')).json.findings.filter((f) => f.severity !== 'info').map((f) => f.code);
+    assert.deepEqual(await codes(), []);
+    it.process.kill('SIGSTOP');
+    await until('it to be missed', async () => (await codes()).includes('heartbeats_missing') || (await codes()).includes('link_down'), 40000, 500);
+    it.process.kill('SIGCONT');
+    await until('it to be well again', async () => (await codes()).length === 0, 40000, 500);
+    const began = performance.now();
+    assert.equal((await sam.ask('POST', 'nodes/wheel/revoke')).status, 200);
+    await until('its place to go', async () => !(await place('wheel')), 1000);
+    assert.ok(performance.now() - began < 1000, 'within a second');
+  } finally {
+    await it.stop();
+    await fake.close();
+  }
 });
 
 test('what happens to nodes is told to pages that follow', async () => {

@@ -236,7 +236,8 @@ static void on_looked(void *owner, struct look *l) {
     if (l->answered)
         p->alive_ms = now_ms;
     p->wants_key = l->wants_key;
-    bool changed = health_take(&p->health, l->end, n_ok != p->seen_ok, now_ms);
+    /* A place that tells of itself is believed at once: requests that succeeded before are no doubt about its word. */
+    bool changed = health_take(&p->health, l->end, !p->fed && n_ok != p->seen_ok, now_ms);
     if (changed)
         p->since_ms = clock_wall_ms();
     if (p->health.state == FLEET_DOWN)
