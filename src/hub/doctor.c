@@ -232,7 +232,7 @@ static void look_own_certificates(const struct ward *w) {
              leaf_s > 0 ? "it ends in %s" : "it ended %s ago", span((uint64_t)(leaf_s > 0 ? leaf_s : -leaf_s) * 1000, t));
     if (root_s < ROOT_SOON_S)
         tell(w, "root_ends", root_s < 30 * PKI_DAY_S ? "error" : "warning", "the fleet's authority",
-             "make a new root while the nodes still trust this one (docs/hub.md)",
+             "this version cannot change it: the fleet has to be founded anew before, and the nodes join again",
              root_s > 0 ? "its root certificate ends in %s" : "its root certificate ended %s ago",
              span((uint64_t)(root_s > 0 ? root_s : -root_s) * 1000, t));
 }

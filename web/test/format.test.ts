@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { bytes, clock, count, countdown, duration, percent, percentile, rate, seconds, tokens, utc } from '../src/pure/format'
+import { bytes, clock, count, countdown, duration, percent, percentile, rate, remaining, seconds, tokens, utc } from '../src/pure/format'
 import { cutMiddle, visible } from '../src/pure/visible'
 
 test('unknown stays unknown', () => {
@@ -25,6 +25,12 @@ test('durations change their unit where people do', () => {
   assert.equal(duration(7_260_000), '2 h 1 min')
   assert.equal(duration(90_000_000), '1 d 1 h')
   assert.equal(duration(-5), '0 ms')
+})
+test('what remains counts down in its last hour', () => {
+  assert.equal(remaining(3_599_000), '59:59')
+  assert.equal(remaining(3_600_000), '1 h')
+  assert.equal(remaining(90_061_000), '1 d 1 h')
+  assert.equal(remaining(-1), '0:00')
 })
 test('figures', () => {
   assert.equal(count(1234567), '1,234,567')

@@ -47,6 +47,11 @@ export function countdown(ms: number): string {
   return Math.floor(s / 60) + ':' + String(s % 60).padStart(2, '0')
 }
 
+/* The same while it is under an hour; more of it in words. */
+export function remaining(ms: number): string {
+  return ms < 3_600_000 ? countdown(ms) : duration(Math.floor(ms / 60_000) * 60_000)
+}
+
 export function bytes(n: Maybe): string {
   if (!known(n)) return UNKNOWN
   if (n >= 0.05 * 2 ** 30) return (n / 2 ** 30).toFixed(1) + ' GiB'

@@ -12,7 +12,7 @@ import { Code } from '../../parts/code'
 import { Dialog } from '../../parts/dialog'
 import { SelectField, TextField } from '../../parts/field'
 import { Mark } from '../../parts/mark'
-import { count, countdown } from '../../pure/format'
+import { count, remaining } from '../../pure/format'
 import { visible } from '../../pure/visible'
 import { T } from '../../text'
 
@@ -81,7 +81,7 @@ function Progress({ made, again }: { made: Invite; again(): void }) {
           <Mark state="busy" word={T.node.waitsForCall} />
         )}
       </p>
-      {!invite?.used && !over && <p class="extra">{T.node.endsIn(countdown(left))}</p>}
+      {!invite?.used && !over && <p class="extra">{T.node.endsIn(remaining(left))}</p>}
       {over && <Button act={again}>{T.node.another}</Button>}
     </>
   )

@@ -23,7 +23,7 @@ import { Problem } from '../../parts/problem'
 import { Skeleton } from '../../parts/skeleton'
 import { Table, type Column } from '../../parts/table'
 import { Age, Ago } from '../../parts/time'
-import { clock, count, countdown, duration } from '../../pure/format'
+import { clock, count, duration, remaining } from '../../pure/format'
 import { findingsOf, fingerprintGroups, nodeRank, nodeSince, nodeState, type NodeState } from '../../pure/nodes'
 import { visible } from '../../pure/visible'
 import { T } from '../../text'
@@ -291,7 +291,7 @@ function OpenInvite({ i }: { i: Invite }) {
   useSecond()
   return (
     <li class="row">
-      <Mark state="asleep" word={i.name ? T.node.inviteFor(visible(i.name)) : T.node.inviteAny} extra={T.node.endsIn(countdown(i.expires_ms - hubNow()))} />
+      <Mark state="busy" word={i.name ? T.node.inviteFor(visible(i.name)) : T.node.inviteAny} extra={T.node.endsIn(remaining(i.expires_ms - hubNow()))} />
       <Button
         act={async () => {
           await del(`invites/${part(i.id)}`)
