@@ -483,6 +483,30 @@ static void failing_requests_open_the_breaker(void **state) {
     world_close(&w);
 }
 
+/* Of others a refusal after requests that succeeded is a hiccup until the next look. */
+static void a_place_that_tells_of_itself_is_believed_at_once(void **state) {
+    (void)state;
+    struct world w;
+    struct err e;
+    struct fleet_model model = { .id = SV("m") };
+    struct fleet_fed fed = { .name = SV("a"), .url = SV("link:a"), .state = FLEET_UP, .has_models = true, .models = &model, .n_models = 1 };
+    world_open(&w);
+    start(&w, config_of(&w, QUIET));
+    assert_non_null(fed.dialer = dialer_unix(SV("/nowhere"), &e));
+    assert_true(fleet_feed(w.fleet, &fed, &e));
+    run_until(&w, a_is_up);
+    atomic_fetch_add(&endpoint(&w, "a")->cell->n_ok, 3);
+    fed.state = FLEET_DOWN;
+    fed.reason = SV("drained");
+    fed.has_models = false;
+    assert_true(fleet_feed(w.fleet, &fed, &e));
+    run_until(&w, a_is_down);
+    assert_true(sv_eq(endpoint(&w, "a")->reason, SV("drained")));
+    assert_int_equal(endpoint(&w, "a")->n_models, 1); /* its clients hear "unavailable", not "no such model" */
+    dialer_unref(fed.dialer);
+    world_close(&w);
+}
+
 static void it_may_end_at_any_moment(void **state) {
     for (unsigned turns = 1; turns < 30; turns++) {
         struct world w;
@@ -528,6 +552,7 @@ int main(void) {
         cmocka_unit_test(a_listed_address_is_searched_and_a_written_one_wins),
         cmocka_unit_test(opaque_names_need_a_key_file_of_their_own),
         cmocka_unit_test(failing_requests_open_the_breaker),
+        cmocka_unit_test(a_place_that_tells_of_itself_is_believed_at_once),
         cmocka_unit_test(it_may_end_at_any_moment),
         cmocka_unit_test(out_of_memory_is_survived),
     };

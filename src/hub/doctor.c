@@ -23,6 +23,7 @@ enum {
 struct ward { /* whom the rules are asked about */
     struct hub *hub;
     const struct node *node; /* NULL: the hub itself */
+    const struct session_facts *link; /* its link; NULL: there is none */
     uint64_t now_ms;
     hub_found *found;
     void *arg;
@@ -78,7 +79,7 @@ static void look_waiting(const struct ward *w) {
 static void look_link(const struct ward *w) {
     const struct node *n = w->node;
     char t[24];
-    if (n->session)
+    if (w->link)
         return;
     uint64_t last = n->down_since_ms ? n->down_since_ms : n->seen_ms;
     if (n->epoch == 0 && since(w, n->decided_ms) >= NEVER_LINKED_MS)
@@ -145,13 +146,13 @@ static void look_shadow(const struct ward *w) {
                       "an endpoint of the configuration has the same name, so nobody gets to the node's models");
 }
 
-static void look_clock(const struct ward *w, const struct session_facts *f) {
-    int64_t off = f->clock_off_ms < 0 ? -f->clock_off_ms : f->clock_off_ms;
+static void look_clock(const struct ward *w) {
+    int64_t off = w->link->clock_off_ms < 0 ? -w->link->clock_off_ms : w->link->clock_off_ms;
     char t[24];
     if (off >= CLOCK_OFF_MS)
         tell_node(w, "clock_off", off >= CLOCK_WRONG_MS ? "error" : "warning",
                   "set its clock (NTP), or the hub's, if that is the wrong one", "its clock is %s %s the hub's", span((uint64_t)off, t),
-                  f->clock_off_ms < 0 ? "behind" : "ahead of");
+                  w->link->clock_off_ms < 0 ? "behind" : "ahead of");
 }
 
 static bool read_version(struct sv v, unsigned ret[static 3]) {
@@ -173,7 +174,8 @@ static void look_version(const struct ward *w, struct sv version) {
     }
 }
 
-static void look_models(const struct ward *w, const struct session_facts *f) {
+static void look_models(const struct ward *w) {
+    const struct session_facts *f = w->link;
     if (!f->allows)
         tell_node(w, "inference_not_allowed", "warning", "if it shall serve: set join.allow.inference to true there, and restart drover",
                   "its own settings do not let the hub use its models");
@@ -187,37 +189,41 @@ static void look_models(const struct ward *w, const struct session_facts *f) {
 
 static void look_linked(const struct ward *w) {
     uint64_t beat = (*w->hub->house->config)->hub.heartbeat_ms;
-    struct session_facts f;
+    const struct session_facts *f = w->link;
     char t[24];
-    if (!w->node->session)
+    if (!f || !f->is_up)
         return;
-    session__facts(w->node->session, &f);
-    if (!f.is_up)
-        return;
-    if (f.silent_ms >= BEATS * beat)
+    if (f->silent_ms >= BEATS * beat)
         tell_node(w, "heartbeats_missing", "error",
                   "its connection lives, but the program does not answer: look at it there, and restart it if need be",
-                  "has said nothing for %s", span(f.silent_ms, t));
-    look_clock(w, &f);
-    look_version(w, f.version);
-    look_models(w, &f);
-    if (!f.is_pq && (*w->hub->house->config)->pq != CONFIG_PQ_OFF)
+                  "has said nothing for %s", span(f->silent_ms, t));
+    look_clock(w);
+    look_version(w, f->version);
+    look_models(w);
+    if (!f->is_pq && (*w->hub->house->config)->pq != CONFIG_PQ_OFF)
         tell_node(w, "no_post_quantum", "info", "both sides need an OpenSSL with X25519MLKEM768 (3.5 or later), and pq not off",
                   "its link is encrypted, but not against a later quantum computer");
 }
 
-static void look_node(struct ward *w, const struct node *n) {
-    w->node = n;
+void doctor__look(struct hub *h, const struct node *n, const struct session_facts *link, hub_found *found, void *arg) {
+    const struct ward w = { h, n, link, clock_wall_ms(), found, arg };
     if (n->state == NODE_WAITING)
-        look_waiting(w);
+        look_waiting(&w);
     if (n->state != NODE_APPROVED)
         return;
-    look_link(w);
-    look_certificate(w);
-    look_twin(w);
-    look_drained(w);
-    look_shadow(w);
-    look_linked(w);
+    look_link(&w);
+    look_certificate(&w);
+    look_twin(&w);
+    look_drained(&w);
+    look_shadow(&w);
+    look_linked(&w);
+}
+
+static void look_node(struct hub *h, const struct node *n, hub_found *found, void *arg) {
+    struct session_facts f;
+    if (n->session)
+        session__facts(n->session, &f);
+    doctor__look(h, n, n->session ? &f : NULL, found, arg);
 }
 
 /* --- of the hub --------------------------------------------------------------------------------------------------- */
@@ -272,17 +278,16 @@ static void look_listeners(const struct ward *w) {
 /* --- all of it ---------------------------------------------------------------------------------------------------- */
 
 void hub_doctor(struct hub *h, hub_found *found, void *arg) {
-    struct ward w = { h, NULL, clock_wall_ms(), found, arg };
+    const struct ward w = { h, NULL, NULL, clock_wall_ms(), found, arg };
     look_own_certificates(&w);
     look_listeners(&w);
     LIST_FOR(it, &h->roster.all)
-        look_node(&w, CONTAINER(it, struct node, all));
+        look_node(h, CONTAINER(it, struct node, all), found, arg);
 }
 
 bool hub_doctor_node(struct hub *h, struct sv id, hub_found *found, void *arg) {
-    struct ward w = { h, NULL, clock_wall_ms(), found, arg };
     const struct node *n = roster_named(&h->roster, id);
     if (n)
-        look_node(&w, n);
+        look_node(h, n, found, arg);
     return n != NULL;
 }

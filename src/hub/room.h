@@ -66,4 +66,8 @@ struct session_facts {
 };
 void session__facts(const struct session *s, struct session_facts *ret);
 
+/* doctor.c */
+/* What is not as it should be with a node whose link is so; NULL: it has none. */
+void doctor__look(struct hub *h, const struct node *n, const struct session_facts *link, hub_found *found, void *arg);
+
 #endif
