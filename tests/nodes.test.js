@@ -5,10 +5,12 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import http from 'node:http';
+import { DatabaseSync } from 'node:sqlite';
 import path from 'node:path';
 import { startFake } from './fakes/index.js';
 import { addPeople, person } from './lib/browser.js';
-import { startDrover, until } from './lib/drover.js';
+import { home, serve } from './lib/daemon.js';
+import { command, DROVER, freePort, startDrover, until } from './lib/drover.js';
 import { call, enrol as enrolAt, linkOf, machine as aMachine, tokenOf } from './lib/machine.js';
 
 let drover, link, sam, olga, vera;
@@ -326,6 +328,71 @@ test('each route asks for its role', async () => {
         else assert.ok(![401, 403].includes(status), `${method} ${route} by ${name}: ${status}`);
       }
     }
+});
+
+test('in Live what lets in or puts out takes the permission key, and a node can still be drained', async () => {
+  const key = 'the key of the fleet';
+  const m = await member({ name: 'silo' });
+  const other = machine();
+  assert.equal((await enrol(other, { name: 'byre' })).status, 202);
+  assert.equal((await sam.ask('PUT', 'mode/key', { permission_key: key })).status, 200);
+  assert.equal((await sam.ask('PUT', 'mode', { mode: 'live' })).status, 200);
+  try {
+    for (const [method, route, body] of [['POST', 'invites', {}], ['POST', 'nodes/byre/approve'], ['POST', 'nodes/byre/refuse'], ['POST', 'nodes/silo/revoke'], ['DELETE', 'nodes/silo']]) {
+      const { status, json } = await sam.ask(method, route, body);
+      assert.deepEqual([status, json.error.code], [403, 'locked'], `${method} ${route}`);
+    }
+    assert.equal((await olga.ask('POST', 'nodes/silo/drain')).status, 200);
+    assert.equal((await olga.ask('POST', 'nodes/silo/resume')).status, 200);
+    assert.equal((await sam.ask('POST', 'nodes/byre/refuse', undefined, { 'drover-permission-key': key })).status, 200);
+    const next = machine();
+    const renewed = await ask('POST', '/drover/v1/enrol/renew', { csr: next.csr },
+      { headers: { authorization: `Bearer ${m.token}`, 'drover-node': m.node_id }, key: m.key, cert: m.chain });
+    assert.equal(renewed.status, 200, 'machines do their own');
+  } finally {
+    assert.equal((await drover.cli('mode', 'dev')).code, 0);
+  }
+});
+
+test('nodes and invitations outlive the process; an invitation that has ended opens nothing, in the same words as an unknown one', async () => {
+  const place = home(await freePort(), { hub: { name: 'home' } });
+  const config = { listen: [{ address: `127.0.0.1:${place.port}`, auth: 'none' }, { address: `127.0.0.1:${await freePort()}`, tls: 'ca', client_cert: 'optional', roles: ['link'] }] };
+  place.write(config);
+  const cli = async (...verb) => {
+    const { code, stdout, stderr } = await command(DROVER, [...verb, '--config', place.file, '--json']);
+    assert.equal(code, 0, stderr);
+    return JSON.parse(stdout);
+  };
+  const up = async () => {
+    const process = serve(place);
+    await until('it to answer', async () => (await fetch(`${place.url}/healthz`)).status === 200);
+    return { process, down: async () => { process.kill('SIGTERM'); assert.equal((await process.ended).code, 0, process.log); } };
+  };
+  try {
+    let hub = await up();
+    const at = `https://${config.listen[1].address}`, late = await cli('hub', 'invite'), good = await cli('hub', 'invite', '--name', 'attic'), m = machine();
+    assert.equal((await enrolAt(at, m, { name: 'cellar' })).status, 202);
+    await cli('node', 'approve', 'cellar');
+    await cli('node', 'label', 'cellar', 'site=home');
+    const was = await cli('node', 'drain', 'cellar');
+    await hub.down();
+    const db = new DatabaseSync(path.join(place.dir, 'data/drover.db'));
+    db.prepare('UPDATE invite SET expires_ms = ? WHERE id = ?').run(Date.now() - 1000, late.id);
+    db.close();
+
+    hub = await up();
+    const now = await cli('node', 'show', 'cellar');
+    for (const member of ['id', 'state', 'drained', 'labels', 'fingerprint', 'decided_ms', 'decided_by', 'told']) assert.deepEqual(now[member], was[member], member);
+    const answers = [];
+    for (const token of [tokenOf(late.line), `drjt_${'0'.repeat(64)}`]) answers.push(await enrolAt(at, machine(), { token }));
+    assert.deepEqual(answers.map((a) => a.status), [401, 401]);
+    assert.equal(answers[0].text, answers[1].text);
+    assert.equal((await enrolAt(at, machine(), { token: tokenOf(good.line) })).json.name, 'attic');
+    assert.equal((await enrolAt(at, m, { name: 'cellar' })).status, 200);
+    await hub.down();
+  } finally {
+    place.remove();
+  }
 });
 
 test('where hub.name is not set there are no nodes, and it is said how there could be', async () => {
