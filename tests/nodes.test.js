@@ -250,6 +250,9 @@ test('a real node is renamed, drained, judged and put out while it is linked', a
     assert.equal((await sam.ask('POST', 'nodes/wheel/revoke')).status, 200);
     await until('its place to go', async () => !(await place('wheel')), 1000);
     assert.ok(performance.now() - began < 1000, 'within a second');
+    await until('the machine itself to know', async () => (await it.cliJson('doctor').catch((e) => JSON.parse(/\{.*\}/.exec(e.message)[0]))).findings
+      .some((f) => ['hub_away', 'join_denied'].includes(f.code) && f.severity === 'error'));
+    assert.equal((await it.cli('doctor')).code, 1);
   } finally {
     await it.stop();
     await fake.close();

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "console/request.h"
 #include "hub/hub.h"
+#include "hub/member.h"
 #include "telemetry/ledger.h"
 
 #define GIB (UINT64_C(1) << 30)
@@ -82,6 +83,32 @@ static void look_endpoints(struct findings *all, const struct admin_house *h) {
     }
 }
 
+/* This machine as a node of another's fleet. */
+static void look_membership(struct findings *all, const struct admin_house *h) {
+    struct member_facts f;
+    char what[300], cure[200];
+    if (!h->member)
+        return;
+    member_facts(h->member, &f);
+    bool tries = f.phase == MEMBER_ASKING || f.phase == MEMBER_DIALLING || f.phase == MEMBER_RESTING || f.phase == MEMBER_RENEWING;
+    int64_t left_s = f.not_after_s ? f.not_after_s - (int64_t)(clock_wall_ms() / 1000) : PKI_LEAF_LIFE_S;
+    snprintf(what, sizeof what, "no link to its hub: %.*s", SV_FMT(sv_first(f.error, 240)));
+    snprintf(cure, sizeof cure, "there: drover node approve; its fingerprint must be %s", f.fingerprint);
+    if (f.phase == MEMBER_WAITING)
+        tell(all, "join_waiting", "warning", "the hub's operator has not let this machine in yet", f.hub, cure);
+    else if (f.phase == MEMBER_DENIED)
+        tell(all, "join_denied", "error", "the hub's operator refused this machine, or put it out", f.hub,
+             "ask there for an invitation; then: drover leave, and drover join with the new line");
+    else if (f.phase == MEMBER_BROKEN)
+        tell(all, "join_broken", "error", what, f.hub, "drover leave, then drover join with a new line");
+    else if (tries && f.error.n)
+        tell(all, "hub_away", "error", what, f.hub, "see whether the hub runs and whether its address is reached from here; it is tried again by itself");
+    if (left_s < PKI_DAY_S && f.phase != MEMBER_OFF)
+        tell(all, "certificate_late", left_s > 0 ? "warning" : "error",
+             left_s > 0 ? "this node's certificate ends within a day and was not renewed" : "this node's certificate has ended", f.hub,
+             "it is renewed by itself while the hub is reached; a month after its end it takes a new invitation");
+}
+
 static void reply(struct request *r, struct findings *all) {
     buf_add(&all->out, SV("]}"));
     request_reply(r, 200, &all->out);
@@ -95,6 +122,7 @@ void doctor_get(struct request *r) {
     look_disk(&all, h);
     look_people(&all, h);
     look_endpoints(&all, h);
+    look_membership(&all, h);
     if (h->hub)
         hub_doctor(h->hub, put_finding, &all);
     reply(r, &all);

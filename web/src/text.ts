@@ -247,6 +247,7 @@ export const T = {
   firstToken: 'First token',
   measuredHere: 'measured in this page',
   doneText: 'The hub answers. Everything else is behind this panel.',
+  doneOther: 'Another machine has a GPU, too? It can join this one as a node, now or later.',
   toFleet: 'Go to Fleet',
   checklist: 'First steps',
   checkRuntime: 'A runtime of your own is up',

@@ -74,9 +74,9 @@ export default function FirstRun() {
 
 const to = (step: string): void => setParams({ step }, true)
 
-function finish(): void {
+function finish(params?: Record<string, string>): void {
   setPref('checklist', true)
-  go('fleet')
+  go('fleet', params)
 }
 
 function NoToken() {
@@ -225,7 +225,7 @@ function FirstKey({ made, onMade, kept, onKept }: KeyProps) {
         <footer class="row">
           <Button act={() => to('found')}>{T.back}</Button>
           <span class="grow" />
-          <Button act={finish}>{T.skipStep}</Button>
+          <Button act={() => finish()}>{T.skipStep}</Button>
           <Button
             kind="main"
             act={async () => {
@@ -299,10 +299,12 @@ function Done() {
   return (
     <>
       <p>{T.doneText}</p>
+      <p>{T.doneOther}</p>
       <footer class="row">
         <Button act={() => to('key')}>{T.back}</Button>
         <span class="grow" />
-        <Button kind="main" act={finish}>
+        <Button act={() => finish({ add: '1' })}>{T.addNode}</Button>
+        <Button kind="main" act={() => finish()}>
           {T.toFleet}
         </Button>
       </footer>
