@@ -87,6 +87,22 @@ test('a token that is used, unknown or void is refused in the same words', async
   assert.deepEqual(new Set(why), new Set(['token used by another key', 'unknown token']), 'the audit log knows the difference');
 });
 
+test('who tries tokens on and on is slowed down, and does not fill the audit log', async () => {
+  const plain = await startDrover({ config: { hub: { name: 'home' } }, listen: [{ address: '127.0.0.1:0', tls: 'ca', client_cert: 'optional', roles: ['link'] }] });
+  try {
+    const at = await linkOf(plain), m = machine(), seen = [];
+    for (let i = 0; i < 30; i++) seen.push(await enrolAt(at, m, { token: `drjt_${String(i).padStart(64, '0')}` }));
+    assert.deepEqual([...new Set(seen.map((a) => a.status))], [401, 429]);
+    const last = seen.at(-1);
+    assert.deepEqual([last.json.error.code, Number(last.headers['retry-after']) > 0], ['rate_limited', true]);
+    const rows = (await plain.cliJson('audit', 'list')).acts.filter((a) => a.action === 'node.enrol_refused').length;
+    assert.equal(rows, seen.filter((a) => a.status === 401).length);
+    assert.equal((await enrolAt(at, m, { token: tokenOf((await plain.cliJson('hub', 'invite')).line) })).status, 200, 'a good one is heard');
+  } finally {
+    await plain.stop();
+  }
+});
+
 test('two machines with one token: one of them gets in', async () => {
   const token = tokenOf((await invite()).line), both = await Promise.all([enrol(machine(), { token }), enrol(machine(), { token })]);
   assert.deepEqual(both.map((b) => b.status).sort(), [200, 401]);

@@ -460,9 +460,9 @@ static bool add_node(struct hub *h, const struct hub_enrolment *in, struct enrol
 
 static bool refuse(struct hub *h, const struct hub_enrolment *in, const char *why, struct err *e) {
     const struct access_actor nobody = { SV("nobody"), in->peer };
-    struct record *r = record_new(h->loop);
     err_set(e, ERR_AUTH, "the invitation was used already, has ended, or never was; ask for a new one (drover hub invite)");
     access_guard_count(&h->guard, in->peer, loop_now_us(h->loop), e);
+    struct record *r = e->code == ERR_LIMIT ? NULL : record_new(h->loop); /* who tries on and on does not fill the log */
     if (!r)
         return false;
     record_audit(r, &nobody, "node.enrol_refused", in->name.n ? sv_first(in->name, 64) : SV("-"), sv_of(why));

@@ -655,12 +655,12 @@ static struct node *authenticate(struct hub *h, struct gate_ask *a, const char *
 }
 
 static void refuse_stranger(struct hub *h, struct gate_ask *a, const char *why) {
-    struct record *r = record_new(h->loop);
     struct err e;
     const struct access_actor who = { SV("nobody"), sv_of(a->peer) };
     err_set(&e, ERR_AUTH, "this machine is not a node of this fleet, or its credentials are not the ones the hub knows");
     access_guard_count(&h->guard, sv_of(a->peer), loop_now_us(h->loop), &e);
     answer(a, e.code == ERR_LIMIT ? 429 : 401, e.text, e.retry_after_s);
+    struct record *r = e.code == ERR_LIMIT ? NULL : record_new(h->loop); /* who tries on and on does not fill the log */
     if (!r)
         return;
     record_audit(r, &who, "node.link_refused", sv_of(a->node[0] ? a->node : "-"), sv_of(why)); /* the true reason stays here */
