@@ -6,6 +6,7 @@ import { startFake } from './fakes/index.js';
 import { startDrover, until } from './lib/drover.js';
 import { enrol, linkOf, machine, tokenOf } from './lib/machine.js';
 
+const PERMISSION = 'the key of the fleet'; // made up here
 let browser, hub, link, admin;
 
 before(async () => {
@@ -103,7 +104,10 @@ test('a machine that came by itself is compared and let in, and another refused'
     assert.equal((await enrol(link, m, { name: 'cellar' })).status, 200);
     await page.getByRole('row', { name: /cellar.*not linked yet/ }).waitFor();
 
-    assert.equal((await enrol(link, other, { name: 'stranger' })).status, 202);
+    const hostile = '<img src=x onerror=alert(1)>\u202egnp.exe';
+    assert.equal((await enrol(link, other, { name: 'stranger', hostname: hostile, os: '"><script>alert(1)</script>' })).status, 202);
+    await page.getByText(/<img src=x onerror=alert\(1\)>/).waitFor();
+    assert.doesNotMatch(await page.getByRole('region', { name: 'stranger wants to be a node' }).innerText(), /\u202e/, 'what turns text around is shown, not obeyed');
     await button(page, 'Refuse stranger').click();
     await button(page.getByRole('dialog'), 'Refuse stranger').click();
     await page.getByRole('row', { name: /stranger.*refused/ }).waitFor();
@@ -165,6 +169,27 @@ test('an invitation is taken back', async () => {
     await button(page, 'Take the invitation barn back').click();
     await page.getByText('for barn').waitFor({ state: 'detached' });
   });
+});
+
+test('in Live letting in asks for the permission key', async () => {
+  const m = machine(hub.dir);
+  assert.equal((await enrol(link, m, { name: 'barge' })).status, 202);
+  assert.equal((await admin.ask('PUT', 'mode/key', { permission_key: PERMISSION })).status, 200);
+  assert.equal((await admin.ask('PUT', 'mode', { mode: 'live' })).status, 200);
+  try {
+    await withPage(browser, hub, { as: 'sam', expects: [/403/] }, async (page) => {
+      await show(page, hub, '#/fleet');
+      await button(page, 'Approve barge').click();
+      await button(page.getByRole('dialog', { name: 'Approve barge' }), 'Approve barge').click();
+      const key = page.getByRole('dialog').filter({ has: page.getByLabel('Permission key') }).last();
+      await key.getByLabel('Permission key').fill(PERMISSION);
+      await page.keyboard.press('Enter');
+      await page.locator('tr.data', { hasText: /barge.*not linked yet/ }).waitFor();
+    });
+    assert.equal((await nodeNamed('barge')).state, 'approved');
+  } finally {
+    assert.equal((await hub.cli('mode', 'dev')).code, 0);
+  }
 });
 
 test('who may not is told so, and the API says the same', async () => {
