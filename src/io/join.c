@@ -10,7 +10,8 @@ struct joint {
     struct half {
         struct joint *joint;
         struct stream *stream, *other;
-        bool ended; /* it sends no more */
+        bool ended;  /* it sends no more */
+        bool is_all; /* its end is the end of both */
     } halves[2];
 };
 
@@ -35,7 +36,7 @@ static void on_end(void *owner, const struct err *e) {
     struct half *h = owner;
     struct joint *j = h->joint;
     h->ended = true;
-    if (e || (j->halves[0].ended && j->halves[1].ended))
+    if (e || h->is_all || (j->halves[0].ended && j->halves[1].ended))
         joint_free(j);
     else
         stream_end(h->other);
@@ -51,7 +52,7 @@ static void on_drain(void *owner) {
 
 static const struct stream_events events = { on_read, on_end, on_drain, NULL };
 
-bool stream_join(struct joints *set, struct stream *a, struct stream *b) {
+static bool join(struct joints *set, struct stream *a, struct stream *b, bool a_is_all) {
     struct joint *j = mem_new(sizeof *j);
     if (!j) {
         stream_close(a);
@@ -62,13 +63,21 @@ bool stream_join(struct joints *set, struct stream *a, struct stream *b) {
     list_init(&j->all);
     list_push_back(&set->all, &j->all);
     set->n++;
-    j->halves[0] = (struct half){ j, a, b, false };
-    j->halves[1] = (struct half){ j, b, a, false };
+    j->halves[0] = (struct half){ j, a, b, false, a_is_all };
+    j->halves[1] = (struct half){ j, b, a, false, false };
     for (int i = 0; i < 2; i++) {
         stream_own(j->halves[i].stream, &events, &j->halves[i]);
         stream_read(j->halves[i].stream, true);
     }
     return true;
+}
+
+bool stream_join(struct joints *set, struct stream *a, struct stream *b) {
+    return join(set, a, b, false);
+}
+
+bool stream_join_user(struct joints *set, struct stream *a, struct stream *b) {
+    return join(set, a, b, true);
 }
 
 void joints_init(struct joints *j) {

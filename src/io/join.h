@@ -14,6 +14,8 @@ struct joints {
 void joints_init(struct joints *j);
 /* Takes both streams, which are paused. When memory is out both are closed and false is returned. */
 bool stream_join(struct joints *j, struct stream *a, struct stream *b);
+/* The same, where whoever has a's other end never ends only its own side: a's end closes b, too, at once. */
+bool stream_join_user(struct joints *j, struct stream *a, struct stream *b);
 /* Cuts what is left. */
 void joints_deinit(struct joints *j);
 

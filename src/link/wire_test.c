@@ -32,7 +32,7 @@ struct house {
     struct link_host *host;
     pthread_t thread;
     bool echoes;
-    _Atomic unsigned n_streams;
+    _Atomic unsigned n_streams, n_cut; /* n_cut: that ended by a reset */
 };
 
 static void *run(void *arg) {
@@ -92,7 +92,7 @@ static void on_served_read(void *owner, struct sv bytes) {
 }
 static void on_served_end(void *owner, const struct err *e) {
     struct served *v = owner;
-    (void)e;
+    atomic_fetch_add(&v->h->n_cut, e != NULL);
     atomic_fetch_sub(&v->h->n_streams, 1);
     stream_close(v->s);
     free(v);
@@ -261,6 +261,7 @@ static void another_threads_dial_passes_through_the_lanes_loop(void **state) {
     while (!none_open(&n) && clock_mono_us() < end)
         uv_run(&home.uv, UV_RUN_NOWAIT);
     assert_true(none_open(&n));
+    assert_int_equal(atomic_load(&n.node.n_cut), 20); /* who closes wants no more: that is no orderly end */
     net_close(&n);
 }
 
