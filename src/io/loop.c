@@ -122,6 +122,10 @@ void loop_deinit(struct loop *l) {
     l->scratch = NULL;
 }
 
+void loop_flush_now(struct loop *l) {
+    flush_all(l);
+}
+
 bool loop_post(struct loop *l, struct msg *m) {
     uv_mutex_lock(&l->sync.lock);
     bool open = !l->sync.closed;

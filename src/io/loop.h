@@ -81,6 +81,8 @@ static inline bool timer_is_set(const struct timer *t) {
     return t->due_ms != 0;
 }
 
+/* What waits for the end of the turn, now: before the loop ends, so that last words still go out. */
+void loop_flush_now(struct loop *l);
 static inline void loop_flush_later(struct loop *l, struct loop_flush *f) {
     if (list_empty(&f->dirty))
         list_push_back(&l->dirty, &f->dirty);

@@ -10,7 +10,7 @@ enum { TEXT_MAX = 256, REPORT_MS = 15000 };
 struct wire {
     _Atomic unsigned refs;
     struct loop *home;
-    _Atomic(struct loop *) far_loop; /* set once, when the lane is there */
+    _Atomic(struct loop *) far_loop; /* while the lane is there: its loop may end after it */
     struct { /* home loop */
         const struct wire_events *on;
         void *owner;
@@ -181,6 +181,7 @@ static void on_end(void *owner, unsigned code, struct sv why) {
         way_remove(w->far.at.way, w->far.lane);
     w->far.at.way = way_unref(w->far.at.way);
     w->far.lane = NULL;
+    atomic_store_explicit(&w->far_loop, NULL, memory_order_release);
     tell_end(w, 0, code, why, 0);
     wire_unref(w);
 }
@@ -206,6 +207,7 @@ void wire_attach(struct wire *w, struct stream *s, struct sv ahead, const struct
     atomic_store_explicit(&w->far_loop, at->host->loop, memory_order_release);
     w->far.lane = lane_new(at->host, s, ahead, &at->spec, at->echo, &lane_on, w, &e);
     if (!w->far.lane) {
+        atomic_store_explicit(&w->far_loop, NULL, memory_order_release);
         way_unref(at->way);
         tell_end(w, 0, CLOSE_SILENT, sv_of(e.text), 0);
         wire_unref(w);

@@ -298,11 +298,29 @@ static void control_messages_go_both_ways(void **state) {
     net_close(&n);
 }
 
+/* Workers end before the hub that keeps the wires. */
+static void a_wire_outlives_its_lanes_loop(void **state) {
+    struct net n;
+    (void)state;
+    net_open(&n);
+    house_close(&n.hub);
+    assert_true(turn_until(both_ended, &n));
+    assert_int_equal(n.at_node.code, 1001); /* its last word arrived */
+    house_close(&n.node);
+    wire_send(n.at_hub.wire, KIND_ACK, SV("{}"), SV_NULL);
+    wire_goaway(n.at_hub.wire, 0, SV("late"));
+    wire_free(n.at_hub.wire, 1001, SV("test over"));
+    wire_free(n.at_node.wire, 1001, SV("test over"));
+    way_unref(n.way);
+    loop_deinit(&home);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(another_threads_dial_passes_through_the_lanes_loop),
         cmocka_unit_test(a_link_that_ends_tells_everybody),
         cmocka_unit_test(control_messages_go_both_ways),
+        cmocka_unit_test(a_wire_outlives_its_lanes_loop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
