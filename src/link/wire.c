@@ -157,10 +157,7 @@ static void on_up(void *owner) {
 static void on_stream(void *owner, struct stream *s, const struct mux_open *o) {
     struct wire *w = owner;
     (void)o;
-    if (w->far.at.on_stream)
-        w->far.at.on_stream(w->far.at.arg, s);
-    else
-        stream_close(s);
+    w->far.at.on_stream(w->far.at.arg, s);
 }
 
 static void tell_end(struct wire *w, int status, unsigned code, struct sv why, uint32_t retry_s) {
@@ -186,7 +183,7 @@ static void on_end(void *owner, unsigned code, struct sv why) {
     wire_unref(w);
 }
 
-static const struct lane_events lane_on = { on_control, on_up, on_stream, on_end };
+static const struct lane_events lane_on = { on_control, on_up, on_stream, on_end }, lane_on_alone = { on_control, on_up, NULL, on_end };
 
 static void on_report(void *arg) {
     struct wire *w = arg;
@@ -205,7 +202,7 @@ void wire_attach(struct wire *w, struct stream *s, struct sv ahead, const struct
     if (at->way)
         way_ref(at->way);
     atomic_store_explicit(&w->far_loop, at->host->loop, memory_order_release);
-    w->far.lane = lane_new(at->host, s, ahead, &at->spec, at->echo, &lane_on, w, &e);
+    w->far.lane = lane_new(at->host, s, ahead, &at->spec, at->echo, at->on_stream ? &lane_on : &lane_on_alone, w, &e);
     if (!w->far.lane) {
         atomic_store_explicit(&w->far_loop, NULL, memory_order_release);
         way_unref(at->way);
