@@ -286,6 +286,23 @@ static void readers_that_died_free_the_link(void **state) {
     finish(&hub, &node);
 }
 
+/* Unread streams may hold the link's window up to the mark at which they are shed. The rest of it must go on turning. */
+static void unread_streams_do_not_stop_the_link_below_the_mark(void **state) {
+    struct side hub, node;
+    (void)state;
+    begin(&hub, &node);
+    node.lazy = true;
+    for (int i = 0; i < 40; i++)
+        write_n(open_from(&hub), 64 << 10); /* 2.5 of 4 MiB */
+    exchange(&hub, &node);
+    node.lazy = false;
+    struct user *fast = open_from(&hub);
+    write_n(fast, 8 << 20);
+    exchange(&hub, &node);
+    assert_int_equal(node.users[40].got, 8 << 20);
+    finish(&hub, &node);
+}
+
 static void a_deadline_ends_a_stream(void **state) {
     struct side hub, node;
     (void)state;
@@ -588,6 +605,7 @@ int main(void) {
         cmocka_unit_test(one_that_does_not_read_stops_only_itself),
         cmocka_unit_test(a_window_grows_for_who_reads_fast),
         cmocka_unit_test(readers_that_died_free_the_link),
+        cmocka_unit_test(unread_streams_do_not_stop_the_link_below_the_mark),
         cmocka_unit_test(a_deadline_ends_a_stream),
         cmocka_unit_test(too_many_streams_are_refused),
         cmocka_unit_test(a_goodbye_refuses_what_did_not_arrive),
