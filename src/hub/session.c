@@ -200,6 +200,13 @@ void hub__cut(struct hub *h, struct node *n, unsigned code, const char *why) {
     }
 }
 
+/* No new streams on any of its lanes; who dials takes another way. */
+static void goaway(struct session *s, uint32_t retry_ms, const char *why) {
+    wire_goaway(s->wire, retry_ms, sv_of(why));
+    LIST_FOR(it, &s->lanes)
+        wire_goaway(CONTAINER(it, struct lane_of, all)->wire, retry_ms, sv_of(why));
+}
+
 void session__drain(struct hub *h) {
     LIST_FOR(it, &h->sessions) {
         struct session *s = CONTAINER(it, struct session, all);
@@ -209,7 +216,7 @@ void session__drain(struct hub *h) {
             continue;
         buf_printf(&bye, "{\"reason\":\"the hub is stopping\",\"retry_ms\":%u}", retry_ms);
         wire_send(s->wire, KIND_GOODBYE, buf_sv(&bye), SV_NULL);
-        wire_goaway(s->wire, retry_ms, SV("the hub is stopping"));
+        goaway(s, retry_ms, "the hub is stopping");
         buf_deinit(&bye);
     }
 }
@@ -720,6 +727,7 @@ static void ask_lane(struct session *s, struct gate_ask *a) {
     list_init(&l->all);
     list_push_back(&s->lanes, &l->all);
     a->is_lane = true;
+    a->limits = s->limits;
     a->wire = wire_ref(l->wire);
     a->way = way_ref(s->way);
     snprintf(a->site, sizeof a->site, "%s", s->node->id);

@@ -210,6 +210,8 @@ void wire_attach(struct wire *w, struct stream *s, struct sv ahead, const struct
         wire_unref(w);
         return;
     }
+    if (at->peer)
+        mux_peer_limits(engine_mux(lane_engine(w->far.lane)), at->peer);
     if ((t = note_new(w, NOTE_OPEN)))
         to_home(t);
     else
