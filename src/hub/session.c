@@ -523,6 +523,15 @@ static void take_heartbeat(struct session *s, struct envelope *m) {
     m->doc = NULL;
 }
 
+/* Its next heartbeat may say that it stays after all. */
+static void take_goodbye(struct session *s, const struct envelope *m) {
+    hub__event(s->hub, s->node, "goodbye", sv_first(json_str(m->payload, "reason"), 100));
+    if (s->state != UP)
+        return;
+    snprintf(s->beat_state, sizeof s->beat_state, "stopping");
+    feed(s, false);
+}
+
 static void say_ack(struct session *s, const struct envelope *m) {
     struct buf p = BUF_MAX(256);
     int64_t outbox = json_i64(m->payload, "outbox", -1);
@@ -553,7 +562,7 @@ static void take_message(struct session *s, struct envelope *m) {
                   F_SV("message", sv_first(json_str(m->payload, "message"), LINK_TEXT_MAX)));
         break;
     case KIND_GOODBYE:
-        hub__event(s->hub, s->node, "goodbye", sv_first(json_str(m->payload, "reason"), 100));
+        take_goodbye(s, m);
         break;
     case KIND_ERROR:
         log_event(LOG_WARN, "a node refused a message", F_STR("node", s->node->name), F_SV("code", json_str(m->payload, "code")),
