@@ -22,7 +22,7 @@ enum {
     MODELS_MAX = 10000,          /* of one node */
     MODELS_BYTES = 8 << 20,
     RETIRE_MS = 30000,
-    SILENT_MS = 25000,           /* an old link without a word for so long gives way to another machine */
+    SILENT_MS = 25000, SILENT_BEATS = 2, /* an old link without a word for so long, whichever is more, gives way to another machine */
     STALE_BEATS = 3, LOST_BEATS = 6,
     NEW_LINKS_PER_S = 200, NEW_LINKS_BURST = 500,
     SEEN_EVERY_MS = 600000, /* on the disk; and when a link ends */
@@ -52,6 +52,7 @@ struct session {
     yyjson_doc *beat;            /* the last heartbeat */
     yyjson_doc *told;            /* register_agent, without its models */
     bool has_models, allows;
+    bool left;                   /* RETIRING: it was told that its time is over */
     int64_t clock_off_ms;        /* its clock less ours */
 };
 
@@ -162,16 +163,33 @@ static void write_seen(struct session *s) {
     record_submit(s->hub->house->store, r, NULL, NULL, NULL);
 }
 
-/* Takes it off its node. was_up: what followed from its being up has to be undone. */
+/* The link that was to retire goes on: the one that came for it never got up. */
+static bool reinstate(struct node *n) {
+    struct session *old = n->retiring;
+    if (!old || old->left)
+        return false;
+    n->retiring = NULL;
+    n->session = old;
+    old->state = UP;
+    old->hub->n_sessions++;
+    return true;
+}
+
+/* Takes it off its node, and undoes what followed from its being up. */
 static void leave(struct session *s, const char *why) {
     struct hub *h = s->hub;
     struct node *n = s->node;
     bool was_current = n && n->session == s;
-    if (n && n->retiring == s)
+    if (n && n->retiring == s) {
         n->retiring = NULL;
+        if (!s->left) /* and the one that came for it is not up yet */
+            feed_down(h, n, why);
+    }
     if (!was_current)
         return;
     n->session = NULL;
+    if (s->state != UP && reinstate(n))
+        return;
     n->down_since_ms = clock_wall_ms();
     snprintf(n->last_error, sizeof n->last_error, "%s", why);
     if (s->state == UP) {
@@ -307,8 +325,8 @@ static void audit(struct session *s, const char *action, const char *detail) {
 
 static void refuse_identity(struct session *s, struct sv re) {
     struct buf p = BUF_MAX(512);
-    audit(s, "node.identity_mismatch", "hello names another node than the certificate");
-    buf_add(&p, SV("{\"code\":\"identity_mismatch\",\"message\":\"hello.node_id is not the node that the credentials belong to\",\"fatal\":true}"));
+    audit(s, "node.identity_mismatch", "hello names another node than the credentials");
+    buf_add(&p, SV("{\"code\":\"identity_mismatch\",\"message\":\"hello.node_id or site_id is not the node that the credentials belong to\",\"fatal\":true}"));
     wire_send(s->wire, KIND_ERROR, buf_sv(&p), re);
     buf_deinit(&p);
     end_session(s, CLOSE_IDENTITY, "hello names another node than the credentials");
@@ -346,17 +364,25 @@ static void say_welcome(struct session *s) {
     s->state = WELCOMED;
 }
 
+/* A newer link of the same run is in its handshake. New streams still go here until that one is up: no request fails in between. */
 static void retire(struct session *s) {
     if (s->node->retiring)
         end_session(s->node->retiring, CLOSE_REPLACED, "a newer link took over");
-    if (s->state == UP)
-        s->hub->n_sessions--;
+    if (s->state != UP) {
+        end_session(s, CLOSE_REPLACED, "a newer link took over");
+        return;
+    }
+    s->hub->n_sessions--;
     s->node->retiring = s;
     s->state = RETIRING;
     s->retire_ms = now_ms(s->hub) + RETIRE_MS;
-    wire_goaway(s->wire, 0, SV("a newer link took over"));
-    LIST_FOR(it, &s->lanes)
-        wire_goaway(CONTAINER(it, struct lane_of, all)->wire, 0, SV("a newer link took over"));
+}
+
+/* The newer one is up. */
+static void let_go(struct session *s) {
+    s->left = true;
+    s->retire_ms = now_ms(s->hub) + RETIRE_MS;
+    goaway(s, 0, "a newer link took over");
 }
 
 /* --- hello ---------------------------------------------------------------------------------------------------------------------------------- */
@@ -409,6 +435,11 @@ static uint32_t limit_of(yyjson_val *limits, const char *name, uint32_t otherwis
     return v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
 }
 
+static bool is_silent(const struct session *s) {
+    uint64_t beats = SILENT_BEATS * (*s->hub->house->config)->hub.heartbeat_ms;
+    return now_ms(s->hub) - s->heard_ms >= (beats > SILENT_MS ? beats : SILENT_MS);
+}
+
 static void take_hello(struct session *s, const struct envelope *m) {
     struct node *n = s->node;
     struct session *old = n->session;
@@ -418,7 +449,7 @@ static void take_hello(struct session *s, const struct envelope *m) {
         return;
     }
     (void)sv_to_cstr(json_str(m->payload, "instance"), s->instance, sizeof s->instance);
-    if (old && old != s && strcmp(old->instance, s->instance) != 0 && now_ms(s->hub) - old->heard_ms < SILENT_MS) {
+    if (old && old != s && strcmp(old->instance, s->instance) != 0 && !is_silent(old)) {
         refuse_twin(s, m->msg_id);
         return;
     }
@@ -458,6 +489,8 @@ static void on_registered_up(struct session *s) {
     s->node->last_error[0] = '\0';
     s->node->seen_ms = clock_wall_ms();
     hub__event(s->hub, s->node, "link_up", sv_of(s->peer));
+    if (s->node->retiring)
+        let_go(s->node->retiring);
 }
 
 static void take_register(struct session *s, const struct envelope *m) {
@@ -590,6 +623,12 @@ static void note_clock(struct session *s, struct sv ts) {
 
 static void on_control(void *owner, struct envelope *m) {
     struct session *s = owner;
+    if (s->state == RETIRING) /* what counts is what the newer link says */
+        return;
+    if (m->site_id.n && !sv_eq(m->site_id, sv_of(s->node->id)) && s->state < UP) {
+        refuse_identity(s, m->msg_id);
+        return;
+    }
     if (m->site_id.n && !sv_eq(m->site_id, sv_of(s->node->id))) {
         say_error(s, FAULT_IDENTITY, "site_id is another node's", m->msg_id);
         return;
