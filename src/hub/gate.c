@@ -45,10 +45,12 @@ static void ask_free(struct gate_ask *a) {
 static void refuse(struct http_in *in, int status, const char *code, const char *text, uint32_t retry_s) {
     struct buf body = BUF_MAX(4096);
     char retry[16];
-    struct http_header more[2];
+    struct http_header more[3];
     unsigned n = 0;
-    if (status == 426)
+    if (status == 426) { /* RFC 6455, sections 4.2.2 and 4.4 */
         more[n++] = (struct http_header){ SV("sec-websocket-protocol"), SV(PROTOCOL) };
+        more[n++] = (struct http_header){ SV("sec-websocket-version"), SV("13") };
+    }
     if (retry_s) {
         snprintf(retry, sizeof retry, "%u", retry_s);
         more[n++] = (struct http_header){ SV("retry-after"), sv_of(retry) };
@@ -164,10 +166,12 @@ void gate_take(struct gate *g, struct http_in *in) {
     }
     const char *fault = NULL;
     int status = 400;
+    enum ws_handshake shape;
     if (http_get(in->head, SV("origin")).p) {
         status = 403;
         fault = "links never come from web pages";
-    } else if (ws_check_request(in->head, v->accept, &e) != WS_HANDSHAKE_OK) {
+    } else if ((shape = ws_check_request(in->head, v->accept, &e)) != WS_HANDSHAKE_OK) {
+        status = shape == WS_HANDSHAKE_VERSION ? 426 : 400;
         fault = e.text;
     } else if (!ws_offers(in->head, SV(PROTOCOL))) {
         status = 426;
