@@ -60,6 +60,11 @@ static bool tell(struct progress *p, const struct standing *s) {
         p->code = CLI_DONE;
         return true;
     }
+    if (is(s, "off") || is(s, "stopped")) {
+        fprintf(stderr, "drover: it was called off meanwhile (drover leave, or the daemon stops)\n");
+        p->code = CLI_FAILED;
+        return true;
+    }
     if (is(s, "denied") || is(s, "broken")) {
         fprintf(stderr, "drover: %.*s\n", SV_FMT(s->error));
         p->code = is(s, "denied") ? CLI_REFUSED : CLI_FAILED;

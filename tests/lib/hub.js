@@ -121,8 +121,8 @@ export async function startHub(options = {}) {
   hub.line = (more = {}) => invite({ pin: pin(hub.ca.spki), token: hub.joinToken, fleet: hub.fleet, urls: [hub.url], ...more });
   hub.leafPin = pin(key.spki);
   hub.keyFile = key;
-  /** The newest link, once it is registered and has told its first heartbeat. */
-  hub.linked = async (n = hub.links.length + 1, ms = 20000) => {
+  /** The n-th link, once it has told its first heartbeat. */
+  hub.linked = async (n = 1, ms = 20000) => {
     const end = Date.now() + ms;
     while (hub.links.length < n) {
       if (Date.now() > end) throw new Error(`no link number ${n} within ${ms} ms; upgrades: ${hub.upgrades.length}, enrolments: ${hub.enrolments.length}`);

@@ -59,7 +59,7 @@ export const pin = (spki) => createHash('sha256').update(spki).digest();
 export const fingerprint = (spki) => `sha256:${pin(spki).toString('hex')}`;
 
 function certificate({ cn, issuer, spki, signer, from, to, extensions }) {
-  const body = seq(tagged(0, tlv(2, Buffer.from([2]))), int(randomBytes(16)), ECDSA_SHA256, name(issuer), seq(time(from), time(to)), name(cn), spki,
+  const body = seq(tagged(0, tlv(2, Buffer.from([2]))), int(Buffer.concat([Buffer.from([0x40]), randomBytes(15)])), ECDSA_SHA256, name(issuer), seq(time(from), time(to)), name(cn), spki,
     tagged(3, seq(...extensions)));
   return seq(body, ECDSA_SHA256, bits(sign('sha256', body, { key: signer, dsaEncoding: 'der' })));
 }
