@@ -189,16 +189,18 @@ export class Link {
     }
   }
 
-  /** A new stream; data: early, within the window. */
+  /** A new stream; data: early as far as the window goes, the rest as credit comes. */
   open({ data = '', fin = false, ...more } = {}) {
     const id = this.nextId;
     this.nextId += 2;
     const s = new Stream(this, id);
-    const bytes = Buffer.from(data);
+    const bytes = Buffer.from(data), early = bytes.subarray(0, Math.min(bytes.length, s.room, this.room, this.peer.max_frame));
+    const all = early.length === bytes.length;
     this.streams.set(id, s);
-    s.room -= bytes.length;
-    this.room -= bytes.length;
-    this.send({ type: OPEN, id, data: bytes, fin, ...more });
+    s.room -= early.length;
+    this.room -= early.length;
+    this.send({ type: OPEN, id, data: early, fin: fin && all, ...more });
+    if (!all) s.write(bytes.subarray(early.length), fin);
     return s;
   }
 
