@@ -7,7 +7,9 @@ import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'no
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startFake } from './fakes/index.js';
+import { serve } from './lib/daemon.js';
 import { DROVER, command, startDrover, until } from './lib/drover.js';
+import { allSse, chatText } from './lib/http.js';
 import { startHub } from './lib/hub.js';
 import { CANCEL, ECHO, PROTOCOL, REFUSED_SERVICE, answer } from './lib/link.js';
 import { authority } from './lib/pki.js';
@@ -31,6 +33,22 @@ async function nodeOf(hub, { endpoints = [], join = {}, config = {}, ...more } =
     prepare: (dir) => chmodSync(path.join(dir, 'drover.yaml'), 0o600), ...more });
   open.push(() => drover.stop());
   return drover;
+}
+/** Ends it as a power cut does; its stop has nothing left to judge. */
+async function kill(drover) {
+  drover.process.kill('SIGKILL');
+  await drover.process.ended;
+  drover.process.result = { code: 0 };
+  drover.process.ended = Promise.resolve({ code: 0 });
+}
+/** The daemon once more on the same directory. */
+function restart(drover) {
+  const child = serve({ file: drover.file });
+  open.push(async () => {
+    child.kill('SIGTERM');
+    assert.equal((await child.ended).code, 0, child.log);
+  });
+  return child;
 }
 const status = (drover) => drover.cliJson('join', '--status');
 const stateIs = (drover, state, ms) => until(`the state ${state}`, async () => {
@@ -112,8 +130,7 @@ test('a node that waits goes on after a restart, with the same key', async () =>
   const hub = await hubOf({ enrol: () => (yes ? undefined : 'wait') });
   const drover = await nodeOf(undefined);
   const [first] = await Promise.all([until('the first question', () => hub.enrolments[0]), command(DROVER, ['join', hub.line(), '--config', drover.file], { ms: 3000 })]);
-  drover.process.kill('SIGKILL');
-  await drover.process.ended;
+  await kill(drover);
   yes = true;
   const again = await command(DROVER, ['join', hub.line(), '--config', drover.file, '--name', 'other']);
   assert.equal(again.code, 0, again.stderr);
@@ -121,8 +138,6 @@ test('a node that waits goes on after a restart, with the same key', async () =>
   assert.match(again.stdout, /drover serve/);
   assert.equal(hub.enrolments.at(-1).fingerprint, first.fingerprint);
   assert.equal(hub.enrolments.at(-1).name, 'other');
-  drover.process.result = { code: 0 };
-  drover.process.ended = Promise.resolve({ code: 0 });
 });
 
 test('an answer that got lost is asked for again and gives the same node', async () => {
@@ -402,9 +417,7 @@ test('a restart of the node is another instance with a higher count', async () =
   assert.ok(link.messages.some((m) => m.kind === 'goodbye' && m.payload.reason === 'stopping'));
   assert.ok(link.messages.some((m) => m.kind === 'heartbeat' && m.payload.state === 'stopping'));
   assert.ok(link.frames.some((f) => f.name === 'GOAWAY'));
-  const { serve } = await import('./lib/daemon.js');
-  const again = serve({ file: drover.file });
-  open.push(async () => { again.kill('SIGTERM'); assert.equal((await again.ended).code, 0, again.log); });
+  restart(drover);
   const second = await hub.linked(2);
   assert.notEqual(second.hello.instance, link.hello.instance);
   assert.equal(second.hello.boot_count, 2);
@@ -488,19 +501,14 @@ test('a node that was off for longer than its certificate renews with its bearer
   const hub = await hubOf({ leafS: 5, leafFromS: 0 });
   const drover = await nodeOf(hub);
   await hub.linked();
-  drover.process.kill('SIGKILL');
-  await drover.process.ended;
+  await kill(drover);
   await sleep(5500);
   hub.leafS = 7 * 86400;
   const before = hub.links.length;
-  const { serve } = await import('./lib/daemon.js');
-  const again = serve({ file: drover.file });
-  open.push(async () => { again.kill('SIGTERM'); assert.equal((await again.ended).code, 0, again.log); });
+  restart(drover);
   await hub.linked(before + 1);
   const last = hub.renewals.at(-1);
   assert.equal(last.cert, undefined, 'no certificate is shown');
-  drover.process.result = { code: 0 };
-  drover.process.ended = Promise.resolve({ code: 0 });
 });
 
 test('a renewal that fails leaves the link and is tried again later', async () => {
@@ -526,6 +534,7 @@ test('drover join tells how it goes, drover leave forgets everything', async () 
   assert.equal((await drover.cli('leave')).code, 5);
   assert.equal((await drover.cli('join')).code, 2);
   assert.equal((await drover.cli('join', 'nonsense')).code, 1);
+  assert.match((await drover.cli('join', hub.line(), '--mode', 'direct')).stderr, /not there yet/);
   const joined = await drover.cli('join', hub.line(), '--name', 'loft');
   assert.equal(joined.code, 0, joined.stderr);
   assert.match(joined.stdout, /key made/);
@@ -544,6 +553,41 @@ test('drover join tells how it goes, drover leave forgets everything', async () 
   assert.ok([401, 403].includes(outside.status));
 });
 
+test('two Drovers: what is asked of the hub is answered by the runtime behind the node', async () => {
+  const fake = await fakeOf('vllm', { models: ['qwen3'], reply: ['Hel', 'lo'], delayMs: 20 });
+  const node = await nodeOf(undefined, { endpoints: [fake], models: ['qwen3'] });
+  const hub = await startDrover({ config: { name: 'home-hub', hub: { name: 'home' } }, listen: [{ address: '127.0.0.1:0', tls: 'ca', client_cert: 'optional', roles: ['link'] }] });
+  open.push(() => hub.stop());
+  const [line] = (await hub.cli('hub', 'invite')).stdout.match(/drover:\/\/join\/1\/\S+/);
+  const joined = await node.cli('join', line, '--name', 'attic');
+  assert.equal(joined.code, 0, joined.stderr);
+  await until('the model at the hub', async () => (await hub.modelIds()).includes('qwen3'));
+  const chat = { model: 'qwen3', messages: [{ role: 'user', content: 'hi' }] };
+  const whole = await hub.post('/v1/chat/completions', chat);
+  assert.equal((await whole.json()).choices[0].message.content, 'Hello');
+  const events = await allSse(await hub.post('/v1/chat/completions', { ...chat, stream: true }));
+  assert.equal(chatText(events), 'Hello');
+  const many = await Promise.all(Array.from({ length: 40 }, () => hub.post('/v1/chat/completions', chat).then((r) => r.status)));
+  assert.deepEqual([...new Set(many)], [200]);
+  const large = await hub.post('/v1/chat/completions', { ...chat, messages: [{ role: 'user', content: 'x'.repeat(3_000_000) }] });
+  assert.equal(large.status, 200);
+  assert.ok(fake.requests.at(-1).body.length > 3_000_000);
+  await until('more than one lane', async () => (await status(node)).lanes > 1);
+  fake.options.reply = Array(500).fill('x');
+  const cut = new AbortController();
+  const long = await hub.post('/v1/chat/completions', { ...chat, stream: true }, { signal: cut.signal });
+  await long.body.getReader().read();
+  cut.abort();
+  await until('the runtime to be left', () => fake.requests.at(-1).closedAt, 3000, 10);
+  fake.options.reply = ['Hello'];
+  await kill(node);
+  await until('the hub to notice', async () => (await hub.post('/v1/chat/completions', chat)).status >= 500);
+  restart(node);
+  await until('it to be back', async () => (await hub.post('/v1/chat/completions', chat)).status === 200, 60000, 200);
+  const left = await node.cli('leave');
+  assert.equal(left.code, 0, left.stderr);
+});
+
 test('without a daemon drover join stores the membership, and the daemon begins with it', async () => {
   const hub = await hubOf();
   const drover = await nodeOf(undefined);
@@ -555,9 +599,7 @@ test('without a daemon drover join stores the membership, and the daemon begins 
   assert.equal(joined.code, 0, joined.stderr);
   assert.match(joined.stdout, /joined the fleet home/);
   assert.equal(hub.links.length, 0);
-  const { serve } = await import('./lib/daemon.js');
-  const again = serve({ file: drover.file });
-  open.push(async () => { again.kill('SIGTERM'); assert.equal((await again.ended).code, 0, again.log); });
+  restart(drover);
   await hub.linked();
 });
 
@@ -568,9 +610,7 @@ test('a damaged membership is told, and does not keep the daemon from serving', 
   drover.process.kill('SIGTERM');
   await drover.process.ended;
   writeFileSync(path.join(drover.dir, 'data/join/token'), 'rubbish', { mode: 0o600 });
-  const { serve } = await import('./lib/daemon.js');
-  const again = serve({ file: drover.file });
-  open.push(async () => { again.kill('SIGTERM'); assert.equal((await again.ended).code, 0, again.log); });
+  restart(drover);
   await until('it to answer', async () => (await fetch(`${drover.url}/healthz`)).status === 200);
   const s = await status(drover);
   assert.equal(s.state, 'broken');

@@ -180,7 +180,7 @@ static int join_here(struct progress *p, struct sv line) {
 static void print_status(yyjson_val *v, struct arena *a) {
     static const struct {
         const char *label, *name;
-    } rows[] = { { "  fleet        ", "fleet" }, { "  name         ", "name" }, { "  node         ", "node_id" }, { "  hub          ", "hub" }, { "  mode         ", "mode" },
+    } rows[] = { { "  fleet        ", "fleet" }, { "  name         ", "name" }, { "  node         ", "node_id" }, { "  hub          ", "hub" },
                  { "  fingerprint  ", "fingerprint" }, { "  certificate  until ", "certificate_not_after" }, { "  last error   ", "error" } };
     uint64_t now = clock_wall_ms(), since = (uint64_t)json_i64(v, "since_ms", 0), next = (uint64_t)json_i64(v, "next_try_ms", 0);
     put(json_str(v, "state"), 0);

@@ -19,7 +19,6 @@ static void print(struct buf *out, const struct member_facts *f) {
     put_known_text(out, "fleet", f->fleet);
     put_known_text(out, "node_id", f->node_id);
     put_known_text(out, "name", f->name);
-    put_known_text(out, "mode", f->mode);
     put_known_text(out, "error", f->error);
     put_known_text(out, "fingerprint", sv_of(f->fingerprint));
     put_known(out, "epoch", f->epoch);

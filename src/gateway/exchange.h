@@ -161,6 +161,7 @@ unsigned surface__hops(const struct http_in *in);
 struct sv surface__principal(struct http_in *in);
 enum { HOPS_MAX = 4, HOPS_TEXT = 12 };
 #define HOPS_FIELD "drover-hops"
+#define PRINCIPAL_FIELD "drover-principal"
 
 /* local.c: what Drover answers itself: model lists, health, version. False: not one of those. */
 bool local__answer(struct gateway *g, struct http_in *in, const struct admission *who);

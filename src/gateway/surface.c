@@ -53,7 +53,7 @@ bool surface__allows(const struct gateway *g, const struct http_in *in, const st
 }
 
 struct sv surface__principal(struct http_in *in) {
-    struct sv who = http_get(in->head, SV("drover-principal"));
+    struct sv who = http_get(in->head, SV(PRINCIPAL_FIELD));
     if (!is_link(in))
         return SV_NULL;
     if (who.n == 0 || who.n > PRINCIPAL_MAX || !http_value_is_clean(who) || sv_find_char(who, '\t') >= 0)

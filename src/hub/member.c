@@ -170,7 +170,8 @@ static void begin_settings(struct member *m, bool had_wish) {
         broken(m, &e);
         return;
     }
-    w.is_direct = c->join.mode == CONFIG_JOIN_DIRECT;
+    if (c->join.mode == CONFIG_JOIN_DIRECT)
+        log_event(LOG_WARN, "join.mode: direct is not there yet; this node dials its hub");
     if (had_wish) {
         buf_add(&w.key, buf_sv(&m->wish.key));
         member_wish_deinit(&m->wish);
@@ -222,12 +223,13 @@ bool member_join(struct member *m, struct sv line, struct sv name, struct sv mod
         return err_set(e, ERR_UNAVAILABLE, "the daemon is stopping");
     if (!is_name(name))
         return err_set(e, ERR_BAD_REQUEST, "a name has 1 to %d letters, digits, '.', '_' or '-'", MEMBER_NAME_MAX);
-    if (mode.n && !sv_eq(mode, SV("reverse")) && !sv_eq(mode, SV("direct")))
+    if (sv_eq(mode, SV("direct")))
+        return err_set(e, ERR_UNSUPPORTED, "the mode direct is not there yet; in the mode reverse this machine dials its hub and needs no open port");
+    if (mode.n && !sv_eq(mode, SV("reverse")))
         return err_set(e, ERR_BAD_REQUEST, "the mode is reverse or direct");
     if (!line.n || !wish_from(&w, line, SV_NULL, e))
         return line.n ? false : err_set(e, ERR_BAD_REQUEST, "\"line\" is empty");
     (void)!sv_to_cstr(name, w.name, sizeof w.name);
-    w.is_direct = mode.n ? sv_eq(mode, SV("direct")) : (*m->house.config)->join.mode == CONFIG_JOIN_DIRECT;
     if (m->has_wish) { /* the same key, so that a hub that knows it already knows it again */
         buf_add(&key, buf_sv(&m->wish.key));
         member__cancel(m);
@@ -328,8 +330,6 @@ void member_facts(const struct member *m, struct member_facts *ret) {
                                   .hub = sv_of(current_url(m)), .error = sv_of(m->last.text), .models = (unsigned)m->models.told[0].n,
                                   .endpoints = (unsigned)m->models.told[1].n };
     memcpy(ret->fingerprint, m->fingerprint, sizeof ret->fingerprint);
-    bool direct = m->has_state ? m->state.is_direct : m->has_wish && m->wish.is_direct;
-    ret->mode = m->has_state || m->has_wish ? direct ? SV("direct") : SV("reverse") : SV_NULL;
     if (m->has_state) {
         ret->hub_id = sv_of(m->state.hub_id);
         ret->fleet = sv_of(m->state.fleet);

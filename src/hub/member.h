@@ -66,7 +66,7 @@ struct member_facts { /* views are borrowed until the loop is returned to */
     const char *state;               /* the phase's word */
     uint64_t since_ms, next_try_ms;  /* wall clock; next_try 0: none is due */
     struct sv hub;                   /* URL in use, or the next one */
-    struct sv hub_id, fleet, node_id, name, mode;
+    struct sv hub_id, fleet, node_id, name;
     struct sv error;                 /* the last one, empty after it has worked */
     char fingerprint[PKI_PIN_TEXT + 1]; /* of the key that waits for approval, or of the certificate in use */
     uint64_t epoch, rtt_us;

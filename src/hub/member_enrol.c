@@ -210,7 +210,7 @@ static bool print_request(struct member *m, struct buf *out, struct err *e) {
         put_text(out, "os", SV("linux"));
         put_text(out, "arch", sv_first(sv_of(u.machine), 64));
     }
-    put_text(out, "mode", m->wish.is_direct ? SV("direct") : SV("reverse"));
+    put_text(out, "mode", SV("reverse"));
     buf_add_char(out, '}');
     buf_deinit(&csr);
     return true;
@@ -241,7 +241,7 @@ static bool read_issued(yyjson_val *v, const struct member_state *who, struct sv
 static bool read_membership(struct member *m, yyjson_val *v, struct member_state *s, struct err *e) {
     size_t i, n;
     yyjson_val *it;
-    *s = (struct member_state){ .renew_grace_s = json_i64(v, "renew_grace_s", 0), .is_direct = m->wish.is_direct, .by_system = !m->wish.has_pin,
+    *s = (struct member_state){ .renew_grace_s = json_i64(v, "renew_grace_s", 0), .by_system = !m->wish.has_pin,
                                 .pair = { .chain = BUF_MAX(PKI_PEM_MAX), .key = BUF_MAX(PKI_PEM_MAX + 1) }, .boot_count = 1 };
     if (!sv_to_cstr(json_str(v, "fleet"), s->fleet, sizeof s->fleet) || !sv_to_cstr(json_str(v, "hub_id"), s->hub_id, sizeof s->hub_id) ||
         !sv_to_cstr(json_str(v, "node_id"), s->node_id, sizeof s->node_id) || !sv_to_cstr(sv_first(json_str(v, "name"), MEMBER_NAME_MAX), s->name, sizeof s->name) ||

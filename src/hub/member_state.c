@@ -78,7 +78,6 @@ bool member_state_note(const char *dir, const struct member_state *s, struct err
     print_text(&out, "hub_id", s->hub_id);
     print_text(&out, "node_id", s->node_id);
     print_text(&out, "name", s->name);
-    print_text(&out, "mode", s->is_direct ? "direct" : "reverse");
     print_text(&out, "hub_by", s->by_system ? "system" : "fleet");
     print_urls(&out, &s->urls);
     buf_printf(&out, ",\"boot_count\":%llu,\"last_epoch\":%llu,\"renew_grace_s\":%lld}\n", (unsigned long long)s->boot_count,
@@ -98,7 +97,6 @@ static bool read_who(const char *dir, struct member_state *s, struct err *e) {
               read_text(root, "node_id", s->node_id, sizeof s->node_id) && read_text(root, "name", s->name, sizeof s->name) &&
               pki_identity_set(&id, PKI_HUB, sv_of(s->fleet), sv_of(s->hub_id)) && pki_identity_set(&id, PKI_NODE, sv_of(s->fleet), sv_of(s->node_id));
     read_urls(root, &s->urls);
-    s->is_direct = sv_eq(json_str(root, "mode"), SV("direct"));
     s->by_system = sv_eq(json_str(root, "hub_by"), SV("system"));
     s->boot_count = (uint64_t)json_i64(root, "boot_count", 0);
     s->last_epoch = (uint64_t)json_i64(root, "last_epoch", 0);
@@ -180,7 +178,6 @@ bool member_wish_store(const char *dir, struct member_wish *w, struct err *e) {
     print_text(&out, "pin", pin);
     print_text(&out, "token", w->token);
     print_text(&out, "name", w->name);
-    print_text(&out, "mode", w->is_direct ? "direct" : "reverse");
     print_urls(&out, &w->urls);
     buf_printf(&out, ",\"expires_s\":%lld}\n", (long long)w->expires_s);
     bool ok = out.failed ? err_no_memory(e) : pki_file_write(dir, key_file, buf_sv(&w->key), e) && pki_file_write(dir, wish_file, buf_sv(&out), e);
@@ -198,7 +195,6 @@ bool member_wish_load(const char *dir, struct member_wish *ret, struct err *e) {
     ret->has_pin = pki_pin_read(json_str(root, "pin"), ret->pin);
     bool ok = (ret->has_pin || !json_str(root, "pin").n) && read_text(root, "token", ret->token, sizeof ret->token) &&
               read_text(root, "name", ret->name, sizeof ret->name) && ret->urls.n;
-    ret->is_direct = sv_eq(json_str(root, "mode"), SV("direct"));
     ret->expires_s = json_i64(root, "expires_s", 0);
     if (!ok)
         return err_set(e, ERR_CONFIG, "%s/%s is damaged; drover leave, then join again", dir, wish_file);
