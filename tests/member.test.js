@@ -558,7 +558,7 @@ test('two Drovers: what is asked of the hub is answered by the runtime behind th
   const node = await nodeOf(undefined, { endpoints: [fake], models: ['qwen3'] });
   const hub = await startDrover({ config: { name: 'home-hub', hub: { name: 'home' } }, listen: [{ address: '127.0.0.1:0', tls: 'ca', client_cert: 'optional', roles: ['link'] }] });
   open.push(() => hub.stop());
-  const [line] = (await hub.cli('hub', 'invite')).stdout.match(/drover:\/\/join\/1\/\S+/);
+  const [line] = (await hub.cli('hub', 'invite')).stdout.match(/drover:\/\/join\/1\/[\w-]+/);
   const joined = await node.cli('join', line, '--name', 'attic');
   assert.equal(joined.code, 0, joined.stderr);
   await until('the model at the hub', async () => (await hub.modelIds()).includes('qwen3'));
