@@ -3,7 +3,8 @@
 import test, { after, afterEach } from 'node:test';
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startFake } from './fakes/index.js';
@@ -448,6 +449,70 @@ test('1001 without more is followed by another try soon', async () => {
   await nodeOf(hub);
   (await hub.linked()).ws.close(1001, 'bye');
   await hub.linked(2, 5000);
+});
+
+test('a hub that says goodbye is left for its other address before the link ends', async () => {
+  const hub = await hubOf();
+  const other = await hubOf({ ca: hub.ca, epoch: 70 });
+  other.bearers = hub.bearers;
+  hub.enrol = () => ({ urls: [hub.url, other.url] });
+  const fake = await fakeOf('vllm', { models: ['qwen3'], reply: Array(100).fill('x'), delayMs: 30 });
+  const drover = await nodeOf(hub, { endpoints: [fake], models: ['qwen3'] });
+  await until('a link', () => hub.links.length + other.links.length === 1);
+  const [from, to] = hub.links.length ? [hub, other] : [other, hub];
+  const first = await from.linked();
+  const running = first.request('POST', '/v1/chat/completions', { body: { model: 'qwen3', stream: true, messages: [] } });
+  await running.until((b) => b.includes('"x"'));
+  first.say('goodbye', { reason: 'restart', retry_ms: 60000 });
+  const second = await to.linked();
+  assert.equal(first.code, undefined);
+  await until('both to know it', async () => (await status(drover)).hub === to.url);
+  await running.until(() => false);
+  assert.match(answer(running).text, /\[DONE\]/, 'what ran there went on to its end');
+  first.ws.close(1001, 'restart');
+  await sleep(500);
+  assert.equal((await status(drover)).state, 'linked');
+  assert.equal((await second.http('GET', '/healthz')).status, 200);
+  const { join } = await drover.cliJson('status');
+  assert.deepEqual([join.state, join.fleet], ['linked', 'home']);
+  assert.match((await drover.cli('status')).stdout, /node of +home: linked\n/);
+});
+
+test('the link is not kept with a hub of another authority', async () => {
+  const hub = await hubOf();
+  const drover = await nodeOf(hub);
+  await hub.linked();
+  const { port } = hub;
+  await hub.stop();
+  const strange = await hubOf({ port });
+  strange.bearers = hub.bearers;
+  const s = await until('the refusal', async () => {
+    const now = await status(drover);
+    return /certificate/.test(now.error ?? '') && now;
+  });
+  assert.notEqual(s.state, 'linked');
+  assert.equal(strange.upgrades.length, 0);
+});
+
+test('a hub behind a public certificate is joined by its address alone, and its operator approves', async () => {
+  let yes = false;
+  const hub = await hubOf({ enrol: () => (yes ? { urls: [] } : 'wait'), dns: ['localhost'] });
+  const roots = path.join(mkdtempSync(path.join(tmpdir(), 'drover-roots-')), 'ca.pem');
+  writeFileSync(roots, hub.ca.pem);
+  open.push(() => rmSync(path.dirname(roots), { recursive: true }));
+  const drover = await nodeOf(undefined, { env: { SSL_CERT_FILE: roots } });
+  const joining = drover.cli('join', hub.url.replace('127.0.0.1', 'localhost'));
+  await stateIs(drover, 'waiting');
+  assert.equal(hub.enrolments[0].token, undefined);
+  yes = true;
+  const joined = await joining;
+  assert.equal(joined.code, 0, joined.stderr);
+  assert.match(joined.stdout, new RegExp(`waiting for the hub's operator.*\n +${hub.enrolments[0].fingerprint}\n`));
+  await hub.linked();
+  const plain = await nodeOf(undefined);
+  const refused = await plain.cli('join', 'http://192.0.2.1:7443');
+  assert.equal(refused.code, 1);
+  assert.match(refused.stderr, /reached by https/);
 });
 
 test('a busy hub says when to come again, a credential that is not good waits a minute', async () => {

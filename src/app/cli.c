@@ -227,6 +227,20 @@ static void print_records(yyjson_val *records) {
     printf("; requests of keys are not served meanwhile\n");
 }
 
+static void print_join(yyjson_val *join) {
+    if (!join)
+        return;
+    printf("  node of    ");
+    put(dash(json_str(join, "fleet")), 0);
+    printf(": ");
+    put(json_str(join, "state"), 0);
+    if (json_str(join, "error").n) {
+        printf("; ");
+        put(json_str(join, "error"), 0);
+    }
+    putchar('\n');
+}
+
 static void print_status(yyjson_val *v, struct arena *a) {
     printf("Drover %.*s, pid %lld, up %.*s\n", SV_FMT(json_str(v, "version")), (long long)json_i64(v, "pid", 0),
            SV_FMT(duration(a, (uint64_t)json_i64(v, "uptime_ms", 0))));
@@ -244,6 +258,7 @@ static void print_status(yyjson_val *v, struct arena *a) {
            (long long)json_i64(v, "in_flight", 0), (long long)json_i64(v, "queued", 0));
     printf("  tokens     %lld in, %lld out\n", (long long)json_i64(v, "input_tokens", 0),
            (long long)json_i64(v, "output_tokens", 0));
+    print_join(json_get(v, "join"));
     print_records(json_get(v, "records"));
 }
 

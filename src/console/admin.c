@@ -78,6 +78,7 @@ static void status(struct request *r) {
     put_number(&out, "output_tokens", t.output_tokens);
     put_truth(&out, "settled", fleet_is_settled(h->fleet));
     put_truth(&out, "hub", h->hub != NULL);
+    join_status(r->admin, &out);
     put_records(&out, h);
     buf_add_char(&out, '}');
     request_reply(r, 200, &out);

@@ -42,6 +42,19 @@ static void answer(struct request *r, int status) {
     request_reply(r, status, &out);
 }
 
+void join_status(const struct admin *a, struct buf *out) {
+    struct member_facts f;
+    member_facts(a->house->member, &f);
+    if (f.phase == MEMBER_OFF)
+        return;
+    buf_add(out, SV(",\"join\":{"));
+    put_text(out, "state", sv_of(f.state));
+    put_known_text(out, "fleet", f.fleet);
+    put_known_text(out, "hub", f.hub);
+    put_known_text(out, "error", f.error);
+    buf_add_char(out, '}');
+}
+
 void join_get(struct request *r) {
     answer(r, 200);
 }

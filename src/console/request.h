@@ -198,6 +198,8 @@ void usage_get(struct request *r);
 void join_get(struct request *r);
 void join_begin(struct request *r);
 void join_end(struct request *r);
+/* A member of the status: nothing where this machine is no node and does not ask to be. */
+void join_status(const struct admin *a, struct buf *out);
 
 /* requests.c */
 /* An ended request as the API tells it; moments relative to received_us = 0. */

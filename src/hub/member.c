@@ -49,19 +49,22 @@ static const char *current_url(const struct member *m) {
     return m->n_order == u->n && m->at < m->n_order ? u->v[m->order[m->at]] : u->v[0];
 }
 
-/* Once a minute at most, unless something else happened than last time. */
+static const char *waits_for(enum member_phase phase) {
+    if (phase == MEMBER_WAITING)
+        return "the hub has not approved this node yet: its operator compares the fingerprint and says yes";
+    return phase == MEMBER_ASKING ? "this node could not ask the hub to let it join; it tries again" : "no link to the hub; it is tried again";
+}
+
+/* Once a minute, or when something else is in the way than last time. */
 void member__rest(struct member *m, enum member_phase phase, uint64_t wait_ms, const struct plan_end *end, void (*run)(void *arg)) {
     uint64_t now = clock_wall_ms();
-    bool news = m->phase != phase || now - m->told_at_ms >= MEMBER_TELL_MS || wait_ms >= MEMBER_TELL_MS;
+    uint64_t hash = hash_sv(sv_of(m->last.text)) + phase;
     m->next_try_ms = now + wait_ms;
-    if (news) {
+    if (hash != m->told_hash || now - m->told_at_ms >= MEMBER_TELL_MS) {
         m->told_at_ms = now;
-        log_event(phase == MEMBER_WAITING ? LOG_INFO : LOG_WARN,
-                  phase == MEMBER_WAITING  ? "the hub has not approved this node yet: its operator compares the fingerprint and says yes"
-                  : phase == MEMBER_ASKING ? "this node could not ask the hub to let it join; it tries again"
-                                           : "no link to the hub; it is tried again",
-                  F_STR("hub", current_url(m)), F_STR("cause", phase == MEMBER_WAITING ? "" : m->last.text), F_I64("status", end->status), F_U64("code", end->code),
-                  F_U64("wait_ms", wait_ms), F_STR("fingerprint", m->fingerprint));
+        m->told_hash = hash;
+        log_event(phase == MEMBER_WAITING ? LOG_INFO : LOG_WARN, waits_for(phase), F_STR("hub", current_url(m)), F_STR("cause", m->last.text),
+                  F_I64("status", end->status), F_U64("code", end->code), F_U64("wait_ms", wait_ms), F_STR("fingerprint", m->fingerprint));
     }
     member__goto(m, phase);
     timer_set(m->house.loop, &m->next, wait_ms, run, m);
@@ -117,14 +120,12 @@ static void begin_member(struct member *m) {
 static bool wish_from(struct member_wish *w, struct sv line, struct sv url, struct err *e) {
     struct pki_invite in;
     unsigned char hash[PKI_TOKEN];
-    struct url parsed;
+    struct url u;
     line = sv_trim(line);
     *w = (struct member_wish){ .key = BUF_MAX(PKI_PEM_MAX + 1) };
     if (url.n)
         member_urls_add(&w->urls, url);
     if (sv_starts_nocase(line, SV("http://")) || sv_starts_nocase(line, SV("https://"))) {
-        if (!url_parse(line, &parsed, e))
-            return false;
         member_urls_add(&w->urls, line);
     } else if (url.n && pki_token_hash(PKI_TOKEN_JOIN, line, hash)) {
         (void)!sv_to_cstr(line, w->token, sizeof w->token);
@@ -139,6 +140,9 @@ static bool wish_from(struct member_wish *w, struct sv line, struct sv url, stru
         w->expires_s = in.expires_s;
         sodium_memzero(&in, sizeof in);
     }
+    for (unsigned i = 0; i < w->urls.n; i++)
+        if (!member__url_parse(sv_of(w->urls.v[i]), &u, e))
+            return false;
     return w->urls.n > 0 || err_set(e, ERR_BAD_REQUEST, "expected the line that drover hub invite printed, or the hub's address");
 }
 

@@ -70,16 +70,17 @@ static struct tls_context *context_of(struct member *m, bool with_cert, struct e
     return tls_context_new(&spec, e);
 }
 
+bool member__url_parse(struct sv url, struct url *ret, struct err *e) {
+    return url_parse(url, ret, e) && (ret->scheme == URL_HTTPS || (ret->scheme == URL_HTTP && is_loopback(ret->host)) ||
+                                      err_set(e, ERR_BAD_REQUEST, "%.*s: a hub is reached by https; http is for this machine alone", SV_FMT(sv_first(url, 200))));
+}
+
 struct dialer *member__dialer(struct member *m, const char *url, bool with_cert, struct sv *ret_host, struct sv *ret_prefix, struct err *e) {
     struct url u;
     struct tls_context *tls = NULL;
     struct dialer *d = NULL;
-    if (!url_parse(sv_of(url), &u, e))
+    if (!member__url_parse(sv_of(url), &u, e))
         return NULL;
-    if (u.scheme != URL_HTTPS && !(u.scheme == URL_HTTP && is_loopback(u.host))) {
-        err_set(e, ERR_CONFIG, "%s: a hub is reached by https; http is for this machine alone", url);
-        return NULL;
-    }
     *ret_host = u.authority;
     *ret_prefix = u.prefix;
     if (u.scheme == URL_HTTP || (tls = context_of(m, with_cert, e)))

@@ -149,7 +149,7 @@ static void on_end(void *owner, int status, unsigned code, struct sv why, uint32
     bool was_old = t == m->old, was_up = t->is_up;
     struct plan_end end = { .status = status, .code = code, .told_ms = t->told_ms ? t->told_ms : retry_s * 1000,
                             .up_ms = was_up ? loop_now_ms(m->house.loop) - t->up_ms : 0 };
-    log_event(was_old ? LOG_DEBUG : LOG_INFO, was_up ? "a link to the hub has ended" : "a link to the hub did not come about", F_STR("hub", member__url(m)),
+    log_event(was_old || !was_up ? LOG_DEBUG : LOG_INFO, was_up ? "a link to the hub has ended" : "a link to the hub did not come about", F_STR("hub", member__url(m)),
               F_I64("status", status), F_U64("code", code), F_SV("cause", why), F_U64("up_ms", end.up_ms));
     if (m->now == t)
         m->now = NULL;
@@ -313,6 +313,7 @@ static void on_up(void *owner) {
         t->lanes[i].n_streams = berth_streams(m->house.berth(m->house.owner, i));
     log_event(LOG_INFO, "linked to the hub", F_STR("hub", member__url(m)), F_STR("fleet", m->state.fleet), F_U64("epoch", t->epoch), F_U64("lanes", t->n_lanes));
     member__failed(m, NULL);
+    m->told_hash = 0;
     member__goto(m, MEMBER_LINKED);
     m->next_try_ms = 0;
     m->beat_due_ms = m->metrics_due_ms = 0;

@@ -52,7 +52,8 @@ struct member {
     enum member_phase phase;
     uint64_t since_ms, started_ms, started_mono_ms; /* wall clock; the last: loop time */
     struct err last;
-    uint64_t next_try_ms, told_at_ms;
+    uint64_t next_try_ms;
+    uint64_t told_at_ms, told_hash;   /* what the log was told last of why it waits */
     char instance[MEMBER_INSTANCE];
     bool has_state, has_wish, is_stopping;
     struct member_state state;
@@ -99,6 +100,9 @@ void member__renew(struct member *m);
 void member__cancel(struct member *m);
 /* A dialer for an address of the hub. With its own certificate: with_cert. NULL with *e set. host, prefix: views on url. */
 struct dialer *member__dialer(struct member *m, const char *url, bool with_cert, struct sv *ret_host, struct sv *ret_prefix, struct err *e) MUST_CHECK;
+struct url;
+/* Only https, but for this machine itself. */
+bool member__url_parse(struct sv url, struct url *ret, struct err *e) MUST_CHECK;
 bool member__cert_has_ended(const struct member *m);
 
 /* --- member_link.c --- */

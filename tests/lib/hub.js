@@ -15,6 +15,7 @@ const body = (request) => new Promise((go) => {
 /**
  *   fleet, hubId      names
  *   port              0: any
+ *   ca, dns           another authority; more names of the hub's certificate
  *   leafS             seconds a node's certificate is good for
  *   welcome           more members of it
  *   enrol(request, n) what to do with the n-th enrolment: {status, json, headers}, 'lose' to cut the connection after deciding, or nothing for yes
@@ -28,7 +29,7 @@ export async function startHub(options = {}) {
   };
   hub.ca = options.ca ?? authority(hub.fleet);
   const key = newKey();
-  hub.chain = hub.ca.issue({ spki: key.spki, uri: `drover://${hub.fleet}/hub/${hub.hubId}`, dns: [`${hub.hubId}.${hub.fleet}.drover.internal`] });
+  hub.chain = hub.ca.issue({ spki: key.spki, uri: `drover://${hub.fleet}/hub/${hub.hubId}`, dns: [`${hub.hubId}.${hub.fleet}.drover.internal`, ...(hub.dns ?? [])] });
   hub.joinToken = token('drjt');
   hub.bearers = new Map(); // node id -> tokens that are good
   const nodes = new Map(); // key -> answer, so that asking again gives the same node
