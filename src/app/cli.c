@@ -592,7 +592,8 @@ int cli_main(int argc, char **argv) {
             c.join_status = true;
         else if (verb && verb->run == verb_join && strcmp(a, "--serve") == 0)
             c.and_serve = true;
-        else if (verb && verb->run == verb_join && (option(a, "--name", argc, argv, &i, &c.node_name, &bad) || option(a, "--mode", argc, argv, &i, &c.join_mode, &bad)))
+        else if (verb && verb->run == verb_join && (option(a, "--name", argc, argv, &i, &c.node_name, &bad) ||
+                                                    option(a, "--mode", argc, argv, &i, &c.join_mode, &bad)))
             ;
         else if (verb && verb->run == verb_requests && requests_option(c.where, argc, argv, &i, &bad))
             ;

@@ -1,5 +1,5 @@
-/* app/cli_join.c - `drover join` and `drover leave`. With a daemon running, it does the work and this tells how it goes; without one the same code
- * (hub/member.h) runs here on a loop of its own until there is an answer, and what it wrote is what the daemon begins with. */
+/* app/cli_join.c - `drover join` and `drover leave`. With a daemon running, it does the work and this tells how it goes; without one the
+ * same code (hub/member.h) runs here on a loop of its own until there is an answer, and what it wrote is what the daemon begins with. */
 #include <sodium.h>
 #include <stdio.h>
 #include <time.h>
@@ -96,11 +96,13 @@ static bool tell(struct progress *p, const struct standing *s) {
     return false;
 }
 
-/* --- with a daemon --------------------------------------------------------------------------------------------------------------------------- */
+/* --- with a daemon -------------------------------------------------------------------------------------------------------------------- */
 
 static struct standing read_standing(yyjson_val *v) {
-    return (struct standing){ json_str(v, "state"), json_str(v, "error"), json_str(v, "fingerprint"), json_str(v, "hub"), json_str(v, "fleet"), json_str(v, "name"),
-                              json_str(v, "node_id"), json_i64(v, "next_try_ms", 0), json_i64(v, "models", 0), json_i64(v, "endpoints", 0) };
+    return (struct standing){ json_str(v, "state"),       json_str(v, "error"),          json_str(v, "fingerprint"),
+                              json_str(v, "hub"),         json_str(v, "fleet"),          json_str(v, "name"),
+                              json_str(v, "node_id"),     json_i64(v, "next_try_ms", 0), json_i64(v, "models", 0),
+                              json_i64(v, "endpoints", 0) };
 }
 
 static bool look(struct progress *p, struct buf *out) {
@@ -131,13 +133,14 @@ static int join_daemon(struct progress *p, struct sv body) {
     return code;
 }
 
-/* --- without one ------------------------------------------------------------------------------------------------------------------------------- */
+/* --- without one ---------------------------------------------------------------------------------------------------------------------- */
 
 static void on_look(void *arg) {
     struct progress *p = arg;
     struct member_facts f;
     member_facts(p->member, &f);
-    const struct standing s = { sv_of(f.state), f.error, sv_of(f.fingerprint), f.hub, f.fleet, f.name, f.node_id, (int64_t)f.next_try_ms, f.models, f.endpoints };
+    const struct standing s = { sv_of(f.state), f.error,   sv_of(f.fingerprint),   f.hub,    f.fleet,
+                                f.name,         f.node_id, (int64_t)f.next_try_ms, f.models, f.endpoints };
     if (tell(p, &s))
         uv_stop(&p->loop.uv);
     else
@@ -175,13 +178,14 @@ static int join_here(struct progress *p, struct sv line) {
     return p->code;
 }
 
-/* --- verbs ------------------------------------------------------------------------------------------------------------------------------------- */
+/* --- verbs ---------------------------------------------------------------------------------------------------------------------------- */
 
 static void print_status(yyjson_val *v, struct arena *a) {
     static const struct {
         const char *label, *name;
-    } rows[] = { { "  fleet        ", "fleet" }, { "  name         ", "name" }, { "  node         ", "node_id" }, { "  hub          ", "hub" },
-                 { "  fingerprint  ", "fingerprint" }, { "  certificate  until ", "certificate_not_after" }, { "  last error   ", "error" } };
+    } rows[] = { { "  fleet        ", "fleet" }, { "  name         ", "name" },        { "  node         ", "node_id" },
+                 { "  hub          ", "hub" },   { "  fingerprint  ", "fingerprint" }, { "  certificate  until ", "certificate_not_after" },
+                 { "  last error   ", "error" } };
     uint64_t now = clock_wall_ms(), since = (uint64_t)json_i64(v, "since_ms", 0), next = (uint64_t)json_i64(v, "next_try_ms", 0);
     put(json_str(v, "state"), 0);
     printf(" for %.*s\n", SV_FMT(since && since <= now ? duration(a, now - since) : SV("-")));

@@ -1,7 +1,8 @@
-/* gateway/surface.c - what comes over the link to our hub: who is in charge there has been let in by certificate, so no key is asked for, but
- * the operator of this machine has the last word (join.allow), and nothing is served here but the models.
+/* gateway/surface.c - what comes over the link to our hub: who is in charge there has been let in by certificate, so no key is asked
+ * for, but the operator of this machine has the last word (join.allow), and nothing is served here but the models.
  *
- * Paths are judged as strictly as the hub was to judge them before it sent them: what two programs could read differently goes no further. */
+ * Paths are judged as strictly as the hub was to judge them before it sent them: what two programs could read differently goes no
+ * further. */
 #include "gateway/exchange.h"
 
 #include "http/url.h"
@@ -47,7 +48,8 @@ bool surface__allows(const struct gateway *g, const struct http_in *in, const st
     if (surface__hops(in) > HOPS_MAX)
         return err_set(e, ERR_LOOP, "the request has come over more than %d links: hubs and nodes are joined in a circle", HOPS_MAX);
     if (route && ((route->flags & LLM_R_MANAGE) || route->api == LLM_OTHER))
-        return l->may_manage || err_set(e, ERR_DENIED, "this node does not let its hub load, unload or fetch models, or use paths that Drover does not "
+        return l->may_manage || err_set(e, ERR_DENIED,
+                                        "this node does not let its hub load, unload or fetch models, or use paths that Drover does not "
                                         "know (join.allow.models)");
     return l->may_infer || err_set(e, ERR_DENIED, "this node lets its hub use no models (join.allow.inference)");
 }

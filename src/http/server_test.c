@@ -100,18 +100,24 @@ static void turn(int n) {
         uv_run(&house->loop.uv, UV_RUN_NOWAIT);
 }
 
-static void open_house(void) {
+static void open_house_for(void (*serve)(struct http_server *v, struct stream *s, void *tag)) {
     struct stream *theirs;
     house = calloc(1, sizeof *house);
     assert_true(loop_init(&house->loop, NULL));
     house->server = http_server_new(&house->loop, &events, NULL, NULL);
-    struct http_server_limits limits = { { 1000, 1000, 4000, 50, 100 }, 1000, 10000, 10000, 10000, 10000, 1000000, 0, 500, 1000, LIMIT_BODY_MAX };
+    struct http_server_limits limits = {
+        { 1000, 1000, 4000, 50, 100 }, 1000, 10000, 10000, 10000, 10000, 1000000, 0, 500, 1000, LIMIT_BODY_MAX
+    };
     http_server_limits(house->server, &limits);
     buf_init(&house->got, 1 << 20);
     assert_true(stream_pair(&house->loop, &house->client, &theirs, NULL));
     stream_own(house->client, &client_events, NULL);
     stream_read(house->client, true);
-    http_serve(house->server, theirs, NULL);
+    serve(house->server, theirs, NULL);
+}
+
+static void open_house(void) {
+    open_house_for(http_serve);
 }
 
 static void close_house(void) {
@@ -252,6 +258,15 @@ static void every_allocation_may_fail(void **state) {
     fail_msg("more than 200 allocations for one small request");
 }
 
+static void a_stream_for_one_exchange_ends_after_it(void **state) {
+    (void)state;
+    open_house_for(http_serve_once);
+    send_in_steps(SV("GET /chunks HTTP/1.1\r\n" H "\r\nGET /second HTTP/1.1\r\n" H "\r\n"), 200);
+    assert_int_equal(house->requests, 1);
+    assert_true(got("connection: close") && got("\r\n0\r\n\r\n") && house->ended);
+    close_house();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bodies_come_back),
@@ -263,6 +278,7 @@ int main(void) {
         cmocka_unit_test(a_client_that_leaves_is_noticed_at_once),
         cmocka_unit_test(a_held_request_stops_reading_ahead_at_the_limit),
         cmocka_unit_test(draining_closes_idle_connections_and_lets_others_finish),
+        cmocka_unit_test(a_stream_for_one_exchange_ends_after_it),
         cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* hub/berth.c - one dial: order (from the control loop) -> HTTP upgrade -> checks -> wire_attach; or wire_refuse with what was said instead.
- * From then on the wire speaks for the lane, and only its streams come by here: stream -> http_serve_once. */
+/* hub/berth.c - one dial: order (from the control loop) -> HTTP upgrade -> checks -> wire_attach; or wire_refuse with what was said
+ * instead. From then on the wire speaks for the lane, and only its streams come by here: stream -> http_serve_once. */
 #include "hub/berth.h"
 
 #include <sodium.h>
@@ -52,7 +52,7 @@ static void refuse(struct order *o, int status, struct sv why, uint32_t retry_s)
     order_free(o);
 }
 
-/* --- the lane -------------------------------------------------------------------------------------------------------------------------------- */
+/* --- the lane ------------------------------------------------------------------------------------------------------------------------- */
 
 static void on_stream(void *arg, struct stream *s) {
     struct berth *b = arg;
@@ -81,7 +81,7 @@ static void on_upgrade(void *x, const struct http_head *head, struct stream *s, 
     order_free(o);
 }
 
-/* --- instead of it --------------------------------------------------------------------------------------------------------------------------- */
+/* --- instead of it -------------------------------------------------------------------------------------------------------------------- */
 
 static void on_ready(void *x) {
     http_call_sent(((struct order *)x)->call);
@@ -115,7 +115,7 @@ static void on_fail(void *x, const struct err *e, bool stale) {
 
 static const struct http_call_events call_events = { on_ready, on_head, on_body, on_end, on_fail, NULL, on_upgrade };
 
-/* --- the order ------------------------------------------------------------------------------------------------------------------------------- */
+/* --- the order ------------------------------------------------------------------------------------------------------------------------ */
 
 static void on_order(struct msg *m) {
     struct order *o = CONTAINER(m, struct order, msg);
@@ -156,8 +156,9 @@ bool berth_dial(struct berth *b, const struct berth_dial *d) {
         return false;
     list_init(&o->dialling);
     arena_init(&o->arena, 256 << 10, NULL);
-    if (sv_to_cstr(d->host, o->host, sizeof o->host) && sv_to_cstr(d->prefix, prefix, sizeof prefix) && sv_to_cstr(d->node_id, o->node_id, sizeof o->node_id) &&
-        sv_to_cstr(d->bearer, o->bearer, sizeof o->bearer) && sv_to_cstr(d->lane_token, o->lane_token, sizeof o->lane_token)) {
+    if (sv_to_cstr(d->host, o->host, sizeof o->host) && sv_to_cstr(d->prefix, prefix, sizeof prefix) &&
+        sv_to_cstr(d->node_id, o->node_id, sizeof o->node_id) && sv_to_cstr(d->bearer, o->bearer, sizeof o->bearer) &&
+        sv_to_cstr(d->lane_token, o->lane_token, sizeof o->lane_token)) {
         snprintf(o->path, sizeof o->path, "%s/link/v1", prefix);
         o->berth = b;
         o->dialer = dialer_ref(d->dialer);
@@ -170,7 +171,7 @@ bool berth_dial(struct berth *b, const struct berth_dial *d) {
     return false;
 }
 
-/* --- life ------------------------------------------------------------------------------------------------------------------------------------- */
+/* --- life ----------------------------------------------------------------------------------------------------------------------------- */
 
 uint64_t berth_streams(const struct berth *b) {
     return atomic_load_explicit(&b->n_streams, memory_order_relaxed);
@@ -189,7 +190,8 @@ void berth_free(struct berth *b) {
     mem_free(b);
 }
 
-struct berth *berth_new(struct loop *l, struct link_host *links, struct http_server *server, struct gateway_listener *surface, struct err *e) {
+struct berth *berth_new(struct loop *l, struct link_host *links, struct http_server *server, struct gateway_listener *surface,
+                        struct err *e) {
     static const struct h1_limits head = { 0, 16384, 65536, 100, 256 };
     struct berth *b = mem_new(sizeof *b);
     if (!b) {

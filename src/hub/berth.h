@@ -11,7 +11,8 @@
 struct berth;
 
 /* Borrows links, server and surface, the listener whose rules hold for the streams (is_link). */
-struct berth *berth_new(struct loop *l, struct link_host *links, struct http_server *server, struct gateway_listener *surface, struct err *e) MUST_CHECK;
+struct berth *berth_new(struct loop *l, struct link_host *links, struct http_server *server, struct gateway_listener *surface,
+                        struct err *e) MUST_CHECK;
 /* Before links: ends what is being dialled; their wires hear it. NULL is fine. */
 void berth_free(struct berth *b);
 

@@ -1,5 +1,5 @@
-/* hub/member.c - off -> asking -> (waiting) -> joined or dialling <-> linked; resting in between, as long as member_plan.c says. It never gives
- * up by itself but when the operator said no, and its log says what it waits for. */
+/* hub/member.c - off -> asking -> (waiting) -> joined or dialling <-> linked; resting in between, as long as member_plan.c says. It
+ * never gives up by itself but when the operator said no, and its log says what it waits for. */
 #include "hub/member_room.h"
 
 #include <sodium.h>
@@ -21,7 +21,7 @@ static uint32_t chance(void *arg, uint32_t below) {
 }
 const struct plan_chance member__chance = { chance, NULL };
 
-/* --- where it stands ------------------------------------------------------------------------------------------------------------------------- */
+/* --- where it stands ------------------------------------------------------------------------------------------------------------------ */
 
 void member__goto(struct member *m, enum member_phase to) {
     if (m->phase == to)
@@ -52,7 +52,8 @@ static const char *current_url(const struct member *m) {
 static const char *waits_for(enum member_phase phase) {
     if (phase == MEMBER_WAITING)
         return "the hub has not approved this node yet: its operator compares the fingerprint and says yes";
-    return phase == MEMBER_ASKING ? "this node could not ask the hub to let it join; it tries again" : "no link to the hub; it is tried again";
+    return phase == MEMBER_ASKING ? "this node could not ask the hub to let it join; it tries again"
+                                  : "no link to the hub; it is tried again";
 }
 
 /* Once a minute, or when something else is in the way than last time. */
@@ -63,8 +64,9 @@ void member__rest(struct member *m, enum member_phase phase, uint64_t wait_ms, c
     if (hash != m->told_hash || now - m->told_at_ms >= MEMBER_TELL_MS) {
         m->told_at_ms = now;
         m->told_hash = hash;
-        log_event(phase == MEMBER_WAITING ? LOG_INFO : LOG_WARN, waits_for(phase), F_STR("hub", current_url(m)), F_STR("cause", m->last.text),
-                  F_I64("status", end->status), F_U64("code", end->code), F_U64("wait_ms", wait_ms), F_STR("fingerprint", m->fingerprint));
+        log_event(phase == MEMBER_WAITING ? LOG_INFO : LOG_WARN, waits_for(phase), F_STR("hub", current_url(m)),
+                  F_STR("cause", m->last.text), F_I64("status", end->status), F_U64("code", end->code), F_U64("wait_ms", wait_ms),
+                  F_STR("fingerprint", m->fingerprint));
     }
     member__goto(m, phase);
     timer_set(m->house.loop, &m->next, wait_ms, run, m);
@@ -100,7 +102,7 @@ void member__proceed(void *arg) {
         timer_set(m->house.loop, &m->look, 1000, member__look, m);
 }
 
-/* --- the beginning --------------------------------------------------------------------------------------------------------------------------- */
+/* --- the beginning -------------------------------------------------------------------------------------------------------------------- */
 
 static void broken(struct member *m, const struct err *e) {
     member__failed(m, e);
@@ -166,6 +168,7 @@ static void begin_settings(struct member *m, bool had_wish) {
         return;
     }
     if (!wish_from(&w, line, c->join.url, &e)) {
+        member_wish_deinit(&w);
         if (had_wish && e.code == ERR_BAD_REQUEST) { /* such as a line that has run out while we waited for a person */
             begin_wish(m);
             return;
@@ -209,18 +212,20 @@ static void begin(struct member *m) {
 
 static bool is_name(struct sv v) {
     for (size_t i = 0; i < v.n; i++)
-        if (!((v.p[i] >= 'a' && v.p[i] <= 'z') || (v.p[i] >= 'A' && v.p[i] <= 'Z') || (v.p[i] >= '0' && v.p[i] <= '9') || strchr("._-", v.p[i])))
+        if (!((v.p[i] >= 'a' && v.p[i] <= 'z') || (v.p[i] >= 'A' && v.p[i] <= 'Z') || (v.p[i] >= '0' && v.p[i] <= '9') ||
+              strchr("._-", v.p[i])))
             return false;
     return v.n <= MEMBER_NAME_MAX;
 }
 
-/* --- asked from outside ------------------------------------------------------------------------------------------------------------------------ */
+/* --- asked from outside --------------------------------------------------------------------------------------------------------------- */
 
 bool member_join(struct member *m, struct sv line, struct sv name, struct sv mode, struct err *e) {
     struct member_wish w;
     struct buf key = BUF_MAX(PKI_PEM_MAX + 1);
     if (m->has_state)
-        return err_set(e, ERR_EXISTS, "this machine is %s in the fleet \"%s\" already; drover leave first", m->state.node_id, m->state.fleet);
+        return err_set(e, ERR_EXISTS, "this machine is %s in the fleet \"%s\" already; drover leave first", m->state.node_id,
+                       m->state.fleet);
     if (m->phase == MEMBER_BROKEN && m->last.code == ERR_CONFIG)
         return err_set(e, ERR_EXISTS, "%s", m->last.text);
     if (m->is_stopping)
@@ -228,11 +233,16 @@ bool member_join(struct member *m, struct sv line, struct sv name, struct sv mod
     if (!is_name(name))
         return err_set(e, ERR_BAD_REQUEST, "a name has 1 to %d letters, digits, '.', '_' or '-'", MEMBER_NAME_MAX);
     if (sv_eq(mode, SV("direct")))
-        return err_set(e, ERR_UNSUPPORTED, "the mode direct is not there yet; in the mode reverse this machine dials its hub and needs no open port");
+        return err_set(e, ERR_UNSUPPORTED,
+                       "the mode direct is not there yet; in the mode reverse this machine dials its hub and needs no open port");
     if (mode.n && !sv_eq(mode, SV("reverse")))
         return err_set(e, ERR_BAD_REQUEST, "the mode is reverse or direct");
-    if (!line.n || !wish_from(&w, line, SV_NULL, e))
-        return line.n ? false : err_set(e, ERR_BAD_REQUEST, "\"line\" is empty");
+    if (!line.n)
+        return err_set(e, ERR_BAD_REQUEST, "\"line\" is empty");
+    if (!wish_from(&w, line, SV_NULL, e)) {
+        member_wish_deinit(&w);
+        return false;
+    }
     (void)!sv_to_cstr(name, w.name, sizeof w.name);
     if (m->has_wish) { /* the same key, so that a hub that knows it already knows it again */
         buf_add(&key, buf_sv(&m->wish.key));
@@ -281,7 +291,8 @@ bool member_leave(struct member *m, struct err *e) {
     report__goodbye(m, SV("leaving"));
     if (!member_forget(m->dir, e))
         return false;
-    log_event(LOG_INFO, "left the fleet", F_STR("fleet", m->has_state ? m->state.fleet : ""), F_STR("node", m->has_state ? m->state.node_id : ""));
+    log_event(LOG_INFO, "left the fleet", F_STR("fleet", m->has_state ? m->state.fleet : ""),
+              F_STR("node", m->has_state ? m->state.node_id : ""));
     member__cancel(m);
     stop_timers(m);
     end_ties(m, 1000, SV("leaving"));
@@ -350,15 +361,15 @@ void member_facts(const struct member *m, struct member_facts *ret) {
     ret->streams = tie__streams(t);
 }
 
-/* --- life -------------------------------------------------------------------------------------------------------------------------------------- */
+/* --- life ----------------------------------------------------------------------------------------------------------------------------- */
 
 static void make_instance(char to[static MEMBER_INSTANCE]) {
     unsigned char b[16]; /* RFC 9562, version 4 */
     rand_bytes(b, sizeof b);
     b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
     b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
-    snprintf(to, MEMBER_INSTANCE, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7],
-             b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+    snprintf(to, MEMBER_INSTANCE, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3], b[4],
+             b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
 }
 
 struct member *member_new(const struct member_house *house, struct err *e) {

@@ -30,7 +30,7 @@ struct asking {
     void (*done)(struct asking *a, const struct err *e); /* e: no answer came */
 };
 
-/* --- how the hub is reached ------------------------------------------------------------------------------------------------------------------ */
+/* --- how the hub is reached ----------------------------------------------------------------------------------------------------------- */
 
 static int64_t now_s(void) {
     return (int64_t)(clock_wall_ms() / 1000);
@@ -45,7 +45,9 @@ static bool is_loopback(struct sv host) {
 }
 
 static struct tls_context *context_of(struct member *m, bool with_cert, struct err *e) {
-    static const enum tls_pq pqs[] = { [CONFIG_PQ_AUTO] = TLS_PQ_AUTO, [CONFIG_PQ_REQUIRED] = TLS_PQ_REQUIRED, [CONFIG_PQ_OFF] = TLS_PQ_OFF };
+    static const enum tls_pq pqs[] = {
+        [CONFIG_PQ_AUTO] = TLS_PQ_AUTO, [CONFIG_PQ_REQUIRED] = TLS_PQ_REQUIRED, [CONFIG_PQ_OFF] = TLS_PQ_OFF
+    };
     struct tls_spec spec = { .pq = pqs[(*m->house.config)->pq], .modern = true };
     struct pki_identity hub;
     char name[PKI_DNS_MAX + 1];
@@ -71,11 +73,13 @@ static struct tls_context *context_of(struct member *m, bool with_cert, struct e
 }
 
 bool member__url_parse(struct sv url, struct url *ret, struct err *e) {
-    return url_parse(url, ret, e) && (ret->scheme == URL_HTTPS || (ret->scheme == URL_HTTP && is_loopback(ret->host)) ||
-                                      err_set(e, ERR_BAD_REQUEST, "%.*s: a hub is reached by https; http is for this machine alone", SV_FMT(sv_first(url, 200))));
+    return url_parse(url, ret, e) &&
+           (ret->scheme == URL_HTTPS || (ret->scheme == URL_HTTP && is_loopback(ret->host)) ||
+            err_set(e, ERR_BAD_REQUEST, "%.*s: a hub is reached by https; http is for this machine alone", SV_FMT(sv_first(url, 200))));
 }
 
-struct dialer *member__dialer(struct member *m, const char *url, bool with_cert, struct sv *ret_host, struct sv *ret_prefix, struct err *e) {
+struct dialer *member__dialer(struct member *m, const char *url, bool with_cert, struct sv *ret_host, struct sv *ret_prefix,
+                              struct err *e) {
     struct url u;
     struct tls_context *tls = NULL;
     struct dialer *d = NULL;
@@ -89,7 +93,7 @@ struct dialer *member__dialer(struct member *m, const char *url, bool with_cert,
     return d;
 }
 
-/* --- one question ---------------------------------------------------------------------------------------------------------------------------- */
+/* --- one question --------------------------------------------------------------------------------------------------------------------- */
 
 static void asking_free(struct asking *a) {
     http_call_cancel(a->call);
@@ -160,7 +164,8 @@ static bool post(struct asking *a, const char *url, const char *path, bool with_
     a->dialer = member__dialer(m, url, with_cert, &host, &prefix, e);
     if (!a->dialer)
         return false;
-    char *target = arena_printf(&a->arena, "%.*s%s", SV_FMT(prefix), path), *auth = m->has_state ? arena_printf(&a->arena, "Bearer %s", m->state.token) : NULL;
+    char *target = arena_printf(&a->arena, "%.*s%s", SV_FMT(prefix), path),
+         *auth = m->has_state ? arena_printf(&a->arena, "Bearer %s", m->state.token) : NULL;
     h[n++] = (struct http_header){ SV("host"), host };
     h[n++] = (struct http_header){ SV("content-type"), SV("application/json") };
     h[n++] = (struct http_header){ SV("user-agent"), SV("drover/" DROVER_VERSION) };
@@ -170,8 +175,16 @@ static bool post(struct asking *a, const char *url, const char *path, bool with_
     }
     if (!target || (m->has_state && !auth) || a->body.failed)
         return err_no_memory(e);
-    const struct http_call_spec spec = { .dialer = a->dialer, .method = SV("POST"), .target = sv_of(target), .headers = h, .n_headers = n,
-                                         .length = (int64_t)a->body.n, .connect_ms = CONNECT_MS, .first_byte_ms = ANSWER_MS, .stall_ms = ANSWER_MS, .fresh = true };
+    const struct http_call_spec spec = { .dialer = a->dialer,
+                                         .method = SV("POST"),
+                                         .target = sv_of(target),
+                                         .headers = h,
+                                         .n_headers = n,
+                                         .length = (int64_t)a->body.n,
+                                         .connect_ms = CONNECT_MS,
+                                         .first_byte_ms = ANSWER_MS,
+                                         .stall_ms = ANSWER_MS,
+                                         .fresh = true };
     a->call = http_call_start(m->house.client, &a->arena, &spec, &call_events, a, e);
     if (a->call && http_call_is_ready(a->call))
         on_ready(a);
@@ -185,7 +198,7 @@ static void words_of(const struct asking *a, struct err *e, const char *otherwis
     err_set(e, ERR_DENIED, "the hub answered %d: %.*s", a->status, SV_FMT(said.n ? sv_first(said, 200) : sv_of(otherwise)));
 }
 
-/* --- asking to be let in --------------------------------------------------------------------------------------------------------------------- */
+/* --- asking to be let in -------------------------------------------------------------------------------------------------------------- */
 
 static void put_text(struct buf *out, const char *name, struct sv v) {
     buf_printf(out, ",\"%s\":", name);
@@ -218,8 +231,8 @@ static bool print_request(struct member *m, struct buf *out, struct err *e) {
 }
 
 /* The answer's certificate, roots and names, each held against the others. */
-static bool read_issued(yyjson_val *v, const struct member_state *who, struct sv key, struct buf *chain, struct pki_trust *trust, char token[static PKI_TOKEN_TEXT + 1],
-                        struct err *e) {
+static bool read_issued(yyjson_val *v, const struct member_state *who, struct sv key, struct buf *chain, struct pki_trust *trust,
+                        char token[static PKI_TOKEN_TEXT + 1], struct err *e) {
     unsigned char hash[PKI_TOKEN];
     struct pki_cert cert;
     struct pki_identity id;
@@ -236,7 +249,8 @@ static bool read_issued(yyjson_val *v, const struct member_state *who, struct sv
     if (!pki_pair_check(buf_sv(chain), key, e) || !pki_chain_verify(buf_sv(chain), roots, PKI_USE_CLIENT, SV_NULL, now_s(), e) ||
         !pki_cert_read(buf_sv(chain), &cert, e))
         return err_ctx(e, "the certificate from the hub");
-    return strcmp(cert.is.uri, uri) == 0 || err_set(e, ERR_BAD_REPLY, "the certificate from the hub is for %s, not for %s", cert.is.uri, uri);
+    return strcmp(cert.is.uri, uri) == 0 ||
+           err_set(e, ERR_BAD_REPLY, "the certificate from the hub is for %s, not for %s", cert.is.uri, uri);
 }
 
 static bool read_membership(struct member *m, yyjson_val *v, struct member_state *s, struct err *e) {
@@ -245,8 +259,8 @@ static bool read_membership(struct member *m, yyjson_val *v, struct member_state
     *s = (struct member_state){ .renew_grace_s = json_i64(v, "renew_grace_s", 0), .by_system = !m->wish.has_pin,
                                 .pair = { .chain = BUF_MAX(PKI_PEM_MAX), .key = BUF_MAX(PKI_PEM_MAX + 1) }, .boot_count = 1 };
     if (!sv_to_cstr(json_str(v, "fleet"), s->fleet, sizeof s->fleet) || !sv_to_cstr(json_str(v, "hub_id"), s->hub_id, sizeof s->hub_id) ||
-        !sv_to_cstr(json_str(v, "node_id"), s->node_id, sizeof s->node_id) || !sv_to_cstr(sv_first(json_str(v, "name"), MEMBER_NAME_MAX), s->name, sizeof s->name) ||
-        !s->hub_id[0])
+        !sv_to_cstr(json_str(v, "node_id"), s->node_id, sizeof s->node_id) ||
+        !sv_to_cstr(sv_first(json_str(v, "name"), MEMBER_NAME_MAX), s->name, sizeof s->name) || !s->hub_id[0])
         return err_set(e, ERR_BAD_REPLY, "the hub's answer does not say who is who");
     member_urls_add(&s->urls, sv_of(member__url(m))); /* where it answered */
     yyjson_arr_foreach(json_get(v, "urls"), i, n, it) {
@@ -298,7 +312,8 @@ static void on_joined(struct member *m) {
     char pin[PKI_PIN_TEXT + 1];
     pki_pin_print(m->state.pair.cert.is.spki, pin);
     memcpy(m->fingerprint, pin, sizeof pin);
-    log_event(LOG_INFO, "joined a fleet", F_STR("fleet", m->state.fleet), F_STR("hub", m->state.hub_id), F_STR("node", m->state.node_id), F_STR("name", m->state.name));
+    log_event(LOG_INFO, "joined a fleet", F_STR("fleet", m->state.fleet), F_STR("hub", m->state.hub_id), F_STR("node", m->state.node_id),
+              F_STR("name", m->state.name));
     member__failed(m, NULL);
     m->plan = (struct plan){ 0 };
     m->n_order = m->at = 0;
@@ -327,7 +342,8 @@ static void on_answer(struct asking *a, const struct err *fault) {
     } else if (!fault && a->status == 403) {
         words_of(a, &e, "the operator refused this node");
         member__failed(m, &e);
-        log_event(LOG_ERROR, "the hub's operator does not want this node; it asks again after a restart, or with another line", F_STR("cause", e.text));
+        log_event(LOG_ERROR, "the hub's operator does not want this node; it asks again after a restart, or with another line",
+                  F_STR("cause", e.text));
         member__goto(m, MEMBER_DENIED);
     } else {
         if (!fault && a->status == 401)
@@ -361,7 +377,7 @@ void member__ask(void *arg) {
     rest_asking(m, NULL, &e);
 }
 
-/* --- the next certificate ---------------------------------------------------------------------------------------------------------------------- */
+/* --- the next certificate ------------------------------------------------------------------------------------------------------------- */
 
 static void look_again(struct member *m) {
     const struct tls_facts *c = &m->state.pair.cert.is;
@@ -385,7 +401,8 @@ static bool take_renewal(struct member *m, const struct asking *a, struct err *e
     struct buf chain = BUF_MAX(PKI_PEM_MAX);
     struct pki_trust trust = { 0 };
     char token[PKI_TOKEN_TEXT + 1] = "";
-    bool ok = doc ? read_issued(yyjson_doc_get_root(doc), &m->state, buf_sv(&a->key), &chain, &trust, token, e) : err_set(e, ERR_BAD_REPLY, "the hub's answer is no JSON");
+    bool ok = doc ? read_issued(yyjson_doc_get_root(doc), &m->state, buf_sv(&a->key), &chain, &trust, token, e)
+                  : err_set(e, ERR_BAD_REPLY, "the hub's answer is no JSON");
     if (ok && trust.sequence > m->state.trust.sequence) { /* from the hub itself, over a connection that the roots of now vouch for */
         ok = pki_trust_write(m->dir, buf_sv(&trust.pem), trust.sequence, e);
         if (ok) {
@@ -422,7 +439,8 @@ static void on_renewed(struct asking *a, const struct err *fault) {
     if (!fault && a->status == 200 && take_renewal(m, a, &e)) {
         const struct pki_cert *c = &m->state.pair.cert;
         pki_pin_print(c->is.spki, m->fingerprint);
-        log_event(LOG_INFO, "the certificate was renewed", F_STR("serial", c->is.serial), F_I64("valid_for_s", c->is.not_after_s - now_s()));
+        log_event(LOG_INFO, "the certificate was renewed", F_STR("serial", c->is.serial),
+                  F_I64("valid_for_s", c->is.not_after_s - now_s()));
         m->renew_not_before_ms = 0;
         if (!m->fresh) { /* the link moves to it; one that is being made is young enough */
             timer_stop(m->house.loop, &m->next);

@@ -1,7 +1,8 @@
 /* hub/member_link.c - dial -> hello -> welcome -> register_agent -> registered -> in use -> (replaced by another, or ended).
  *
- * At most three ties at one time: one is being made (fresh), one is in use (now), one ends (old). A link moves by making the next one first: to a
- * new certificate, or to another address when the hub says goodbye. Lanes beside the first are opened once streams come, one per worker. */
+ * At most three ties at one time: one is being made (fresh), one is in use (now), one ends (old). A link moves by making the next one
+ * first: to a new certificate, or to another address when the hub says goodbye. Lanes beside the first are opened once streams come, one
+ * per worker. */
 #include "hub/member_room.h"
 
 #include <stdio.h>
@@ -11,15 +12,20 @@
 
 static const struct wire_events tie_events;
 
-/* --- lanes beside the first ------------------------------------------------------------------------------------------------------------------ */
+/* --- lanes beside the first ----------------------------------------------------------------------------------------------------------- */
 
 static bool dial_wire(struct member *m, struct wire *w, unsigned berth, const char *url, const char *lane_token, struct err *e) {
     struct sv host, prefix;
     struct dialer *d = member__dialer(m, url, true, &host, &prefix, e);
     if (!d)
         return false;
-    struct berth_dial what = { .dialer = d, .host = host, .prefix = prefix, .bearer = sv_of(m->state.token), .node_id = sv_of(m->state.node_id),
-                               .lane_token = sv_of(lane_token), .wire = wire_ref(w) };
+    struct berth_dial what = { .dialer = d,
+                               .host = host,
+                               .prefix = prefix,
+                               .bearer = sv_of(m->state.token),
+                               .node_id = sv_of(m->state.node_id),
+                               .lane_token = sv_of(lane_token),
+                               .wire = wire_ref(w) };
     bool ok = berth_dial(m->house.berth(m->house.owner, berth), &what);
     if (!ok)
         wire_refuse(what.wire, 0, SV("out of memory"), 0); /* its end comes as that of any other */
@@ -115,7 +121,7 @@ unsigned tie__streams(const struct tie *t) {
     return n;
 }
 
-/* --- the end of a tie ------------------------------------------------------------------------------------------------------------------------- */
+/* --- the end of a tie ----------------------------------------------------------------------------------------------------------------- */
 
 void tie__end(struct tie *t, unsigned code, struct sv why) {
     if (!t)
@@ -149,8 +155,8 @@ static void on_end(void *owner, int status, unsigned code, struct sv why, uint32
     bool was_old = t == m->old, was_up = t->is_up;
     struct plan_end end = { .status = status, .code = code, .told_ms = t->told_ms ? t->told_ms : retry_s * 1000,
                             .up_ms = was_up ? loop_now_ms(m->house.loop) - t->up_ms : 0 };
-    log_event(was_old || !was_up ? LOG_DEBUG : LOG_INFO, was_up ? "a link to the hub has ended" : "a link to the hub did not come about", F_STR("hub", member__url(m)),
-              F_I64("status", status), F_U64("code", code), F_SV("cause", why), F_U64("up_ms", end.up_ms));
+    log_event(was_old || !was_up ? LOG_DEBUG : LOG_INFO, was_up ? "a link to the hub has ended" : "a link to the hub did not come about",
+              F_STR("hub", member__url(m)), F_I64("status", status), F_U64("code", code), F_SV("cause", why), F_U64("up_ms", end.up_ms));
     if (m->now == t)
         m->now = NULL;
     if (m->fresh == t)
@@ -179,7 +185,7 @@ static void on_end(void *owner, int status, unsigned code, struct sv why, uint32
         rest(m, &end);
 }
 
-/* --- what the hub says ------------------------------------------------------------------------------------------------------------------------ */
+/* --- what the hub says ---------------------------------------------------------------------------------------------------------------- */
 
 static uint32_t limit_of(yyjson_val *limits, const char *name, uint32_t otherwise) {
     int64_t v = json_i64(limits, name, otherwise);
@@ -199,7 +205,9 @@ static void take_welcome(struct tie *t, yyjson_val *v) {
     t->epoch = (uint64_t)json_i64(v, "epoch", 0);
     t->heartbeat_ms = (unsigned)json_i64(v, "heartbeat_ms", 15000);
     t->metrics_ms = (unsigned)json_i64(v, "metrics_ms", 10000);
-    t->n_lanes = sv_to_cstr(json_str(v, "lane_token"), t->lane_token, sizeof t->lane_token) && t->lane_token[0] ? (unsigned)json_i64(v, "lanes", 1) : 1;
+    t->n_lanes = sv_to_cstr(json_str(v, "lane_token"), t->lane_token, sizeof t->lane_token) && t->lane_token[0]
+                     ? (unsigned)json_i64(v, "lanes", 1)
+                     : 1;
     m->state.last_epoch = t->epoch;
     if (!member_state_note(m->dir, &m->state, &e))
         log_event(LOG_WARN, "the link's epoch could not be noted", F_STR("cause", e.text));
@@ -311,7 +319,8 @@ static void on_up(void *owner) {
     timer_stop(m->house.loop, &m->next);
     for (unsigned i = 0; i < m->house.n_berths; i++)
         t->lanes[i].n_streams = berth_streams(m->house.berth(m->house.owner, i));
-    log_event(LOG_INFO, "linked to the hub", F_STR("hub", member__url(m)), F_STR("fleet", m->state.fleet), F_U64("epoch", t->epoch), F_U64("lanes", t->n_lanes));
+    log_event(LOG_INFO, "linked to the hub", F_STR("hub", member__url(m)), F_STR("fleet", m->state.fleet), F_U64("epoch", t->epoch),
+              F_U64("lanes", t->n_lanes));
     member__failed(m, NULL);
     m->told_hash = 0;
     member__goto(m, MEMBER_LINKED);
@@ -333,7 +342,7 @@ void member__tick(void *arg) {
     timer_set(m->house.loop, &m->tick, MEMBER_TICK_MS, member__tick, m);
 }
 
-/* --- the dial ---------------------------------------------------------------------------------------------------------------------------------- */
+/* --- the dial ------------------------------------------------------------------------------------------------------------------------- */
 
 void member__dial(struct member *m) {
     struct err e;

@@ -11,7 +11,7 @@ struct told {
     char key[KEY_MAX];
 };
 
-/* --- one entry ------------------------------------------------------------------------------------------------------------------------------ */
+/* --- one entry ------------------------------------------------------------------------------------------------------------------------ */
 
 static void put_text(struct buf *out, const char *name, struct sv v, size_t most) {
     if (v.n == 0 || v.n > most)
@@ -127,7 +127,7 @@ static void print_endpoint(struct buf *out, const struct fleet_endpoint *p) {
     buf_add_char(out, '}');
 }
 
-/* --- what was told ---------------------------------------------------------------------------------------------------------------------------- */
+/* --- what was told -------------------------------------------------------------------------------------------------------------------- */
 
 struct pass {
     struct member_models *m;
@@ -247,7 +247,8 @@ static void unsee(struct map *told) {
         ((struct told *)it->value)->seen = false;
 }
 
-static bool tell(struct member_models *m, const struct snapshot *s, const char *const names[4], size_t room, struct buf *out, bool *ret_more) {
+static bool tell(struct member_models *m, const struct snapshot *s, const char *const names[4], size_t room, struct buf *out,
+                 bool *ret_more) {
     struct pass p = { .m = m, .out = out, .room = room };
     for (p.kind = ENDPOINTS; p.kind >= MODELS; p.kind--) { /* endpoints first: models name them */
         unsee(&m->told[p.kind]);

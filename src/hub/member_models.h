@@ -1,7 +1,8 @@
 /* hub/member_models.h - private to hub: which models and endpoints the hub has been told of, and what has changed since.
  *
- * One entry per listed name, with the facts of its best target: where names are opaque, the hub learns no others. The demonstration endpoint
- * is nobody's business. What was told is remembered as a hash per entry, so that a change costs one message with what is different. Pure. */
+ * One entry per listed name, with the facts of its best target: where names are opaque, the hub learns no others. The demonstration
+ * endpoint is nobody's business. What was told is remembered as a hash per entry, so that a change costs one message with what is
+ * different. Pure. */
 #ifndef DROVER_HUB_MEMBER_MODELS_H
 #define DROVER_HUB_MEMBER_MODELS_H
 

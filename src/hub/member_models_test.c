@@ -27,13 +27,20 @@ static void fleet_of(size_t n, size_t id_n) {
     memset(&f, 0, sizeof f);
     f.endpoints[0] = (struct fleet_endpoint){ .name = SV("vllm"), .kind = SV("vllm"), .url = SV("http://10.0.0.5:8000"), .state = FLEET_UP,
                                               .speaks = LLM_SPEAKS_CHAT, .max_concurrent = 4, .n_models = n };
-    f.endpoints[1] = (struct fleet_endpoint){ .name = SV("demo"), .kind = SV("demo"), .url = SV("memory"), .state = FLEET_UP, .demo = true };
+    f.endpoints[1] =
+        (struct fleet_endpoint){ .name = SV("demo"), .kind = SV("demo"), .url = SV("memory"), .state = FLEET_UP, .demo = true };
     f.endpoints[2] = (struct fleet_endpoint){ .name = SV("old"), .kind = SV("ollama"), .url = SV("http://u:p@h"), .state = FLEET_DOWN };
     for (size_t i = 0; i < n; i++) {
         snprintf(f.names[i], sizeof f.names[i], "model-%05zu", i);
         memset(f.ids[i], 'x', id_n);
-        f.models[i] = (struct fleet_model){ .id = { f.ids[i], id_n }, .context = 8192, .context_max = 32768, .size_bytes = 5000000000, .can_known = true,
-                                            .can = LLM_CAN_CHAT | LLM_CAN_TOOLS | LLM_CAN_THINKING, .loaded = FLEET_LOADED_YES, .quant = SV("Q4_K_M") };
+        f.models[i] = (struct fleet_model){ .id = { f.ids[i], id_n },
+                                            .context = 8192,
+                                            .context_max = 32768,
+                                            .size_bytes = 5000000000,
+                                            .can_known = true,
+                                            .can = LLM_CAN_CHAT | LLM_CAN_TOOLS | LLM_CAN_THINKING,
+                                            .loaded = FLEET_LOADED_YES,
+                                            .quant = SV("Q4_K_M") };
         f.targets[i] = (struct fleet_target){ .endpoint = &f.endpoints[0], .model = &f.models[i] };
         f.refs[i] = &f.targets[i];
         f.slugs[i] = (struct fleet_slug){ .name = sv_of(f.names[i]), .targets = &f.refs[i], .n_targets = 1 };
@@ -111,7 +118,8 @@ static void opaque_names_stay_opaque(void **state) {
     member_models_init(&m);
     assert_true(member_models_all(&m, &f.s, MEMBER_ROOM, &out, &more));
     assert_true(sv_find(buf_sv(&out), SV("model-00002")) >= 0);
-    assert_true(sv_find(buf_sv(&out), SV("xxxx")) < 0 && sv_find(buf_sv(&out), SV("vllm")) < 0 && sv_find(buf_sv(&out), SV("10.0.0.5")) < 0);
+    assert_true(sv_find(buf_sv(&out), SV("xxxx")) < 0 && sv_find(buf_sv(&out), SV("vllm")) < 0 &&
+                sv_find(buf_sv(&out), SV("10.0.0.5")) < 0);
     buf_deinit(&out);
     member_models_deinit(&m);
 }

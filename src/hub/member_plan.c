@@ -1,5 +1,5 @@
-/* hub/member_plan.c - wait = uniform(least, min(most, base x 2^n)), with the three by cause. Full jitter, so that nodes that lost the same hub
- * do not come back in one second. A wait that the hub names is kept, plus up to a quarter. */
+/* hub/member_plan.c - wait = uniform(least, min(most, base x 2^n)), with the three by cause. Full jitter, so that nodes that lost the
+ * same hub do not come back in one second. A wait that the hub names is kept, plus up to a quarter. */
 #include "hub/member_plan.h"
 
 #include <stdbool.h>

@@ -1,5 +1,5 @@
-/* hub/member_report.c - the messages of the first lane: hello, the registration, heartbeats, what has changed, metrics. Only what is really known
- * is said: an absent member is better than a made-up figure. */
+/* hub/member_report.c - the messages of the first lane: hello, the registration, heartbeats, what has changed, metrics. Only what is
+ * really known is said: an absent member is better than a made-up figure. */
 #include "hub/member_room.h"
 
 #include <stdio.h>
@@ -32,13 +32,14 @@ static struct snapshot *fleet_of(const struct member *m) {
 
 static void say(struct tie *t, enum link_kind k, struct buf *payload) {
     if (payload->failed)
-        log_event(LOG_ERROR, "a message to the hub was not sent", F_STR("kind", link_kind_name(k)), F_STR("cause", "too large, or out of memory"));
+        log_event(LOG_ERROR, "a message to the hub was not sent", F_STR("kind", link_kind_name(k)),
+                  F_STR("cause", "too large, or out of memory"));
     else
         wire_send(t->wire, k, buf_sv(payload), SV_NULL);
     buf_deinit(payload);
 }
 
-/* --- hello ------------------------------------------------------------------------------------------------------------------------------------- */
+/* --- hello ---------------------------------------------------------------------------------------------------------------------------- */
 
 void report__hello(struct tie *t) {
     static const struct mux_limits l = MUX_LIMITS_NODE;
@@ -50,8 +51,8 @@ void report__hello(struct tie *t) {
     put_text(&out, "instance", sv_of(m->instance));
     put_count(&out, "boot_count", m->state.boot_count);
     buf_add(&out, SV(",\"build\":{\"name\":\"drover\",\"version\":\"" DROVER_VERSION "\"},\"features\":[\"lanes\",\"echo\"]"));
-    buf_printf(&out, ",\"limits\":{\"max_text\":%d,\"max_frame\":%u,\"max_streams\":%u,\"stream_window\":%u,\"link_window\":%u}", (int)ENGINE_TEXT_MAX, l.max_frame,
-               l.max_streams, l.stream_window, l.link_window);
+    buf_printf(&out, ",\"limits\":{\"max_text\":%d,\"max_frame\":%u,\"max_streams\":%u,\"stream_window\":%u,\"link_window\":%u}",
+               (int)ENGINE_TEXT_MAX, l.max_frame, l.max_streams, l.stream_window, l.link_window);
     if (m->state.last_epoch)
         put_count(&out, "last_epoch", m->state.last_epoch);
     else
@@ -61,7 +62,7 @@ void report__hello(struct tie *t) {
     say(t, KIND_HELLO, &out);
 }
 
-/* --- the registration -------------------------------------------------------------------------------------------------------------------------- */
+/* --- the registration ----------------------------------------------------------------------------------------------------------------- */
 
 static void put_self(const struct member *m, struct buf *out) {
     struct utsname u;
@@ -116,7 +117,8 @@ void report__register(struct member *m, struct tie *t) {
         timer_set(m->house.loop, &m->settle, MEMBER_MORE_MS, on_settled, m);
 }
 
-/* The models are those of the link in use: while another is being made, that one's registration is the last word, and changes wait for it. */
+/* The models are those of the link in use: while another is being made, that one's registration is the last word, and changes wait for
+ * it. */
 void report__changed(struct member *m) {
     struct buf members = BUF_MAX(ENGINE_TEXT_MAX), out = BUF_MAX(ENGINE_TEXT_MAX);
     bool more = false;
@@ -140,7 +142,7 @@ void report__changed(struct member *m) {
         timer_set(m->house.loop, &m->settle, MEMBER_MORE_MS, on_settled, m);
 }
 
-/* --- heartbeats -------------------------------------------------------------------------------------------------------------------------------- */
+/* --- heartbeats ----------------------------------------------------------------------------------------------------------------------- */
 
 static const char *state_of(const struct member *m, unsigned all, unsigned healthy) {
     if (m->is_stopping)
@@ -193,7 +195,7 @@ static void beat(struct member *m, const char *state, unsigned all, unsigned hea
     say(m->now, KIND_HEARTBEAT, &out);
 }
 
-/* --- metrics ------------------------------------------------------------------------------------------------------------------------------------ */
+/* --- metrics -------------------------------------------------------------------------------------------------------------------------- */
 
 /* Requests at each model that has any, or had when it was told last. */
 static void put_models(const struct snapshot *s, struct buf *out) {

@@ -99,7 +99,8 @@ void member__look(void *arg);
 void member__renew(struct member *m);
 void member__cancel(struct member *m);
 /* A dialer for an address of the hub. With its own certificate: with_cert. NULL with *e set. host, prefix: views on url. */
-struct dialer *member__dialer(struct member *m, const char *url, bool with_cert, struct sv *ret_host, struct sv *ret_prefix, struct err *e) MUST_CHECK;
+struct dialer *member__dialer(struct member *m, const char *url, bool with_cert, struct sv *ret_host, struct sv *ret_prefix,
+                              struct err *e) MUST_CHECK;
 struct url;
 /* Only https, but for this machine itself. */
 bool member__url_parse(struct sv url, struct url *ret, struct err *e) MUST_CHECK;

@@ -1,5 +1,5 @@
-/* hub/member_state.c - each file is replaced whole, and one of them says whether the others count: so a crash at any moment leaves either the
- * node as it was or the node as it is to be. What is half there from a try before is overwritten by the next. */
+/* hub/member_state.c - each file is replaced whole, and one of them says whether the others count: so a crash at any moment leaves
+ * either the node as it was or the node as it is to be. What is half there from a try before is overwritten by the next. */
 #include "hub/member_state.h"
 
 #include <dirent.h>
@@ -17,7 +17,7 @@ static bool path_in(char to[static MEMBER_PATH], const char *dir, const char *na
     return (size_t)snprintf(to, MEMBER_PATH, "%s/%s", dir, name) < MEMBER_PATH || err_set(e, ERR_CONFIG, "%s/%s: path too long", dir, name);
 }
 
-/* --- urls ---------------------------------------------------------------------------------------------------------------------------------- */
+/* --- urls ----------------------------------------------------------------------------------------------------------------------------- */
 
 void member_urls_add(struct member_urls *u, struct sv url) {
     for (unsigned i = 0; i < u->n; i++)
@@ -69,7 +69,7 @@ static yyjson_doc *read_object(const char *dir, const char *name, struct err *e)
     return doc;
 }
 
-/* --- who it is ----------------------------------------------------------------------------------------------------------------------------- */
+/* --- who it is ------------------------------------------------------------------------------------------------------------------------ */
 
 bool member_state_note(const char *dir, const struct member_state *s, struct err *e) {
     struct buf out = BUF_MAX(PKI_PEM_MAX);
@@ -95,7 +95,8 @@ static bool read_who(const char *dir, struct member_state *s, struct err *e) {
         return false;
     bool ok = read_text(root, "fleet", s->fleet, sizeof s->fleet) && read_text(root, "hub_id", s->hub_id, sizeof s->hub_id) &&
               read_text(root, "node_id", s->node_id, sizeof s->node_id) && read_text(root, "name", s->name, sizeof s->name) &&
-              pki_identity_set(&id, PKI_HUB, sv_of(s->fleet), sv_of(s->hub_id)) && pki_identity_set(&id, PKI_NODE, sv_of(s->fleet), sv_of(s->node_id));
+              pki_identity_set(&id, PKI_HUB, sv_of(s->fleet), sv_of(s->hub_id)) &&
+              pki_identity_set(&id, PKI_NODE, sv_of(s->fleet), sv_of(s->node_id));
     read_urls(root, &s->urls);
     s->by_system = sv_eq(json_str(root, "hub_by"), SV("system"));
     s->boot_count = (uint64_t)json_i64(root, "boot_count", 0);
@@ -143,8 +144,9 @@ static bool store_pair(const char *dir, struct sv chain, struct sv key, struct e
 bool member_state_adopt(const char *dir, struct member_state *s, struct err *e) {
     struct err gone = { 0 };
     (void)!pki_file_remove(dir, member_file, &gone); /* of a membership before: from here on it is none until this one is whole */
-    if (!store_pair(dir, buf_sv(&s->pair.chain), buf_sv(&s->pair.key), e) || !pki_trust_write(dir, buf_sv(&s->trust.pem), s->trust.sequence, e) ||
-        !pki_file_write(dir, token_file, sv_of(s->token), e) || !load_pair(dir, s, e))
+    if (!store_pair(dir, buf_sv(&s->pair.chain), buf_sv(&s->pair.key), e) ||
+        !pki_trust_write(dir, buf_sv(&s->trust.pem), s->trust.sequence, e) || !pki_file_write(dir, token_file, sv_of(s->token), e) ||
+        !load_pair(dir, s, e))
         return err_ctx(e, "keep the membership");
     return member_state_note(dir, s, e) || err_ctx(e, "keep the membership");
 }
@@ -162,7 +164,7 @@ void member_state_deinit(struct member_state *s) {
     sodium_memzero(s->token, sizeof s->token);
 }
 
-/* --- what it asks for ------------------------------------------------------------------------------------------------------------------------ */
+/* --- what it asks for ----------------------------------------------------------------------------------------------------------------- */
 
 bool member_wish_store(const char *dir, struct member_wish *w, struct err *e) {
     struct buf out = BUF_MAX(PKI_PEM_MAX);
@@ -180,7 +182,8 @@ bool member_wish_store(const char *dir, struct member_wish *w, struct err *e) {
     print_text(&out, "name", w->name);
     print_urls(&out, &w->urls);
     buf_printf(&out, ",\"expires_s\":%lld}\n", (long long)w->expires_s);
-    bool ok = out.failed ? err_no_memory(e) : pki_file_write(dir, key_file, buf_sv(&w->key), e) && pki_file_write(dir, wish_file, buf_sv(&out), e);
+    bool ok = out.failed ? err_no_memory(e)
+                         : pki_file_write(dir, key_file, buf_sv(&w->key), e) && pki_file_write(dir, wish_file, buf_sv(&out), e);
     pki_wipe(&out);
     return ok || err_ctx(e, "keep the request to join");
 }
@@ -210,7 +213,7 @@ void member_wish_deinit(struct member_wish *w) {
     pki_wipe(&w->key);
 }
 
-/* --- the end --------------------------------------------------------------------------------------------------------------------------------- */
+/* --- the end -------------------------------------------------------------------------------------------------------------------------- */
 
 static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at) {
     (void)st;
@@ -223,5 +226,6 @@ bool member_forget(const char *dir, struct err *e) {
     if (!pki_file_remove(dir, member_file, e) || !member_wish_remove(dir, e))
         return false;
     errno = 0;
-    return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS) == 0 || errno == ENOENT || err_set(e, ERR_STORE, "remove %s: %s", dir, strerror(errno));
+    return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS) == 0 || errno == ENOENT ||
+           err_set(e, ERR_STORE, "remove %s: %s", dir, strerror(errno));
 }

@@ -50,7 +50,8 @@ bool member_state_note(const char *dir, const struct member_state *s, struct err
 bool member_state_adopt(const char *dir, struct member_state *s, struct err *e) MUST_CHECK;
 /* After a renewal: a new pair, and the bearer that came with it. Until this returns the old ones stay; a crash in between leaves the new
  * pair with the old bearer, which is still good. */
-bool member_state_renew(const char *dir, struct member_state *s, struct sv chain, struct sv key, const char *token, struct err *e) MUST_CHECK;
+bool member_state_renew(const char *dir, struct member_state *s, struct sv chain, struct sv key, const char *token,
+                        struct err *e) MUST_CHECK;
 void member_state_deinit(struct member_state *s);
 
 bool member_wish_load(const char *dir, struct member_wish *ret, struct err *e) MUST_CHECK;

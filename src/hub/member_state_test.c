@@ -58,13 +58,21 @@ static int clear(void **state) {
 }
 
 static struct member_state whole(void) {
-    struct member_state s = { .fleet = "fleet", .hub_id = "hub", .node_id = "attic-1", .name = "attic", .boot_count = 7, .last_epoch = 41,
-                              .renew_grace_s = 2592000, .token = BEARER_A, .pair = { .chain = BUF_MAX(PKI_PEM_MAX), .key = BUF_MAX(PKI_PEM_MAX) },
+    struct member_state s = { .fleet = "fleet",
+                              .hub_id = "hub",
+                              .node_id = "attic-1",
+                              .name = "attic",
+                              .boot_count = 7,
+                              .last_epoch = 41,
+                              .renew_grace_s = 2592000,
+                              .token = BEARER_A,
+                              .pair = { .chain = BUF_MAX(PKI_PEM_MAX), .key = BUF_MAX(PKI_PEM_MAX) },
                               .trust = { .sequence = 3, .pem = BUF_MAX(PKI_PEM_MAX) } };
     member_urls_add(&s.urls, SV("https://10.0.0.1:7443"));
     member_urls_add(&s.urls, SV("https://[fd00::1]:7443"));
     member_urls_add(&s.urls, SV("https://10.0.0.1:7443"));
-    assert_true(buf_add(&s.pair.chain, buf_sv(&leaf[0].chain)) && buf_add(&s.pair.key, buf_sv(&leaf[0].key)) && buf_add(&s.trust.pem, pki_ca_pem(ca)));
+    assert_true(buf_add(&s.pair.chain, buf_sv(&leaf[0].chain)) && buf_add(&s.pair.key, buf_sv(&leaf[0].key)) &&
+                buf_add(&s.trust.pem, pki_ca_pem(ca)));
     return s;
 }
 
@@ -125,9 +133,15 @@ static void a_membership_is_read_as_it_was_written(void **state) {
 }
 
 static void damage_is_told_from_absence(void **state) {
-    static const char *const members[] = { "", "{", "[]", "{\"v\":2}", "{\"v\":1}",
-                                           "{\"v\":1,\"fleet\":\"fleet\",\"hub_id\":\"hub\",\"node_id\":\"../x\",\"name\":\"n\",\"urls\":[\"https://h\"]}",
-                                           "{\"v\":1,\"fleet\":\"fleet\",\"hub_id\":\"hub\",\"node_id\":\"n1\",\"name\":\"n\",\"urls\":[]}" };
+    static const char *const members[] = {
+        "",
+        "{",
+        "[]",
+        "{\"v\":2}",
+        "{\"v\":1}",
+        "{\"v\":1,\"fleet\":\"fleet\",\"hub_id\":\"hub\",\"node_id\":\"../x\",\"name\":\"n\",\"urls\":[\"https://h\"]}",
+        "{\"v\":1,\"fleet\":\"fleet\",\"hub_id\":\"hub\",\"node_id\":\"n1\",\"name\":\"n\",\"urls\":[]}"
+    };
     static const char *const files[] = { "token", "pair/current", "fleet/trust.pem" };
     char path[256];
     (void)state;
