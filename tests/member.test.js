@@ -192,6 +192,25 @@ test('a hub with another key than the line says gets no byte of the token', asyn
   await child;
 });
 
+test('a busy hub says when to ask again; an answer without sense is no membership', async () => {
+  const answers = [{ status: 429, headers: { 'Retry-After': '1' } }, { status: 200, json: 'x' }];
+  const hub = await hubOf({ enrol: () => answers.shift() });
+  const drover = await nodeOf(hub);
+  const s = await until('the second answer', async () => {
+    const now = await status(drover);
+    return /who is who/.test(now.error ?? '') && now;
+  });
+  assert.ok(hub.enrolments.length === 2 && s.next_try_ms - Date.now() > 20_000, JSON.stringify(s));
+  assert.ok(!existsSync(path.join(drover.dir, 'data/join/member.json')));
+  for (const answer of [{ status: 200, json: 'x'.repeat(400_000) }, { status: 200, json: {} }, { status: 500, json: [] }, { status: 302, headers: { Location: 'http://127.0.0.1:1/' } }]) {
+    answers.push(answer);
+    const { code, stderr } = await drover.cli('join', hub.line());
+    assert.equal(code === 0, answer.status === 500 || answer.status === 302, stderr);
+    if (code === 0) await drover.cli('leave');
+  }
+  assert.equal((await drover.get('/healthz')).status, 200);
+});
+
 test('a certificate for somebody else, or under other roots, is not taken', async () => {
   const strange = authority('home');
   let answerOf = (a) => ({ node_id: 'somebody-else' });
@@ -527,6 +546,28 @@ test('a busy hub says when to come again, a credential that is not good waits a 
     return /401/.test(now.error ?? '') && now;
   });
   assert.ok(s.next_try_ms - Date.now() > 50_000);
+});
+
+test('a hub that says nothing after the upgrade is left, and tried again', async () => {
+  const hub = await hubOf({ silent: true });
+  const drover = await nodeOf(hub);
+  await until('the first socket', () => hub.links.length === 1);
+  assert.equal((await hub.links[0].closed).code, 4004);
+  hub.silent = false;
+  const link = await hub.linked(2);
+  assert.equal((await stateIs(drover, 'linked')).error, undefined);
+  link.say('frobnicate', {});
+  link.ws.send('not JSON at all');
+  const faults = await until('both faults', () => {
+    const found = link.messages.filter((m) => m.kind === 'error');
+    return found.length === 2 && found;
+  }).catch((error) => { throw new Error(`${error.message}; ${JSON.stringify(link.messages.slice(-3))} ${link.code}`); });
+  assert.deepEqual(faults.map((m) => m.payload.code), ['unknown_kind', 'bad_json']);
+  link.seq++;
+  link.say('directive', { directive_id: 'd1', op: 'restart', expires_ms: 60000 });
+  const ack = await link.waitFor('ack');
+  assert.deepEqual([ack.payload.directive_id, ack.payload.accepted, ack.payload.code], ['d1', false, 'not_allowed']);
+  assert.equal((await link.http('GET', '/healthz')).status, 200);
 });
 
 test('a registration that is refused waits a minute', async () => {

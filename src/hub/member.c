@@ -194,6 +194,8 @@ static void begin(struct member *m) {
     struct err e = { 0 };
     if (member_state_load(m->dir, &m->state, &e)) {
         m->has_state = true;
+        if (m->state.pair.is_fallback)
+            log_event(LOG_WARN, "the newest certificate is damaged; the one before is used", F_STR("cause", m->state.pair.why.text));
         if ((*m->house.config)->join.url.n)
             member_urls_add(&m->state.urls, (*m->house.config)->join.url);
         begin_member(m);
@@ -288,9 +290,9 @@ static void drop(struct member *m) {
 bool member_leave(struct member *m, struct err *e) {
     if (m->phase == MEMBER_OFF)
         return err_set(e, ERR_NOT_FOUND, "this machine is no node of a fleet, and does not ask to be");
-    report__goodbye(m, SV("leaving"));
     if (!member_forget(m->dir, e))
         return false;
+    report__goodbye(m, SV("leaving"));
     log_event(LOG_INFO, "left the fleet", F_STR("fleet", m->has_state ? m->state.fleet : ""),
               F_STR("node", m->has_state ? m->state.node_id : ""));
     member__cancel(m);
@@ -341,8 +343,13 @@ void member_snapshot(struct member *m) {
 void member_facts(const struct member *m, struct member_facts *ret) {
     struct engine_facts f = { 0 };
     const struct tie *t = m->now;
-    *ret = (struct member_facts){ .phase = m->phase, .state = words[m->phase], .since_ms = m->since_ms, .next_try_ms = m->next_try_ms,
-                                  .hub = sv_of(current_url(m)), .error = sv_of(m->last.text), .models = (unsigned)m->models.told[0].n,
+    *ret = (struct member_facts){ .phase = m->phase,
+                                  .state = words[m->phase],
+                                  .since_ms = m->since_ms,
+                                  .next_try_ms = m->next_try_ms,
+                                  .hub = sv_of(m->now ? m->now->url : current_url(m)),
+                                  .error = sv_of(m->last.text),
+                                  .models = (unsigned)m->models.told[0].n,
                                   .endpoints = (unsigned)m->models.told[1].n };
     memcpy(ret->fingerprint, m->fingerprint, sizeof ret->fingerprint);
     if (m->has_state) {

@@ -63,7 +63,7 @@ static void open_lane(struct tie *t, unsigned i) {
     struct err e;
     n->tie = t;
     n->wire = wire_new(m->house.loop, &lane_events, n, &e);
-    if (n->wire && dial_wire(m, n->wire, i, member__url(m), t->lane_token, &e))
+    if (n->wire && dial_wire(m, n->wire, i, t->url, t->lane_token, &e))
         return;
     wire_free(n->wire, 1000, SV_NULL);
     n->wire = NULL;
@@ -156,7 +156,7 @@ static void on_end(void *owner, int status, unsigned code, struct sv why, uint32
     struct plan_end end = { .status = status, .code = code, .told_ms = t->told_ms ? t->told_ms : retry_s * 1000,
                             .up_ms = was_up ? loop_now_ms(m->house.loop) - t->up_ms : 0 };
     log_event(was_old || !was_up ? LOG_DEBUG : LOG_INFO, was_up ? "a link to the hub has ended" : "a link to the hub did not come about",
-              F_STR("hub", member__url(m)), F_I64("status", status), F_U64("code", code), F_SV("cause", why), F_U64("up_ms", end.up_ms));
+              F_STR("hub", t->url), F_I64("status", status), F_U64("code", code), F_SV("cause", why), F_U64("up_ms", end.up_ms));
     if (m->now == t)
         m->now = NULL;
     if (m->fresh == t)
@@ -319,7 +319,7 @@ static void on_up(void *owner) {
     timer_stop(m->house.loop, &m->next);
     for (unsigned i = 0; i < m->house.n_berths; i++)
         t->lanes[i].n_streams = berth_streams(m->house.berth(m->house.owner, i));
-    log_event(LOG_INFO, "linked to the hub", F_STR("hub", member__url(m)), F_STR("fleet", m->state.fleet), F_U64("epoch", t->epoch),
+    log_event(LOG_INFO, "linked to the hub", F_STR("hub", t->url), F_STR("fleet", m->state.fleet), F_U64("epoch", t->epoch),
               F_U64("lanes", t->n_lanes));
     member__failed(m, NULL);
     m->told_hash = 0;
@@ -354,6 +354,7 @@ void member__dial(struct member *m) {
     if (t) {
         t->member = m;
         t->wire = w;
+        snprintf(t->url, sizeof t->url, "%s", url);
         t->n_lanes = 1;
     }
     if (!m->now)

@@ -31,6 +31,7 @@ enum {
 struct tie {
     struct member *member;
     struct wire *wire;
+    char url[PKI_INVITE_URL_MAX + 1]; /* where it was dialled */
     bool is_up;
     uint64_t up_ms, epoch;            /* up_ms: loop time */
     uint32_t told_ms;                 /* of a goodbye or an error: when to come again */
