@@ -65,7 +65,6 @@ struct exchange {
     struct access_snapshot *access;
     const struct access_key *key; /* NULL: nobody in particular, where no key is needed */
     struct sv principal;        /* for whom our hub asks; empty: it did not come over the link */
-    unsigned hops;              /* links it has come over */
     struct access_hold hold;    /* its share of the key's limits */
     const struct llm_route *route;
     struct sv upstream_path;    /* path and query for the runtime, without its base path */
@@ -84,6 +83,7 @@ struct exchange {
     struct sv asked, node;      /* model as asked for */
     struct sv target;           /* the last one taken, as clients are told; empty before */
     unsigned attempts, fallbacks, n_fallen;
+    unsigned hops;              /* links it has come over */
     struct {                    /* slugs whose fallbacks are under way: the one asked for, one of its fallbacks, one of that's */
         const struct fleet_slug *slug;
         unsigned next;          /* of its fallbacks */
