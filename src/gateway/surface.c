@@ -23,9 +23,11 @@ static bool not_here(const struct http_head *head, struct err *e) {
 
 unsigned surface__hops(const struct http_in *in) {
     uint64_t n = 0;
-    if (is_link(in) && sv_to_u64(http_get(in->head, SV(HOPS_FIELD)), &n))
-        return n > HOPS_MAX ? HOPS_MAX + 1 : (unsigned)n;
-    return is_link(in); /* a hub that does not count has handed it on once all the same */
+    if (!is_link(in))
+        return 0;
+    if (!sv_to_u64(http_get(in->head, SV(HOPS_FIELD)), &n))
+        return 1; /* a hub that does not count has handed it on once all the same */
+    return n > HOPS_MAX ? HOPS_MAX + 1 : (unsigned)n;
 }
 
 /* Drover's own list of models names endpoints and the runtimes' ids: not where names are opaque. */
@@ -55,9 +57,9 @@ bool surface__allows(const struct gateway *g, const struct http_in *in, const st
 }
 
 struct sv surface__principal(struct http_in *in) {
-    struct sv who = http_get(in->head, SV(PRINCIPAL_FIELD));
-    if (!is_link(in))
+    if (!is_link(in)) /* as nearly every request */
         return SV_NULL;
+    struct sv who = http_get(in->head, SV(PRINCIPAL_FIELD));
     if (who.n == 0 || who.n > PRINCIPAL_MAX || !http_value_is_clean(who) || sv_find_char(who, '\t') >= 0)
         return SV("hub");
     return sv_of(arena_printf(&in->arena, "hub:%.*s", SV_FMT(who)));
