@@ -176,7 +176,8 @@ test('who is put out stays out', async () => {
     { headers: { authorization: `Bearer ${m.token}`, 'drover-node': m.node_id }, key: m.key, cert: m.chain });
   assert.equal(renewed.status, 401);
   assert.equal((await enrol(m)).status, 403);
-  assert.equal((await sam.ask('GET', 'nodes/shed')).status, 404, 'its name is free again');
+  assert.equal((await sam.ask('GET', 'nodes/shed')).json.state, 'revoked');
+  assert.equal((await member({ name: 'shed' })).name, 'shed', 'its name is free again');
   assert.equal((await node(m.node_id)).state, 'revoked');
 });
 
