@@ -74,6 +74,9 @@ test('a node with models, from the line to the diagnosis when it is gone', async
       await open.getByText(/it dials the hub, from 127\.0\.0\.1, for/).waitFor();
       await open.getByText('0 requests over 1 connection', { exact: true }).waitFor();
       assert.deepEqual(await look(page, 'nodes-linked', TWO), []);
+      await show(page, hub, '#/fleet?open=tower');
+      await page.getByRole('link', { name: 'a node of this hub' }).click();
+      await open.waitFor();
       await machine1.stop();
       await page.locator('tr.data', { hasText: /tower.*no link/ }).first().waitFor();
       await open.getByText(/^no link since/).waitFor();

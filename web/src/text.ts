@@ -344,6 +344,7 @@ export const T = {
     nodes: 'Nodes',
     node: 'Node',
     theNodes: 'the nodes',
+    aNode: 'a node of this hub',
     add: 'Add a node',
     noHub: 'This daemon accepts no nodes. With these lines in its configuration, and after a restart, other machines can join it.',
     hubConfig: 'Make this machine a hub',

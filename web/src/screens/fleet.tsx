@@ -399,6 +399,9 @@ function tally(all: Endpoint[], of: (e: Endpoint) => string): Map<string, number
   return out
 }
 
+/* The id of the node behind an endpoint; undefined: it is none. */
+const nodeOf = (e: Endpoint): string | undefined => (e.url.startsWith('link:') ? e.url.slice(5) : undefined)
+
 function Detail({ e }: { e: Endpoint }) {
   const why = useRoute().params.why
   return (
@@ -412,7 +415,7 @@ function Detail({ e }: { e: Endpoint }) {
           ],
           [T.reason, e.reason ? visible(e.reason) : undefined],
           [T.address, <Name text={e.url} most={60} />],
-          [T.where, e.local ? T.thisMachine : T.otherMachine],
+          [T.where, nodeOf(e) ? <a href={href('fleet', { node: nodeOf(e) })}>{T.node.aNode}</a> : e.local ? T.thisMachine : T.otherMachine],
           [T.colRuntime, e.kind ? `${visible(e.kind)} ${visible(e.version)}` : T.unknown],
           [T.speaks, e.speaks.length ? e.speaks.map(visible).join(', ') : T.unknown],
           [T.breaker, e.breaker === 'closed' ? undefined : T.breakers[e.breaker]],
