@@ -176,9 +176,9 @@ test('who is put out stays out', async () => {
     { headers: { authorization: `Bearer ${m.token}`, 'drover-node': m.node_id }, key: m.key, cert: m.chain });
   assert.equal(renewed.status, 401);
   assert.equal((await enrol(m)).status, 403);
-  assert.equal((await sam.ask('GET', 'nodes/shed')).json.state, 'revoked');
-  assert.equal((await member({ name: 'shed' })).name, 'shed', 'its name is free again');
-  assert.equal((await node(m.node_id)).state, 'revoked');
+  assert.equal((await node('shed')).state, 'revoked', 'it is still found by its name');
+  const heir = await member({ name: 'shed' });
+  assert.deepEqual([heir.name, (await node('shed')).id, (await node(m.node_id)).state], ['shed', heir.node_id, 'revoked'], 'until another has it');
 });
 
 test('names, labels, draining', async () => {
@@ -239,11 +239,15 @@ test('a real node is renamed, drained, judged and put out while it is linked', a
   fake.name = 'box';
   const it = await startDrover({ endpoints: [fake], models: ['coder'] });
   try {
+    const before = await member({ name: 'mill' });
+    assert.equal((await sam.ask('POST', 'nodes/mill/revoke')).status, 200);
     assert.equal((await it.cli('join', (await invite({ name: 'mill' })).line)).code, 0);
     const ask = () => drover.post('/v1/chat/completions', { model: 'coder', messages: [{ role: 'user', content: 'hi' }] });
     await until('its model', async () => (await ask()).status === 200);
     const place = async (name) => (await vera.ask('GET', 'endpoints')).json.endpoints.find((e) => e.name === name);
     assert.deepEqual([(await place('mill')).url, (await place('mill')).kind, (await place('mill')).state], [`link:${(await node('mill')).id}`, 'drover', 'up']);
+    assert.equal((await sam.ask('DELETE', `nodes/${before.node_id}`)).status, 200);
+    assert.equal((await place('mill'))?.state, 'up', 'the one that had the name before takes nothing along');
     const { link: facts, models, health } = await node('mill');
     assert.deepEqual([models, health, facts.lanes], [1, 'up', 1]);
     assert.ok(facts.up_ms > 0 && Math.abs(facts.clock_off_ms) < 5000 && typeof facts.post_quantum === 'boolean', JSON.stringify(facts));

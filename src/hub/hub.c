@@ -149,6 +149,13 @@ static void act_free(struct act *a) {
     mem_free(a);
 }
 
+/* By its name, which may have a new owner by now: only what is its own. */
+static void leave_fleet(struct hub *h, struct node *n) {
+    if (n->is_place)
+        fleet_unfeed(h->house->fleet, sv_of(n->name));
+    n->is_place = false;
+}
+
 /* In force from here on. */
 static void apply(struct hub *h, struct node *n, const struct act *a) {
     if (a->what != NODE_RENAME && a->what != NODE_LABEL) {
@@ -163,8 +170,7 @@ static void apply(struct hub *h, struct node *n, const struct act *a) {
         n->state = NODE_REFUSED;
         break;
     case NODE_RENAME:
-        fleet_unfeed(h->house->fleet, sv_of(n->name));
-        n->is_place = false;
+        leave_fleet(h, n);
         snprintf(n->name, sizeof n->name, "%s", a->name);
         hub__feed(h, n);
         break;
@@ -179,11 +185,11 @@ static void apply(struct hub *h, struct node *n, const struct act *a) {
     case NODE_REVOKE:
         n->state = NODE_REVOKED;
         hub__cut(h, n, CLOSE_IDENTITY, "revoked");
-        fleet_unfeed(h->house->fleet, sv_of(n->name));
+        leave_fleet(h, n);
         break;
     case NODE_REMOVE:
         hub__cut(h, n, CLOSE_IDENTITY, "removed");
-        fleet_unfeed(h->house->fleet, sv_of(n->name));
+        leave_fleet(h, n);
         roster_remove(&h->roster, n);
         break;
     }
