@@ -102,7 +102,8 @@ static void look_membership(struct findings *all, const struct admin_house *h) {
     else if (f.phase == MEMBER_BROKEN)
         tell(all, "join_broken", "error", what, f.hub, "drover leave, then drover join with a new line");
     else if (tries && f.error.n)
-        tell(all, "hub_away", "error", what, f.hub, "see whether the hub runs and whether its address is reached from here; it is tried again by itself");
+        tell(all, "hub_away", "error", what, f.hub,
+             "see whether the hub runs and whether its address is reached from here; it is tried again by itself");
     if (left_s < PKI_DAY_S && f.phase != MEMBER_OFF)
         tell(all, "certificate_late", left_s > 0 ? "warning" : "error",
              left_s > 0 ? "this node's certificate ends within a day and was not renewed" : "this node's certificate has ended", f.hub,
