@@ -6,9 +6,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/rand.h"
+#include "base/utf8.h"
 #include "hub/room.h"
 
-enum { TICK_MS = 1000, AUTHORITY_TICKS = 60 };
+enum { TICK_MS = 1000, AUTHORITY_TICKS = 60, DETAIL_MAX = 256 };
 
 const char *node_state_name(enum node_state s) {
     static const char *const names[] = { "waiting", "approved", "refused", "revoked" };
@@ -92,9 +93,23 @@ struct tls_context *hub_tls(struct hub *h, int client_cert) {
 
 /* --- what happened ------------------------------------------------------------------------------------------------------------------------ */
 
+/* What a peer said, as it may be kept and shown: whole characters of UTF-8, and none that control a terminal. */
+static struct sv clean(struct sv from, char to[static DETAIL_MAX]) {
+    size_t at = 0;
+    for (size_t n; at + 4 <= DETAIL_MAX && (n = utf8_len(from)) > 0; from = sv_from(from, n)) {
+        bool is_control = n == 1 && ((unsigned char)from.p[0] < 0x20 || from.p[0] == 0x7f);
+        struct sv c = is_control ? SV("\xef\xbf\xbd") : sv_first(from, n);
+        memcpy(to + at, c.p, c.n);
+        at += c.n;
+    }
+    return (struct sv){ to, at };
+}
+
 void hub__event(struct hub *h, const struct node *n, const char *what, struct sv detail) {
     struct record *r = record_new(h->loop);
     struct buf told = BUF_MAX(4096);
+    char text[DETAIL_MAX];
+    detail = clean(detail, text);
     log_event(LOG_INFO, "node", F_STR("node", n->name), F_STR("event", what), F_SV("detail", detail));
     buf_add(&told, SV("{\"node\":"));
     buf_add_json(&told, sv_of(n->id));

@@ -326,7 +326,8 @@ static void audit(struct session *s, const char *action, const char *detail) {
 static void refuse_identity(struct session *s, struct sv re) {
     struct buf p = BUF_MAX(512);
     audit(s, "node.identity_mismatch", "hello names another node than the credentials");
-    buf_add(&p, SV("{\"code\":\"identity_mismatch\",\"message\":\"hello.node_id or site_id is not the node that the credentials belong to\",\"fatal\":true}"));
+    buf_add(&p, SV("{\"code\":\"identity_mismatch\",\"message\":\"hello.node_id or site_id is not the node that the credentials belong to\","
+                   "\"fatal\":true}"));
     wire_send(s->wire, KIND_ERROR, buf_sv(&p), re);
     buf_deinit(&p);
     end_session(s, CLOSE_IDENTITY, "hello names another node than the credentials");
@@ -558,7 +559,7 @@ static void take_heartbeat(struct session *s, struct envelope *m) {
 
 /* Its next heartbeat may say that it stays after all. */
 static void take_goodbye(struct session *s, const struct envelope *m) {
-    hub__event(s->hub, s->node, "goodbye", sv_first(json_str(m->payload, "reason"), 100));
+    hub__event(s->hub, s->node, "goodbye", json_str(m->payload, "reason"));
     if (s->state != UP)
         return;
     snprintf(s->beat_state, sizeof s->beat_state, "stopping");

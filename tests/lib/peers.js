@@ -73,7 +73,8 @@ const connectOptions = (port, who, { cert = true } = {}) => ({ host: '127.0.0.1'
  *   headers           more lines
  *   lane              the token of a link
  */
-export function knock(port, who, { cert = true, token = who.token, node = who.id, protocol = 'drover.link.1', headers = [], lane, route = '/link/v1', version = 13 } = {}) {
+export function knock(port, who, { cert = true, token = who.token, node = who.id, protocol = 'drover.link.1', headers = [], lane, route = '/link/v1',
+  version = 13 } = {}) {
   return new Promise((go, fail) => {
     const socket = tls.connect(connectOptions(port, who, { cert }));
     let got = Buffer.alloc(0);
