@@ -122,8 +122,8 @@ static uint32_t grow(struct window *w, uint32_t most, uint64_t now_ms, uint64_t 
     return more;
 }
 
-/* In parts of half a stream's window. Of the link's an eighth: unread streams may hold up to three quarters of it for a while (find_due), and
- * who waits for the rest must not also wait for what was kept back here. */
+/* In parts of half a stream's window. Of the link's an eighth: unread streams may hold up to three quarters of it for a while (find_due),
+ * and who waits for the rest must not also wait for what was kept back here. */
 static void give_back(struct mux *m, struct window *w, uint32_t id, uint32_t most, uint64_t n, uint64_t now_ms) {
     w->unused += n;
     w->spent += n;
