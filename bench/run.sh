@@ -3,6 +3,7 @@
 # Builds the mock runtime and the load generator, then hands over to bench/run.mjs; see there for what is measured.
 # run.sh --report: writes the last result into docs/benchmarks.md.
 # run.sh --records [...]: measures the record store instead; see bench/records.mjs.
+# run.sh --links [ROUNDS]: what a request costs through a link to a node; see bench/links.mjs.
 # run.sh --ledger [SECONDS]: whether the ledger keeps up with requests as fast as they come; see bench/ledger.mjs.
 set -eu
 . "$(dirname "$0")/../tools/lib.sh"
@@ -23,6 +24,10 @@ compile() { # NAME SOURCE...
 compile mock bench/mock.c
 compile load bench/load.c bench/proc.c bench/reply.c
 [ "${1:-}" != --compile ] || exit 0
+if [ "${1:-}" = --links ]; then
+    shift
+    exec "$node" bench/links.mjs "$@"
+fi
 if [ "${1:-}" = --ledger ]; then
     shift
     exec "$node" bench/ledger.mjs "$@"

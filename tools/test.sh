@@ -132,6 +132,6 @@ case web in *"$filter"*)
 esac
 js asan build/asan/drover tests/*.test.js
 wrap=$fixed
-js tsan build/tsan/drover tests/smoke.test.js tests/routing.test.js tests/passthrough.test.js tests/queue.test.js tests/people.test.js tests/live.test.js
+js tsan build/tsan/drover tests/smoke.test.js tests/routing.test.js tests/passthrough.test.js tests/queue.test.js tests/people.test.js tests/live.test.js tests/member.test.js tests/link.test.js
 wrap=
 js release build/drover tests/smoke.test.js

@@ -291,6 +291,7 @@ struct enrolling {
     int64_t not_after_s;
     unsigned char bearer[PKI_TOKEN];
     bool renews, waits;
+    struct timer soon;      /* of an answer that needs no record */
     struct buf answer;
     hub_enrolled *done;
     void *arg;
@@ -494,6 +495,12 @@ static bool judge_known(struct hub *h, const struct hub_enrolment *in, const str
     return true;
 }
 
+static void on_still_waiting(void *arg) {
+    struct enrolling *a = arg;
+    a->done(a->arg, 202, buf_sv(&a->answer), NULL);
+    enrolling_free(a);
+}
+
 bool hub_enrol(struct hub *h, const struct hub_enrolment *in, hub_enrolled *done, void *arg, struct err *e) {
     char spki[65];
     if (in->name.n && !hub_name_is_good(in->name))
@@ -528,9 +535,8 @@ bool hub_enrol(struct hub *h, const struct hub_enrolment *in, hub_enrolled *done
     } else if (known && known->state == NODE_WAITING && !i) {
         memcpy(a->id, known->id, sizeof a->id);
         print_waiting(known, &a->answer);
-        done(arg, 202, buf_sv(&a->answer), NULL);
         record_free(r);
-        enrolling_free(a);
+        timer_set(h->loop, &a->soon, 0, on_still_waiting, a);
         return true;
     } else {
         if (known) { /* it waited, and now comes with an invitation */

@@ -105,11 +105,8 @@ static struct sv clean(struct sv from, char to[static DETAIL_MAX]) {
     return (struct sv){ to, at };
 }
 
-void hub__event(struct hub *h, const struct node *n, const char *what, struct sv detail) {
-    struct record *r = record_new(h->loop);
+static void tell_followers(struct hub *h, const struct node *n, const char *what, struct sv detail) {
     struct buf told = BUF_MAX(4096);
-    char text[DETAIL_MAX];
-    detail = clean(detail, text);
     log_event(LOG_INFO, "node", F_STR("node", n->name), F_STR("event", what), F_SV("detail", detail));
     buf_add(&told, SV("{\"node\":"));
     buf_add_json(&told, sv_of(n->id));
@@ -121,15 +118,26 @@ void hub__event(struct hub *h, const struct node *n, const char *what, struct sv
     if (h->house->on_event && !told.failed && !h->closing)
         h->house->on_event(h->house->owner, what, buf_sv(&told));
     buf_deinit(&told);
+}
+
+static void write_history(struct hub *h, const struct node *n, const char *what, struct sv detail) {
+    struct record *r = record_new(h->loop);
+    struct err e;
     if (!r)
         return;
     const struct store_value row[] = { STORE_TEXT(sv_of(n->id)), STORE_I64((int64_t)clock_wall_ms()), STORE_TEXT(sv_of(what)), STORE_TEXT(detail) };
     record_add(r, "INSERT INTO node_event (seq, node_id, at_ms, what, detail) SELECT COALESCE(MAX(seq), 0) + 1, $1, $2, $3, $4 FROM node_event", row, 4);
     const struct store_value old[] = { STORE_TEXT(sv_of(n->id)), STORE_I64(HUB_EVENTS_KEPT) };
     record_add(r, "DELETE FROM node_event WHERE node_id = $1 AND seq <= (SELECT seq FROM node_event WHERE node_id = $1 ORDER BY seq DESC LIMIT 1 OFFSET $2)", old, 2);
-    struct err e;
     if (!record_submit(h->house->store, r, NULL, NULL, &e))
         log_event(LOG_WARN, "a node's history lost a line", F_STR("node", n->name), F_STR("event", what), F_STR("cause", e.text));
+}
+
+void hub__event(struct hub *h, const struct node *n, const char *what, struct sv detail) {
+    char text[DETAIL_MAX];
+    detail = clean(detail, text);
+    tell_followers(h, n, what, detail);
+    write_history(h, n, what, detail);
 }
 
 /* --- acts --------------------------------------------------------------------------------------------------------------------------------- */
@@ -221,7 +229,10 @@ static void on_acted(void *arg, const struct err *e) {
         e = &gone;
     }
     if (!e) {
-        hub__event(h, n, acts[a->what].event, sv_of(a->by));
+        if (a->what == NODE_REMOVE) /* its history has gone with it */
+            tell_followers(h, n, acts[a->what].event, sv_of(a->by));
+        else
+            hub__event(h, n, acts[a->what].event, sv_of(a->by));
         apply(h, n, a);
         if (a->what != NODE_REMOVE)
             (void)hub_node(h, sv_of(a->id), &out);

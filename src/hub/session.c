@@ -106,8 +106,9 @@ static void feed(struct session *s, bool with_models) {
         fed.state = FLEET_DOWN;
         fed.reason = SV("the node's own settings do not allow its hub to use the models (join.allow.inference)");
     }
-    n->is_place = fleet_feed(s->hub->house->fleet, &fed, &e);
-    if (!n->is_place)
+    bool fed_it = fleet_feed(s->hub->house->fleet, &fed, &e);
+    n->is_place = n->is_place || fed_it;
+    if (!fed_it)
         log_event(LOG_WARN, "a node cannot be a place of this fleet", F_STR("node", n->name), F_STR("cause", e.text));
     mem_free(list);
 }
@@ -566,17 +567,6 @@ static void take_goodbye(struct session *s, const struct envelope *m) {
     feed(s, false);
 }
 
-static void say_ack(struct session *s, const struct envelope *m) {
-    struct buf p = BUF_MAX(256);
-    int64_t outbox = json_i64(m->payload, "outbox", -1);
-    buf_add(&p, SV("{\"scope\":\"hub\""));
-    if (outbox >= 0)
-        buf_printf(&p, ",\"outbox_acked\":%lld", (long long)outbox);
-    buf_add_char(&p, '}');
-    wire_send(s->wire, KIND_ACK, buf_sv(&p), m->msg_id);
-    buf_deinit(&p);
-}
-
 static void take_message(struct session *s, struct envelope *m) {
     switch (m->kind) {
     case KIND_HELLO:
@@ -636,7 +626,6 @@ static void on_control(void *owner, struct envelope *m) {
     }
     s->heard_ms = m->kind == KIND_HEARTBEAT ? s->heard_ms : now_ms(s->hub);
     note_clock(s, m->ts);
-    (void)say_ack;
     take_message(s, m);
 }
 

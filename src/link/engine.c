@@ -226,9 +226,9 @@ static void take_text(struct engine *g, struct sv text) {
     envelope_free(&m);
 }
 
+/* A hub opens a stream per request, as fast as they come: how many at one time is what bounds it (max_streams). A node has little to ask. */
 static bool may_open(struct engine *g) {
-    return g->spec.is_hub ? take_from(&g->opens, ENGINE_OPENS_PER_S, ENGINE_OPENS_BURST, 1, g->now_ms)
-                          : take_from(&g->opens, ENGINE_HUB_OPENS_PER_S, ENGINE_HUB_OPENS_BURST, 1, g->now_ms);
+    return !g->spec.is_hub || take_from(&g->opens, ENGINE_OPENS_PER_S, ENGINE_OPENS_BURST, 1, g->now_ms);
 }
 
 static void take_binary(struct engine *g, struct sv message) {
@@ -365,7 +365,7 @@ struct engine *engine_new(const struct engine_spec *spec, const struct engine_ev
     *g = (struct engine){ .spec = *spec, .on = on, .owner = owner, .now_ms = now_ms, .phase_ms = now_ms, .heard_ms = now_ms };
     g->messages = (struct bucket){ ENGINE_CONTROL_BURST, now_ms };
     g->bytes = (struct bucket){ ENGINE_CONTROL_BYTES_PER_S, now_ms };
-    g->opens = (struct bucket){ spec->is_hub ? ENGINE_OPENS_BURST : ENGINE_HUB_OPENS_BURST, now_ms };
+    g->opens = (struct bucket){ ENGINE_OPENS_BURST, now_ms };
     g->phase = spec->is_lane ? PHASE_UP : spec->is_hub ? PHASE_HELLO : 0;
     g->ping_due_ms = now_ms + 1000 + rand_below(1000); /* the first one early: it measures the round trip */
     buf_init(&g->out, ENGINE_OUT_MAX);

@@ -40,8 +40,7 @@ enum {
     ENGINE_CLOSE_MS = 3000,
     ENGINE_CONTROL_PER_S = 50, ENGINE_CONTROL_BURST = 200,
     ENGINE_CONTROL_BYTES_PER_S = 1 << 20,
-    ENGINE_OPENS_PER_S = 100, ENGINE_OPENS_BURST = 500,         /* what a hub takes of a node */
-    ENGINE_HUB_OPENS_PER_S = 2000, ENGINE_HUB_OPENS_BURST = 4000, /* what a node takes of its hub: requests come in bursts */
+    ENGINE_OPENS_PER_S = 100, ENGINE_OPENS_BURST = 500, /* what a hub takes of a node */
     ENGINE_INVALID_MAX = 10,     /* invalid messages within a minute */
 };
 
