@@ -23,7 +23,7 @@ struct node {
     unsigned number, tries;
     char id[PKI_ID_MAX + 1], bearer[PKI_TOKEN_TEXT + 1], token[PKI_TOKEN_TEXT + 1], key[WS_KEY];
     struct buf key_pem, csr, chain, answer;
-    struct dialer *way;   /* to the hub, with its certificate */
+    struct dialer *way; /* to the hub, with its certificate */
     struct wire *wire;
     struct timer again, beat;
     struct arena arena;
@@ -61,7 +61,8 @@ static void on_ready(void *x) {
     if (n->phase == INVITE) {
         buf_add(&body, SV("{}"));
     } else {
-        buf_add(&body, SV("{\"v\":1,\"version\":\"0\",\"os\":\"linux\",\"arch\":\"x86_64\",\"hostname\":\"sim\",\"name\":"));
+        buf_add(&body,
+                SV("{\"v\":1,\"version\":\"0\",\"os\":\"linux\",\"arch\":\"x86_64\",\"hostname\":\"sim\",\"name\":"));
         buf_printf(&body, "\"sim-%u\",\"token\":\"%s\",\"csr\":", n->number, n->token);
         buf_add_json(&body, buf_sv(&n->csr));
         buf_add_char(&body, '}');
@@ -154,8 +155,11 @@ static void on_fail(void *x, const struct err *e, bool stale) {
 
 static void on_beat(void *arg) {
     struct node *n = arg;
-    wire_send(n->wire, KIND_HEARTBEAT, SV("{\"state\":\"running\",\"uptime_ms\":1000,\"healthy_endpoints\":1,\"total_endpoints\":1,\"active_requests\":0,"
-                                           "\"queued_requests\":0,\"load1\":0.1,\"cpu_pct\":1.5,\"mem_used_bytes\":1000000000}"), SV_NULL);
+    wire_send(n->wire, KIND_HEARTBEAT,
+              SV("{\"state\":\"running\",\"uptime_ms\":1000,\"healthy_endpoints\":1,\"total_endpoints\":1,\"active_"
+                 "requests\":0,"
+                 "\"queued_requests\":0,\"load1\":0.1,\"cpu_pct\":1.5,\"mem_used_bytes\":1000000000}"),
+              SV_NULL);
     timer_set(&loop, &n->beat, heartbeat_ms, on_beat, n);
 }
 
@@ -163,7 +167,10 @@ static void on_control(void *owner, struct envelope *m) {
     struct node *n = owner;
     if (m->kind == KIND_WELCOME) {
         heartbeat_ms = (unsigned)json_i64(m->payload, "heartbeat_ms", 15000);
-        wire_send(n->wire, KIND_REGISTER, SV("{\"name\":\"sim\",\"version\":\"0\",\"allow\":{\"inference\":true},\"services\":[\"http\"],\"models\":[]}"), SV_NULL);
+        wire_send(n->wire, KIND_REGISTER,
+                  SV("{\"name\":\"sim\",\"version\":\"0\",\"allow\":{\"inference\":true},\"services\":[\"http\"],"
+                     "\"models\":[]}"),
+                  SV_NULL);
     }
 }
 
@@ -203,10 +210,13 @@ static void on_upgrade(void *x, const struct http_head *head, struct stream *s, 
     n->wire = wire_new(&loop, &wire_on, n, &e);
     if (!n->wire)
         die("link", &e);
-    const struct wire_lane lane = { .host = host, .spec = { .is_client = true, .limits = MUX_LIMITS_NODE, .site = sv_of(n->id) } };
+    const struct wire_lane lane = { .host = host,
+                                    .spec = { .is_client = true, .limits = MUX_LIMITS_NODE, .site = sv_of(n->id) } };
     wire_attach(wire_ref(n->wire), s, ahead, &lane);
     char hello[512];
-    snprintf(hello, sizeof hello, "{\"proto\":{\"min\":1,\"max\":1},\"node_id\":\"%s\",\"instance\":\"sim-%u\",\"features\":[]}", n->id, n->number);
+    snprintf(hello, sizeof hello,
+             "{\"proto\":{\"min\":1,\"max\":1},\"node_id\":\"%s\",\"instance\":\"sim-%u\",\"features\":[]}", n->id,
+             n->number);
     wire_send(n->wire, KIND_HELLO, sv_of(hello), SV_NULL);
     begin_some();
 }
@@ -223,7 +233,11 @@ static const struct http_call_events link_on = { on_ready, on_head, on_body, on_
 
 static struct dialer *dialer_of(struct node *n) {
     struct err e;
-    const struct tls_spec spec = { .chain_pem = buf_sv(&n->chain), .key_pem = buf_sv(&n->key_pem), .trust_pem = sv_of(trust), .modern = true, .alpn = SV("http/1.1"),
+    const struct tls_spec spec = { .chain_pem = buf_sv(&n->chain),
+                                   .key_pem = buf_sv(&n->key_pem),
+                                   .trust_pem = sv_of(trust),
+                                   .modern = true,
+                                   .alpn = SV("http/1.1"),
                                    .name = SV("hub.home.drover.internal") };
     struct tls_context *tls = tls_context_new(&spec, &e);
     struct dialer *d = tls ? dialer_tcp(at.host, at.port, tls, &e) : NULL;
@@ -255,12 +269,25 @@ static void begin(struct node *n) {
         n->way = n->way ? n->way : dialer_of(n);
         n->phase = LINKING;
     }
-    if (n->phase == ENROL && !n->csr.n && (!pki_key_make(PKI_P256, &n->key_pem, &e) || !pki_csr_make(buf_sv(&n->key_pem), &n->csr, &e)))
+    if (n->phase == ENROL && !n->csr.n &&
+        (!pki_key_make(PKI_P256, &n->key_pem, &e) || !pki_csr_make(buf_sv(&n->key_pem), &n->csr, &e)))
         die("a key", &e);
-    const struct http_call_spec spec = { .dialer = n->phase == INVITE ? admin : links ? n->way : hub, .method = links ? SV("GET") : SV("POST"),
-                                         .target = n->phase == INVITE ? SV("/drover/v1/invites") : links ? SV("/link/v1") : SV("/drover/v1/enrol"), .headers = h,
-                                         .n_headers = k, .length = links ? 0 : -1, .connect_ms = 20000, .first_byte_ms = 60000, .stall_ms = 60000,
-                                         .pool_idle_ms = 30000, .fresh = links, .upgrade = links };
+    const struct http_call_spec spec = { .dialer = n->phase == INVITE ? admin
+                                                   : links            ? n->way
+                                                                      : hub,
+                                         .method = links ? SV("GET") : SV("POST"),
+                                         .target = n->phase == INVITE ? SV("/drover/v1/invites")
+                                                   : links            ? SV("/link/v1")
+                                                                      : SV("/drover/v1/enrol"),
+                                         .headers = h,
+                                         .n_headers = k,
+                                         .length = links ? 0 : -1,
+                                         .connect_ms = 20000,
+                                         .first_byte_ms = 60000,
+                                         .stall_ms = 60000,
+                                         .pool_idle_ms = 30000,
+                                         .fresh = links,
+                                         .upgrade = links };
     n_busy++;
     n->call = http_call_start(client, &n->arena, &spec, links ? &link_on : &call_on, n, &e);
     if (!n->call)
@@ -306,10 +333,11 @@ int main(int argc, char **argv) {
     n_nodes = (unsigned)atoi(argv[3]);
     seconds_left = (unsigned)atoi(argv[4]);
     nodes = calloc(n_nodes, sizeof *nodes);
-    if (!nodes || !loop_init(&loop, &e) || !(client = http_client_new(&loop, &limits, &e)) || !(host = link_host_new(&loop, &e)) ||
-        !(admin = dialer_unix(sv_of(argv[1]), &e)))
+    if (!nodes || !loop_init(&loop, &e) || !(client = http_client_new(&loop, &limits, &e)) ||
+        !(host = link_host_new(&loop, &e)) || !(admin = dialer_unix(sv_of(argv[1]), &e)))
         die("start", &e);
-    struct tls_context *any = tls_client_context(NULL, true, &e); /* the simulator knows whom it talks to; real nodes pin the hub */
+    struct tls_context *any =
+        tls_client_context(NULL, true, &e); /* the simulator knows whom it talks to; real nodes pin the hub */
     if (!any || !(hub = dialer_tcp(at.host, at.port, any, &e)))
         die("start", &e);
     for (unsigned i = 0; i < n_nodes; i++) {

@@ -481,27 +481,38 @@ static const struct verb {
     { "models", "", "the models that can be asked for, and where they are", 0, 0, verb_models },
     { "endpoints", "", "the runtimes, their state and why", 0, 0, verb_endpoints },
     { "explain", "MODEL [--api API]", "who would serve MODEL now, and why not the others", 1, 1, verb_explain },
-    { "hub", "invite | status | invites | void ID", "the fleet this daemon is for, and invitations into it", 1, 2, verb_hub },
-    { "node", "ls | show | approve | drain ...", "the machines of the fleet (drover node help)", 1, ARGS_MAX, verb_node },
+    { "hub", "invite | status | invites | void ID", "the fleet this daemon is for, and invitations into it", 1, 2,
+      verb_hub },
+    { "node", "ls | show | approve | drain ...", "the machines of the fleet (drover node help)", 1, ARGS_MAX,
+      verb_node },
     { "doctor", "", "what is not as it should be, and the cure", 0, 0, verb_doctor },
-    { "key", "list | add | set | rotate | revoke ...", "API keys: who may use which models, and how much (drover key help)", 1, 2, verb_key },
-    { "user", "list | add | set | rm ...", "people at the console, their roles and sessions; setup prints the link for the first", 1, 2, verb_user },
+    { "key", "list | add | set | rotate | revoke ...",
+      "API keys: who may use which models, and how much (drover key help)", 1, 2, verb_key },
+    { "user", "list | add | set | rm ...",
+      "people at the console, their roles and sessions; setup prints the link for the first", 1, 2, verb_user },
     { "mode", "[live | dev | key]", "whether risky acts at the console take the permission key", 0, 1, verb_mode },
     { "audit", "list | verify", "what was changed by whom, and whether that record is whole", 1, 1, verb_audit },
-    { "usage", "[--by WHAT] [--days N] [--csv]", "requests and tokens by key, model, slug, endpoint or day", 0, 0, verb_usage },
-    { "requests", "[--key KEY] [--status 5xx] ...", "single requests of the ledger, newest first; -n N, --csv", 0, 0, verb_requests },
+    { "usage", "[--by WHAT] [--days N] [--csv]", "requests and tokens by key, model, slug, endpoint or day", 0, 0,
+      verb_usage },
+    { "requests", "[--key KEY] [--status 5xx] ...", "single requests of the ledger, newest first; -n N, --csv", 0, 0,
+      verb_requests },
     { "backup", "FILE | --check", "copy the records while they are in use, or check them", 0, 1, verb_backup },
-    { "env", "[--plain] [--key-file FILE]", "variables that point OpenAI, Anthropic and Ollama clients here", 0, 0, verb_env },
+    { "env", "[--plain] [--key-file FILE]", "variables that point OpenAI, Anthropic and Ollama clients here", 0, 0,
+      verb_env },
     { "launch", "PROGRAM [ARGUMENT...]", "run PROGRAM with those variables set", 0, 0, verb_launch },
     { "completion", "bash | zsh | fish", "print what makes the shell complete drover's verbs", 1, 1, verb_completion },
-    { "events", "[-f] [--since ID]", "what has happened since then, or happens from now on; -f goes on", 0, 0, verb_events },
-    { "login", "--hub URL --user NAME", "sign in at a hub elsewhere; verbs with --hub URL go there then", 0, 0, verb_login },
+    { "events", "[-f] [--since ID]", "what has happened since then, or happens from now on; -f goes on", 0, 0,
+      verb_events },
+    { "login", "--hub URL --user NAME", "sign in at a hub elsewhere; verbs with --hub URL go there then", 0, 0,
+      verb_login },
     { "logout", "--hub URL", "sign out there", 0, 0, verb_logout },
     { "logs", "[-f] [-n LINES]", "the daemon's log; -f follows it", 0, 0, verb_logs },
-    { "join", "LINE [--name NAME] [--serve] | --status", "make this machine a node of the hub that printed LINE", 0, 1, verb_join },
+    { "join", "LINE [--name NAME] [--serve] | --status", "make this machine a node of the hub that printed LINE", 0, 1,
+      verb_join },
     { "leave", "", "be a node no more: tell the hub, forget key and certificate", 0, 0, verb_leave },
     { "reload", "", "read the configuration again, all or nothing", 0, 0, verb_reload },
-    { "config", "check | show | set | unset ...", "validate the configuration, print the effective one, or change a setting", 1, 3, verb_config },
+    { "config", "check | show | set | unset ...",
+      "validate the configuration, print the effective one, or change a setting", 1, 3, verb_config },
     { "version", "", "print the version", 0, 0, verb_version },
     { "help", "", "print this text", 0, 0, verb_help },
 };
@@ -578,7 +589,9 @@ int cli_main(int argc, char **argv) {
             c.passphrase = true;
         else if (strcmp(a, "-y") == 0 || strcmp(a, "--yes") == 0)
             c.yes = true;
-        else if (verb && verb->run == verb_hub && (option(a, "--name", argc, argv, &i, &c.name, &bad) || option(a, "--ttl", argc, argv, &i, &c.ttl, &bad)))
+        else if (verb && verb->run == verb_hub &&
+                 (option(a, "--name", argc, argv, &i, &c.name, &bad) ||
+                  option(a, "--ttl", argc, argv, &i, &c.ttl, &bad)))
             ;
         else if (verb && verb->run == verb_user && (option(a, "--role", argc, argv, &i, &c.role, &bad) || option(a, "--enabled", argc, argv, &i, &c.enabled, &bad)))
             ;
@@ -592,8 +605,9 @@ int cli_main(int argc, char **argv) {
             c.join_status = true;
         else if (verb && verb->run == verb_join && strcmp(a, "--serve") == 0)
             c.and_serve = true;
-        else if (verb && verb->run == verb_join && (option(a, "--name", argc, argv, &i, &c.node_name, &bad) ||
-                                                    option(a, "--mode", argc, argv, &i, &c.join_mode, &bad)))
+        else if (verb && verb->run == verb_join &&
+                 (option(a, "--name", argc, argv, &i, &c.node_name, &bad) ||
+                  option(a, "--mode", argc, argv, &i, &c.join_mode, &bad)))
             ;
         else if (verb && verb->run == verb_requests && requests_option(c.where, argc, argv, &i, &bad))
             ;

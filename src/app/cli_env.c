@@ -120,12 +120,16 @@ int verb_launch(struct cli *c) {
 /* --- completion --------------------------------------------------------------------------------------------------- */
 
 static const char *const words[][2] = {
-    { "key", "list add show set rotate revoke help" }, { "audit", "list verify" },
+    { "key", "list add show set rotate revoke help" },
+    { "audit", "list verify" },
     { "hub", "invite status invites void --name --ttl" },
     { "node", "ls show history doctor approve refuse rename label drain resume revoke rm --yes" },
     { "config", "check show set unset" },
-    { "completion", "bash zsh fish" }, { "usage", "--by --days --csv" },
-    { "requests", "--key --model --endpoint --status --result --from --to -n --csv" }, { "logs", "-f -n" }, { "backup", "--check" },
+    { "completion", "bash zsh fish" },
+    { "usage", "--by --days --csv" },
+    { "requests", "--key --model --endpoint --status --result --from --to -n --csv" },
+    { "logs", "-f -n" },
+    { "backup", "--check" },
 };
 enum { WORDS = sizeof words / sizeof words[0] };
 

@@ -30,8 +30,9 @@ static void print_hub(yyjson_val *v, struct arena *a) {
     printf("fleet ");
     put(json_str(v, "fleet"), 0);
     putchar('\n');
-    line("nodes", fmt(a, "%lld, %lld of them linked; %lld waiting, %lld refused, %lld put out", (long long)json_i64(n, "approved", 0),
-                      (long long)json_i64(n, "linked", 0), (long long)json_i64(n, "waiting", 0), (long long)json_i64(n, "refused", 0),
+    line("nodes", fmt(a, "%lld, %lld of them linked; %lld waiting, %lld refused, %lld put out",
+                      (long long)json_i64(n, "approved", 0), (long long)json_i64(n, "linked", 0),
+                      (long long)json_i64(n, "waiting", 0), (long long)json_i64(n, "refused", 0),
                       (long long)json_i64(n, "revoked", 0)));
     line("certificate", moment(a, json_i64(v, "certificate_ends_ms", 0)));
     line("root", moment(a, json_i64(v, "root_ends_ms", 0)));
@@ -80,8 +81,10 @@ static int invite(struct cli *c) {
         CLEANUP(json_doc_freep) yyjson_doc *doc = json_parse(buf_sv(&out));
         yyjson_val *v = yyjson_doc_get_root(doc);
         char until[25];
-        fprintf(stderr, "Run this on the machine that is to join. It is good for one machine, until %s; whoever has it can join.\n",
-                clock_iso8601((uint64_t)json_i64(v, "expires_ms", 0), until));
+        fprintf(
+            stderr,
+            "Run this on the machine that is to join. It is good for one machine, until %s; whoever has it can join.\n",
+            clock_iso8601((uint64_t)json_i64(v, "expires_ms", 0), until));
         printf("drover join '%.*s'\n", SV_FMT(json_str(v, "line")));
     }
     if (out.p)

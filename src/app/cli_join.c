@@ -47,8 +47,8 @@ static void tell_end(const struct standing *s, bool linked) {
     say("  node       ", s->node_id);
     say("  hub        ", s->hub);
     if (linked)
-        printf("  it sees    %lld model%s of %lld endpoint%s\n", (long long)s->models, s->models == 1 ? "" : "s", (long long)s->endpoints,
-               s->endpoints == 1 ? "" : "s");
+        printf("  it sees    %lld model%s of %lld endpoint%s\n", (long long)s->models, s->models == 1 ? "" : "s",
+               (long long)s->endpoints, s->endpoints == 1 ? "" : "s");
 }
 
 /* Says what is new; true: that was the end, with p->code. */
@@ -84,7 +84,8 @@ static bool tell(struct progress *p, const struct standing *s) {
     (void)!sv_to_cstr(s->state, p->state, sizeof p->state);
     (void)!sv_to_cstr(sv_first(s->error, sizeof p->error - 1), p->error, sizeof p->error);
     if (s->error.n && s->next_try_ms > (int64_t)clock_wall_ms() + HOPELESS_MS) {
-        fprintf(stderr, "        it is tried again in %lld s\n", (long long)(s->next_try_ms - (int64_t)clock_wall_ms()) / 1000);
+        fprintf(stderr, "        it is tried again in %lld s\n",
+                (long long)(s->next_try_ms - (int64_t)clock_wall_ms()) / 1000);
         p->code = CLI_FAILED;
         return true;
     }
@@ -183,10 +184,12 @@ static int join_here(struct progress *p, struct sv line) {
 static void print_status(yyjson_val *v, struct arena *a) {
     static const struct {
         const char *label, *name;
-    } rows[] = { { "  fleet        ", "fleet" }, { "  name         ", "name" },        { "  node         ", "node_id" },
-                 { "  hub          ", "hub" },   { "  fingerprint  ", "fingerprint" }, { "  certificate  until ", "certificate_not_after" },
+    } rows[] = { { "  fleet        ", "fleet" },       { "  name         ", "name" },
+                 { "  node         ", "node_id" },     { "  hub          ", "hub" },
+                 { "  fingerprint  ", "fingerprint" }, { "  certificate  until ", "certificate_not_after" },
                  { "  last error   ", "error" } };
-    uint64_t now = clock_wall_ms(), since = (uint64_t)json_i64(v, "since_ms", 0), next = (uint64_t)json_i64(v, "next_try_ms", 0);
+    uint64_t now = clock_wall_ms(), since = (uint64_t)json_i64(v, "since_ms", 0),
+             next = (uint64_t)json_i64(v, "next_try_ms", 0);
     put(json_str(v, "state"), 0);
     printf(" for %.*s\n", SV_FMT(since && since <= now ? duration(a, now - since) : SV("-")));
     for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++)
@@ -195,8 +198,9 @@ static void print_status(yyjson_val *v, struct arena *a) {
     if (next > now)
         printf("  next try     in %.*s\n", SV_FMT(duration(a, next - now)));
     if (json_i64(v, "lanes", 0))
-        printf("  link         %lld lane%s, %lld stream%s, round trip %.1f ms; told of %lld models\n", (long long)json_i64(v, "lanes", 0),
-               json_i64(v, "lanes", 0) == 1 ? "" : "s", (long long)json_i64(v, "streams", 0), json_i64(v, "streams", 0) == 1 ? "" : "s",
+        printf("  link         %lld lane%s, %lld stream%s, round trip %.1f ms; told of %lld models\n",
+               (long long)json_i64(v, "lanes", 0), json_i64(v, "lanes", 0) == 1 ? "" : "s",
+               (long long)json_i64(v, "streams", 0), json_i64(v, "streams", 0) == 1 ? "" : "s",
                (double)json_i64(v, "rtt_us", 0) / 1000, (long long)json_i64(v, "models", 0));
 }
 
@@ -210,8 +214,9 @@ static bool read_line(const struct cli *c, char line[static LINE_MAX_]) {
 }
 
 static int usage(void) {
-    fprintf(stderr, "usage: drover join LINE | - [--name NAME] [--mode reverse|direct] [--serve]\n       drover join --status\n"
-                    "LINE is what drover hub invite printed at the hub; - reads it from standard input\n");
+    fprintf(stderr,
+            "usage: drover join LINE | - [--name NAME] [--mode reverse|direct] [--serve]\n       drover join --status\n"
+            "LINE is what drover hub invite printed at the hub; - reads it from standard input\n");
     return CLI_USAGE;
 }
 
@@ -265,7 +270,8 @@ static int leave_here(const struct cli *c) {
 
 int verb_leave(struct cli *c) {
     struct buf out = BUF_MAX(ANSWER_MAX);
-    int code = c->hub || daemon_runs(c) ? ask(c, SV("DELETE"), SV("/drover/v1/join"), SV_NULL, SV_NULL, &out) : leave_here(c);
+    int code =
+        c->hub || daemon_runs(c) ? ask(c, SV("DELETE"), SV("/drover/v1/join"), SV_NULL, SV_NULL, &out) : leave_here(c);
     if (code == CLI_DONE)
         printf(c->json ? "{\"left\":true}\n" : "left the fleet; key, certificate and bearer are gone\n");
     buf_deinit(&out);

@@ -30,7 +30,8 @@ static struct sv since_of(yyjson_val *n, struct arena *a) {
         return duration(a, (uint64_t)json_i64(link, "up_ms", 0));
     if (sv_eq(state, SV("waiting")))
         return ago(a, json_i64(n, "created_ms", 0));
-    return ago(a, sv_eq(state, SV("approved")) ? json_i64(n, "down_since_ms", json_i64(n, "seen_ms", 0)) : json_i64(n, "decided_ms", 0));
+    return ago(a, sv_eq(state, SV("approved")) ? json_i64(n, "down_since_ms", json_i64(n, "seen_ms", 0))
+                                               : json_i64(n, "decided_ms", 0));
 }
 
 static struct sv rtt_of(yyjson_val *link, struct arena *a) {
@@ -42,7 +43,8 @@ static struct table row_of(yyjson_val *n, struct arena *a) {
     yyjson_val *link = json_get(n, "link");
     struct sv version = json_str(json_get(n, "registration"), "version"), why = json_str(n, "reason");
     return (struct table){ { json_str(n, "name"), state_of(n), since_of(n, a),
-                             link ? fmt(a, "%.*s%s", SV_FMT(json_str(n, "mode")), json_bool(link, "post_quantum", false) ? ", pq" : "")
+                             link ? fmt(a, "%.*s%s", SV_FMT(json_str(n, "mode")),
+                                        json_bool(link, "post_quantum", false) ? ", pq" : "")
                                   : json_str(n, "mode"),
                              rtt_of(link, a), link ? fmt(a, "%lld", (long long)json_i64(n, "models", 0)) : SV("-"),
                              dash(version.n ? version : json_str(json_get(n, "told"), "version")),
@@ -58,12 +60,11 @@ static void print_nodes(yyjson_val *v, struct arena *a) {
     struct table *table = ARENA_ARRAY(a, struct table, yyjson_arr_size(list) + 1);
     if (!table)
         return;
-    table[0] =
-        (struct table){ { SV("NODE"), SV("STATE"), SV("SINCE"), SV("LINK"), SV("RTT"), SV("MODELS"), SV("VERSION"), SV("REASON") } };
+    table[0] = (struct table){ { SV("NODE"), SV("STATE"), SV("SINCE"), SV("LINK"), SV("RTT"), SV("MODELS"),
+                                 SV("VERSION"), SV("REASON") } };
     for (int first = 1; first >= 0; first--)
-        yyjson_arr_foreach(list, i, n, it)
-            if (sv_eq(json_str(it, "state"), SV("waiting")) == first)
-                table[rows++] = row_of(it, a);
+        yyjson_arr_foreach(list, i, n, it) if (sv_eq(json_str(it, "state"), SV("waiting")) == first) table[rows++] =
+            row_of(it, a);
     if (rows == 1)
         printf("no nodes yet: drover hub invite prints the line to run on a machine that is to join\n");
     else
@@ -79,14 +80,16 @@ static void line(const char *what, struct sv v) {
 }
 
 static void print_link(yyjson_val *n, yyjson_val *link, struct arena *a) {
-    line("link", fmt(a, "%.*s from %.*s, for %.*s", SV_FMT(json_str(n, "mode")), SV_FMT(sv_first(json_str(link, "peer"), 64)),
-                     SV_FMT(duration(a, (uint64_t)json_i64(link, "up_ms", 0)))));
+    line("link",
+         fmt(a, "%.*s from %.*s, for %.*s", SV_FMT(json_str(n, "mode")), SV_FMT(sv_first(json_str(link, "peer"), 64)),
+             SV_FMT(duration(a, (uint64_t)json_i64(link, "up_ms", 0)))));
     line("key exchange", fmt(a, "%.*s, %s", SV_FMT(sv_first(dash(json_str(link, "group")), 64)),
                              json_bool(link, "post_quantum", false) ? "post-quantum" : "not post-quantum"));
     line("round trip", rtt_of(link, a));
-    line("carries",
-         fmt(a, "%lld requests over %lld connections", (long long)json_i64(link, "streams", 0), (long long)json_i64(link, "lanes", 0)));
-    line("bytes", fmt(a, "%lld in, %lld out", (long long)json_i64(link, "bytes_in", 0), (long long)json_i64(link, "bytes_out", 0)));
+    line("carries", fmt(a, "%lld requests over %lld connections", (long long)json_i64(link, "streams", 0),
+                        (long long)json_i64(link, "lanes", 0)));
+    line("bytes", fmt(a, "%lld in, %lld out", (long long)json_i64(link, "bytes_in", 0),
+                      (long long)json_i64(link, "bytes_out", 0)));
     line("models", fmt(a, "%lld", (long long)json_i64(n, "models", 0)));
 }
 
@@ -104,13 +107,15 @@ static void print_node(yyjson_val *v, struct arena *a) {
         print_link(v, link, a);
     line("address", json_str(v, "url"));
     line("fingerprint", fmt(a, "sha256:%.*s", SV_FMT(json_str(v, "fingerprint"))));
-    line("certificate", json_i64(v, "certificate_ends_ms", 0) ? moment(a, json_i64(v, "certificate_ends_ms", 0)) : SV("none yet"));
+    line("certificate",
+         json_i64(v, "certificate_ends_ms", 0) ? moment(a, json_i64(v, "certificate_ends_ms", 0)) : SV("none yet"));
     line("came", moment(a, json_i64(v, "created_ms", 0)));
     if (json_str(v, "decided_by").n)
-        line("decided", fmt(a, "by %.*s, %.*s ago", SV_FMT(json_str(v, "decided_by")), SV_FMT(ago(a, json_i64(v, "decided_ms", 0)))));
-    line("machine",
-         fmt(a, "%.*s, %.*s %.*s, drover %.*s, from %.*s", SV_FMT(dash(json_str(told, "hostname"))), SV_FMT(json_str(told, "os")),
-             SV_FMT(json_str(told, "arch")), SV_FMT(dash(json_str(told, "version"))), SV_FMT(dash(json_str(told, "address")))));
+        line("decided", fmt(a, "by %.*s, %.*s ago", SV_FMT(json_str(v, "decided_by")),
+                            SV_FMT(ago(a, json_i64(v, "decided_ms", 0)))));
+    line("machine", fmt(a, "%.*s, %.*s %.*s, drover %.*s, from %.*s", SV_FMT(dash(json_str(told, "hostname"))),
+                        SV_FMT(json_str(told, "os")), SV_FMT(json_str(told, "arch")),
+                        SV_FMT(dash(json_str(told, "version"))), SV_FMT(dash(json_str(told, "address")))));
     yyjson_obj_foreach(json_get(v, "labels"), i, n, key, value) {
         buf_add(&labels, i ? SV(", ") : SV_NULL);
         buf_add(&labels, json_sv(key));
@@ -130,8 +135,8 @@ static void print_history(yyjson_val *v, struct arena *a) {
     table[0] = (struct table){ { SV("WHEN"), SV("WHAT"), SV("DETAIL") } };
     yyjson_arr_foreach(list, i, n, it) {
         char when[25];
-        table[rows++] = (struct table){ { fmt(a, "%s", clock_iso8601((uint64_t)json_i64(it, "at_ms", 0), when)), json_str(it, "what"),
-                                          json_str(it, "detail") } };
+        table[rows++] = (struct table){ { fmt(a, "%s", clock_iso8601((uint64_t)json_i64(it, "at_ms", 0), when)),
+                                          json_str(it, "what"), json_str(it, "detail") } };
     }
     print_table(table, rows, 3);
 }
@@ -168,7 +173,8 @@ static int confirm(struct cli *c, const char *what) {
         struct sv name = json_str(yyjson_doc_get_root(doc), "name");
         FILE *tty = fopen("/dev/tty", "r+e");
         if (tty) {
-            fprintf(tty, "%s\nType the node's name, %.*s, to go on: ", what, SV_FMT(name)); /* the hub lets only plain names in */
+            fprintf(tty, "%s\nType the node's name, %.*s, to go on: ", what,
+                    SV_FMT(name)); /* the hub lets only plain names in */
             fflush(tty);
             if (!fgets(typed, sizeof typed, tty))
                 typed[0] = '\0';
@@ -177,7 +183,8 @@ static int confirm(struct cli *c, const char *what) {
         }
         code = tty && sv_eq(sv_of(typed), name) ? CLI_DONE : CLI_REFUSED;
         if (code != CLI_DONE)
-            fprintf(stderr, tty ? "drover: that is another name; nothing was changed\n" : "drover: no terminal to ask on; give --yes\n");
+            fprintf(stderr, tty ? "drover: that is another name; nothing was changed\n"
+                                : "drover: no terminal to ask on; give --yes\n");
     }
     buf_deinit(&path);
     buf_deinit(&out);
@@ -185,7 +192,8 @@ static int confirm(struct cli *c, const char *what) {
 }
 
 static int approve(struct cli *c) {
-    return change(c, SV("POST"), "/approve", SV_NULL, "let in: it gets its certificate when it asks again, within seconds");
+    return change(c, SV("POST"), "/approve", SV_NULL,
+                  "let in: it gets its certificate when it asks again, within seconds");
 }
 
 static int refuse(struct cli *c) {
@@ -201,14 +209,14 @@ static int resume(struct cli *c) {
 }
 
 static int revoke_node(struct cli *c) {
-    int code = confirm(
-        c,
-        "This puts the node out for good: its links end at once, with what runs over them, and its certificate opens nothing any more.");
+    int code = confirm(c, "This puts the node out for good: its links end at once, with what runs over them, and its "
+                          "certificate opens nothing any more.");
     return code != CLI_DONE ? code : change(c, SV("POST"), "/revoke", SV_NULL, "put out: its links have ended");
 }
 
 static int rm(struct cli *c) {
-    int code = confirm(c, "This ends the node's links and forgets it, with its history; to be a node again it has to join anew.");
+    int code = confirm(
+        c, "This ends the node's links and forgets it, with its history; to be a node again it has to join anew.");
     return code != CLI_DONE ? code : change(c, SV("DELETE"), "", SV_NULL, "removed");
 }
 
@@ -260,9 +268,8 @@ static void make_labels(const struct cli *c, yyjson_val *node, struct buf *body)
     struct sv name, text;
     bool gone;
     buf_add(body, SV("{\"labels\":{"));
-    yyjson_obj_foreach(json_get(node, "labels"), i, n, key, value)
-        if (!is_edited(c, json_sv(key)))
-            add_label(body, json_sv(key), json_sv(value));
+    yyjson_obj_foreach(json_get(node, "labels"), i, n, key, value) if (!is_edited(c, json_sv(key)))
+        add_label(body, json_sv(key), json_sv(value));
     for (unsigned a = 2; a < c->n_args; a++)
         if (edit_of(c->args[a], &name, &text, &gone) && !gone)
             add_label(body, name, text);

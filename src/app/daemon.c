@@ -648,8 +648,14 @@ static struct berth *berth_of(void *owner, unsigned i) {
 }
 
 static bool open_member(struct daemon *d, struct err *e) {
-    const struct member_house house = { .loop = &d->loop, .client = d->client, .config = (struct config *const *)&d->config,
-                                        .fleet = d->fleet, .metrics = d->metrics, .berth = berth_of, .n_berths = d->n_workers, .owner = d };
+    const struct member_house house = { .loop = &d->loop,
+                                        .client = d->client,
+                                        .config = (struct config *const *)&d->config,
+                                        .fleet = d->fleet,
+                                        .metrics = d->metrics,
+                                        .berth = berth_of,
+                                        .n_berths = d->n_workers,
+                                        .owner = d };
     d->member = member_new(&house, e);
     d->house.member = d->member;
     return d->member != NULL;

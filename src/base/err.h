@@ -11,39 +11,39 @@
 #include "base/mem.h"
 
 /*      code             name                  HTTP  another target may help */
-#define ERR_TABLE(X)                                                         \
-    X(ERR_NONE,        "ok",                   200, false)                   \
-    X(ERR_BAD_REQUEST, "bad_request",          400, false)                   \
-    X(ERR_PARAMETER,   "unsupported_parameter", 400, false)                  \
-    X(ERR_CONTEXT,     "context_overflow",     400, false)                   \
-    X(ERR_AUTH,        "unauthenticated",      401, false)                   \
-    X(ERR_DENIED,      "denied",               403, false)                   \
-    X(ERR_REAUTH,      "reauth_required",      403, false)                   \
-    X(ERR_LOCKED,      "locked",               403, false)                   \
-    X(ERR_NOT_FOUND,   "not_found",            404, false)                   \
-    X(ERR_NO_MODEL,    "model_not_found",      404, false)                   \
-    X(ERR_METHOD,      "method_not_allowed",   405, false)                   \
-    X(ERR_SLOW_CLIENT, "request_timeout",      408, false)                   \
-    X(ERR_EXISTS,      "conflict",             409, false)                   \
-    X(ERR_STALE,       "precondition_failed",  412, false)                   \
-    X(ERR_TOO_LARGE,   "too_large",            413, false)                   \
-    X(ERR_URI_LONG,    "uri_too_long",         414, false)                   \
-    X(ERR_MEDIA,       "unsupported_media",    415, false)                   \
-    X(ERR_MISDIRECTED, "misdirected",          421, false)                   \
-    X(ERR_LIMIT,       "rate_limited",         429, true)                    \
-    X(ERR_BUDGET,      "insufficient_quota",   429, false)                   \
-    X(ERR_HEAD_LARGE,  "headers_too_large",    431, false)                   \
-    X(ERR_CANCELED,    "canceled",             499, false)                   \
-    X(ERR_INTERNAL,    "internal",             500, false)                   \
-    X(ERR_CONFIG,      "bad_configuration",    500, false)                   \
-    X(ERR_UNSUPPORTED, "not_supported",        501, true)                    \
-    X(ERR_IO,          "upstream_unreachable", 502, true)                    \
-    X(ERR_BAD_REPLY,   "upstream_bad_reply",   502, true)                    \
-    X(ERR_UNAVAILABLE, "unavailable",          503, true)                    \
-    X(ERR_STORE,       "store_unavailable",    503, false)                   \
-    X(ERR_NO_MEMORY,   "out_of_memory",        503, true)                    \
-    X(ERR_TIMEOUT,     "upstream_timeout",     504, true)                    \
-    X(ERR_LOOP,        "loop_detected",        508, false)
+#define ERR_TABLE(X)                                                                                                   \
+    X(ERR_NONE, "ok", 200, false)                                                                                      \
+    X(ERR_BAD_REQUEST, "bad_request", 400, false)                                                                      \
+    X(ERR_PARAMETER, "unsupported_parameter", 400, false)                                                              \
+    X(ERR_CONTEXT, "context_overflow", 400, false)                                                                     \
+    X(ERR_AUTH, "unauthenticated", 401, false)                                                                         \
+    X(ERR_DENIED, "denied", 403, false)                                                                                \
+    X(ERR_REAUTH, "reauth_required", 403, false)                                                                       \
+    X(ERR_LOCKED, "locked", 403, false)                                                                                \
+    X(ERR_NOT_FOUND, "not_found", 404, false)                                                                          \
+    X(ERR_NO_MODEL, "model_not_found", 404, false)                                                                     \
+    X(ERR_METHOD, "method_not_allowed", 405, false)                                                                    \
+    X(ERR_SLOW_CLIENT, "request_timeout", 408, false)                                                                  \
+    X(ERR_EXISTS, "conflict", 409, false)                                                                              \
+    X(ERR_STALE, "precondition_failed", 412, false)                                                                    \
+    X(ERR_TOO_LARGE, "too_large", 413, false)                                                                          \
+    X(ERR_URI_LONG, "uri_too_long", 414, false)                                                                        \
+    X(ERR_MEDIA, "unsupported_media", 415, false)                                                                      \
+    X(ERR_MISDIRECTED, "misdirected", 421, false)                                                                      \
+    X(ERR_LIMIT, "rate_limited", 429, true)                                                                            \
+    X(ERR_BUDGET, "insufficient_quota", 429, false)                                                                    \
+    X(ERR_HEAD_LARGE, "headers_too_large", 431, false)                                                                 \
+    X(ERR_CANCELED, "canceled", 499, false)                                                                            \
+    X(ERR_INTERNAL, "internal", 500, false)                                                                            \
+    X(ERR_CONFIG, "bad_configuration", 500, false)                                                                     \
+    X(ERR_UNSUPPORTED, "not_supported", 501, true)                                                                     \
+    X(ERR_IO, "upstream_unreachable", 502, true)                                                                       \
+    X(ERR_BAD_REPLY, "upstream_bad_reply", 502, true)                                                                  \
+    X(ERR_UNAVAILABLE, "unavailable", 503, true)                                                                       \
+    X(ERR_STORE, "store_unavailable", 503, false)                                                                      \
+    X(ERR_NO_MEMORY, "out_of_memory", 503, true)                                                                       \
+    X(ERR_TIMEOUT, "upstream_timeout", 504, true)                                                                      \
+    X(ERR_LOOP, "loop_detected", 508, false)
 
 #define X(code, name, http, retry) code,
 enum err_code { ERR_TABLE(X) ERR_CODES };

@@ -454,9 +454,9 @@ void admin_node_event(struct admin *a, struct sv json) {
 /* --- the table ---------------------------------------------------------------------------------------------------- */
 
 enum {
-    FRESH = 1 << 0,  /* the passphrase was given within the last minutes (threat model C-53) */
-    RISKY = 1 << 1,  /* in Live only with the permission key */
-    INSIDE = 1 << 2, /* on the socket only */
+    FRESH = 1 << 0,   /* the passphrase was given within the last minutes (threat model C-53) */
+    RISKY = 1 << 1,   /* in Live only with the permission key */
+    INSIDE = 1 << 2,  /* on the socket only */
     PROGRAM = 1 << 3, /* for programs that bring their own proof; no page may ask, and no session counts */
 };
 
@@ -544,8 +544,8 @@ const char *admin_route_at(unsigned i) {
     if (i >= ROUTES)
         return NULL;
     snprintf(name, sizeof name, "%s %s %s%s%s%s%s", routes[i].method, routes[i].path, access_role_name(routes[i].role),
-             routes[i].flags & FRESH ? " fresh" : "", routes[i].flags & RISKY ? " key" : "", routes[i].flags & INSIDE ? " socket" : "",
-             routes[i].flags & PROGRAM ? " program" : "");
+             routes[i].flags & FRESH ? " fresh" : "", routes[i].flags & RISKY ? " key" : "",
+             routes[i].flags & INSIDE ? " socket" : "", routes[i].flags & PROGRAM ? " program" : "");
     return name;
 }
 

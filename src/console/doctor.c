@@ -29,7 +29,8 @@ static void put_finding(void *arg, const struct hub_finding *f) {
     buf_add_char(&all->out, '}');
 }
 
-static void tell(struct findings *all, const char *code, const char *severity, const char *what, struct sv where, const char *cure) {
+static void tell(struct findings *all, const char *code, const char *severity, const char *what, struct sv where,
+                 const char *cure) {
     const struct hub_finding f = { code, severity, sv_of(what), where, sv_of(cure), SV_NULL };
     put_finding(all, &f);
 }
@@ -59,13 +60,14 @@ static void look_records(struct findings *all, const struct admin_house *h) {
         tell(all, "records_unwell", "error", what, (*h->config)->data_dir,
              "see whether its disk is full or read-only; requests of keys are not served meanwhile");
     else if (!ledger_is_well(h->ledger))
-        tell(all, "ledger_behind", "error", "the ledger cannot keep up; requests of keys are not served", (*h->config)->data_dir,
-             "a faster disk, or less that writes to it");
+        tell(all, "ledger_behind", "error", "the ledger cannot keep up; requests of keys are not served",
+             (*h->config)->data_dir, "a faster disk, or less that writes to it");
 }
 
 static void look_people(struct findings *all, const struct admin_house *h) {
     if (!people_has_admin(h->people))
-        tell(all, "no_admin", "warning", "nobody can sign in as admin", SV("users"), "drover user setup prints the link for the first");
+        tell(all, "no_admin", "warning", "nobody can sign in as admin", SV("users"),
+             "drover user setup prints the link for the first");
 }
 
 /* Nodes are endpoints, too; the hub tells of those. */
@@ -90,7 +92,8 @@ static void look_membership(struct findings *all, const struct admin_house *h) {
     if (!h->member)
         return;
     member_facts(h->member, &f);
-    bool tries = f.phase == MEMBER_ASKING || f.phase == MEMBER_DIALLING || f.phase == MEMBER_RESTING || f.phase == MEMBER_RENEWING;
+    bool tries = f.phase == MEMBER_ASKING || f.phase == MEMBER_DIALLING || f.phase == MEMBER_RESTING ||
+                 f.phase == MEMBER_RENEWING;
     int64_t left_s = f.not_after_s ? f.not_after_s - (int64_t)(clock_wall_ms() / 1000) : PKI_LEAF_LIFE_S;
     snprintf(what, sizeof what, "no link to its hub: %.*s", SV_FMT(sv_first(f.error, 240)));
     snprintf(cure, sizeof cure, "there: drover node approve; its fingerprint must be %s", f.fingerprint);
@@ -106,7 +109,9 @@ static void look_membership(struct findings *all, const struct admin_house *h) {
              "see whether the hub runs and whether its address is reached from here; it is tried again by itself");
     if (left_s < PKI_DAY_S && f.phase != MEMBER_OFF)
         tell(all, "certificate_late", left_s > 0 ? "warning" : "error",
-             left_s > 0 ? "this node's certificate ends within a day and was not renewed" : "this node's certificate has ended", f.hub,
+             left_s > 0 ? "this node's certificate ends within a day and was not renewed"
+                        : "this node's certificate has ended",
+             f.hub,
              "it is renewed by itself while the hub is reached; a month after its end it takes a new invitation");
 }
 

@@ -109,8 +109,21 @@ bool door_enrols(const struct http_head *head) {
 void door_pass(struct http_proxy *p, struct http_in *in) {
     /* What the admin reads; nothing else of a client's head gets there. */
     static const char *const fields[] = {
-        "accept", "accept-encoding", "authorization", "content-type", "cookie", "drover-console", "drover-node", "drover-permission-key",
-        "if-match", "if-none-match", "origin", "sec-fetch-site", "sec-websocket-key", "sec-websocket-version", "user-agent",
+        "accept",
+        "accept-encoding",
+        "authorization",
+        "content-type",
+        "cookie",
+        "drover-console",
+        "drover-node",
+        "drover-permission-key",
+        "if-match",
+        "if-none-match",
+        "origin",
+        "sec-fetch-site",
+        "sec-websocket-key",
+        "sec-websocket-version",
+        "user-agent",
     };
     enum { N = sizeof fields / sizeof fields[0], MOST = 32 };
     struct http_header h[MOST];
@@ -124,7 +137,8 @@ void door_pass(struct http_proxy *p, struct http_in *in) {
     if (in->stream->is_tls)
         h[n++] = (struct http_header){ SV(DOOR_TLS), SV("1") };
     if (tls_facts(in->stream, &tls) && tls.has_cert)
-        h[n++] = (struct http_header){ SV(DOOR_SPKI), sv_of(sodium_bin2hex(spki, sizeof spki, tls.spki, sizeof tls.spki)) };
+        h[n++] =
+            (struct http_header){ SV(DOOR_SPKI), sv_of(sodium_bin2hex(spki, sizeof spki, tls.spki, sizeof tls.spki)) };
     if (((const struct gateway_listener *)in->tag)->is_link)
         h[n++] = (struct http_header){ SV(DOOR_LINK), SV("1") };
     for (unsigned i = 0; i < in->head->n_headers; i++)

@@ -65,7 +65,8 @@ void join_begin(struct request *r) {
     struct err e;
     if (!doc)
         return;
-    if (member_join(r->admin->house->member, json_str(root, "line"), json_str(root, "name"), json_str(root, "mode"), &e))
+    if (member_join(r->admin->house->member, json_str(root, "line"), json_str(root, "name"), json_str(root, "mode"),
+                    &e))
         answer(r, 202);
     else
         request_fail(r, &e, NULL);

@@ -12,14 +12,20 @@
 
 enum {
     TTL_MIN_MS = 60000, /* as of hub.invite_ttl */
-    LABELS_MOST = 8192, LABEL_NAME_MOST = 63, LABEL_VALUE_MOST = 255,
-    ENROL_VERSION = 1, TEXT_MOST = 64, URL_MOST = 255, CSR_MOST = 16 << 10, TOKEN_MOST = 128,
-    RETRY_LATER_S = 30, RETRY_WAITING_S = 5,
+    LABELS_MOST = 8192,
+    LABEL_NAME_MOST = 63,
+    LABEL_VALUE_MOST = 255,
+    ENROL_VERSION = 1,
+    TEXT_MOST = 64,
+    URL_MOST = 255,
+    CSR_MOST = 16 << 10,
+    TOKEN_MOST = 128,
+    RETRY_LATER_S = 30,
+    RETRY_WAITING_S = 5,
 };
 #define TTL_MOST_MS (30 * UINT64_C(86400000))
 
 /* --- answering ---------------------------------------------------------------------------------------------------- */
-
 
 struct hub *nodes__hub(struct request *r) {
     struct err e;
@@ -187,12 +193,13 @@ static bool read_labels(yyjson_val *v, struct buf *out, struct err *e) {
     yyjson_obj_foreach(v, i, n, key, value) {
         struct sv name = json_sv(key);
         if (!is_label(name))
-            return err_set(e, ERR_BAD_REQUEST,
-                           "a label's name is 1 to %d letters, digits, '.', '_', '-' or '/', and begins with a letter or a digit",
-                           LABEL_NAME_MOST);
+            return err_set(
+                e, ERR_BAD_REQUEST,
+                "a label's name is 1 to %d letters, digits, '.', '_', '-' or '/', and begins with a letter or a digit",
+                LABEL_NAME_MOST);
         if (!yyjson_is_str(value) || json_sv(value).n > LABEL_VALUE_MOST || !is_plain_text(json_sv(value)))
-            return err_set(e, ERR_BAD_REQUEST, "\"labels.%.*s\" must be a text of at most %d bytes on one line", SV_FMT(name),
-                           LABEL_VALUE_MOST);
+            return err_set(e, ERR_BAD_REQUEST, "\"labels.%.*s\" must be a text of at most %d bytes on one line",
+                           SV_FMT(name), LABEL_VALUE_MOST);
         if (i)
             buf_add_char(out, ',');
         buf_add_json(out, name);
@@ -204,7 +211,7 @@ static bool read_labels(yyjson_val *v, struct buf *out, struct err *e) {
 }
 
 struct node_change {
-    struct sv name;    /* empty: as it is */
+    struct sv name; /* empty: as it is */
     bool has_labels;
     struct buf labels;
 };
@@ -218,12 +225,14 @@ static bool read_change(yyjson_val *root, struct node_change *c, struct err *e) 
         bool ok;
         if (sv_eq(json_sv(key), SV("name"))) {
             c->name = json_sv(v);
-            ok = (yyjson_is_str(v) && hub_name_is_good(c->name)) || err_set(e, ERR_BAD_REQUEST, HUB_NAME_RULE, HUB_NAME_MAX);
+            ok = (yyjson_is_str(v) && hub_name_is_good(c->name)) ||
+                 err_set(e, ERR_BAD_REQUEST, HUB_NAME_RULE, HUB_NAME_MAX);
         } else if (sv_eq(json_sv(key), SV("labels"))) {
             c->has_labels = true;
             ok = read_labels(v, &c->labels, e);
         } else {
-            ok = err_set(e, ERR_BAD_REQUEST, "\"%.*s\" is no member of a node that can be set", SV_FMT(sv_first(json_sv(key), 40)));
+            ok = err_set(e, ERR_BAD_REQUEST, "\"%.*s\" is no member of a node that can be set",
+                         SV_FMT(sv_first(json_sv(key), 40)));
         }
         if (!ok)
             return false;
@@ -232,9 +241,11 @@ static bool read_change(yyjson_val *root, struct node_change *c, struct err *e) 
 }
 
 /* Both at once: all that can be refused is found out before the first of them is written, and the hub's queue keeps their order. */
-static bool begin_change(struct request *r, struct hub *h, const struct node_change *c, struct waiting *w, struct err *e) {
+static bool begin_change(struct request *r, struct hub *h, const struct node_change *c, struct waiting *w,
+                         struct err *e) {
     struct access_actor by = request_actor(r);
-    if (c->name.n && !hub_act(h, NODE_RENAME, r->rest, c->name, &by, c->has_labels ? NULL : on_done, c->has_labels ? NULL : w, e))
+    if (c->name.n &&
+        !hub_act(h, NODE_RENAME, r->rest, c->name, &by, c->has_labels ? NULL : on_done, c->has_labels ? NULL : w, e))
         return false;
     return !c->has_labels || hub_act(h, NODE_LABEL, r->rest, buf_sv(&c->labels), &by, on_done, w, e);
 }
@@ -281,13 +292,15 @@ static bool read_invite(yyjson_val *root, struct sv *ret_name, uint64_t *ret_ttl
         bool ok;
         if (sv_eq(json_sv(key), SV("name"))) {
             *ret_name = json_sv(v);
-            ok = (yyjson_is_str(v) && hub_name_is_good(*ret_name)) || err_set(e, ERR_BAD_REQUEST, HUB_NAME_RULE, HUB_NAME_MAX);
+            ok = (yyjson_is_str(v) && hub_name_is_good(*ret_name)) ||
+                 err_set(e, ERR_BAD_REQUEST, HUB_NAME_RULE, HUB_NAME_MAX);
         } else if (sv_eq(json_sv(key), SV("ttl"))) {
-            ok =
-                (yyjson_is_str(v) && config_duration(json_sv(v), ret_ttl_ms) && *ret_ttl_ms >= TTL_MIN_MS && *ret_ttl_ms <= TTL_MOST_MS) ||
-                err_set(e, ERR_BAD_REQUEST, "\"ttl\" must be a duration from 1m to 30d, such as \"1h\"");
+            ok = (yyjson_is_str(v) && config_duration(json_sv(v), ret_ttl_ms) && *ret_ttl_ms >= TTL_MIN_MS &&
+                  *ret_ttl_ms <= TTL_MOST_MS) ||
+                 err_set(e, ERR_BAD_REQUEST, "\"ttl\" must be a duration from 1m to 30d, such as \"1h\"");
         } else {
-            ok = err_set(e, ERR_BAD_REQUEST, "\"%.*s\" is no member of an invitation", SV_FMT(sv_first(json_sv(key), 40)));
+            ok = err_set(e, ERR_BAD_REQUEST, "\"%.*s\" is no member of an invitation",
+                         SV_FMT(sv_first(json_sv(key), 40)));
         }
         if (!ok)
             return false;
@@ -341,20 +354,24 @@ static bool read_csr(yyjson_val *root, struct sv *ret, struct err *e) {
         return false;
     bool ok = ret->n > 0 && ret->n <= CSR_MOST;
     for (size_t i = 0; ok && i < ret->n; i++)
-        ok = ((unsigned char)ret->p[i] >= 0x20 || ret->p[i] == '\n' || ret->p[i] == '\r') && (unsigned char)ret->p[i] < 0x7f;
-    return ok || err_set(e, ERR_BAD_REQUEST, "\"csr\" must be a request for a certificate in PEM, of at most %d bytes", CSR_MOST);
+        ok = ((unsigned char)ret->p[i] >= 0x20 || ret->p[i] == '\n' || ret->p[i] == '\r') &&
+             (unsigned char)ret->p[i] < 0x7f;
+    return ok || err_set(e, ERR_BAD_REQUEST, "\"csr\" must be a request for a certificate in PEM, of at most %d bytes",
+                         CSR_MOST);
 }
 
 static bool read_enrolment(yyjson_val *root, struct hub_enrolment *in, struct err *e) {
     struct err bad;
     if (!yyjson_is_obj(root) || json_i64(root, "v", 0) != ENROL_VERSION)
-        return err_set(e, ERR_BAD_REQUEST, "the body must be an object with \"v\": %d, which is the only version this hub speaks",
+        return err_set(e, ERR_BAD_REQUEST,
+                       "the body must be an object with \"v\": %d, which is the only version this hub speaks",
                        ENROL_VERSION);
     if (!read_csr(root, &in->csr, e) || !read_member(root, "token", TOKEN_MOST, &in->token, e) ||
-        !read_member(root, "name", HUB_NAME_MAX, &in->name, e) || !read_member(root, "version", TEXT_MOST, &in->version, e) ||
-        !read_member(root, "hostname", TEXT_MOST, &in->hostname, e) || !read_member(root, "os", TEXT_MOST, &in->os, e) ||
-        !read_member(root, "arch", TEXT_MOST, &in->arch, e) || !read_member(root, "mode", TEXT_MOST, &in->mode, e) ||
-        !read_member(root, "url", URL_MOST, &in->url, e))
+        !read_member(root, "name", HUB_NAME_MAX, &in->name, e) ||
+        !read_member(root, "version", TEXT_MOST, &in->version, e) ||
+        !read_member(root, "hostname", TEXT_MOST, &in->hostname, e) ||
+        !read_member(root, "os", TEXT_MOST, &in->os, e) || !read_member(root, "arch", TEXT_MOST, &in->arch, e) ||
+        !read_member(root, "mode", TEXT_MOST, &in->mode, e) || !read_member(root, "url", URL_MOST, &in->url, e))
         return false;
     bool is_direct = sv_eq(in->mode, SV("direct"));
     if (in->mode.n && !is_direct && !sv_eq(in->mode, SV("reverse")))
@@ -367,7 +384,8 @@ static bool read_enrolment(yyjson_val *root, struct hub_enrolment *in, struct er
 static void on_enrolled(void *arg, int status, struct sv json, const struct err *e) {
     struct request *r = request_resume(arg);
     char seconds[16];
-    struct http_header later = { SV("retry-after"), { seconds, (size_t)snprintf(seconds, sizeof seconds, "%d", RETRY_WAITING_S) } };
+    struct http_header later = { SV("retry-after"),
+                                 { seconds, (size_t)snprintf(seconds, sizeof seconds, "%d", RETRY_WAITING_S) } };
     if (r && e)
         request_fail(r, e, NULL);
     else if (r)

@@ -391,10 +391,21 @@ void endpoint_show(const struct endpoint *p, struct fleet_endpoint *out) {
     const struct runtime *rt = p->rt;
     const struct look *f = p->facts;
     *out = (struct fleet_endpoint){
-        .name = sv_of(p->name), .url = sv_of(p->url), .reason = sv_of(p->reason),
-        .kind = sv_of(rt ? runtime_name(rt->kind) : "unknown"), .version = f ? f->version : SV_NULL,
-        .state = p->health.state, .since_ms = p->since_ms, .dialer = p->dialer, .host = sv_of(p->host),
-        .base_path = sv_of(p->base_path), .auth = sv_of(p->auth), .local = p->local, .is_node = p->fed, .demo = p->demo, .cell = p->cell,
+        .name = sv_of(p->name),
+        .url = sv_of(p->url),
+        .reason = sv_of(p->reason),
+        .kind = sv_of(rt ? runtime_name(rt->kind) : "unknown"),
+        .version = f ? f->version : SV_NULL,
+        .state = p->health.state,
+        .since_ms = p->since_ms,
+        .dialer = p->dialer,
+        .host = sv_of(p->host),
+        .base_path = sv_of(p->base_path),
+        .auth = sv_of(p->auth),
+        .local = p->local,
+        .is_node = p->fed,
+        .demo = p->demo,
+        .cell = p->cell,
         .weight = 100,
     };
     if (p->demo) {

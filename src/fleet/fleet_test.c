@@ -489,7 +489,9 @@ static void a_place_that_tells_of_itself_is_believed_at_once(void **state) {
     struct world w;
     struct err e;
     struct fleet_model model = { .id = SV("m") };
-    struct fleet_fed fed = { .name = SV("a"), .url = SV("link:a"), .state = FLEET_UP, .has_models = true, .models = &model, .n_models = 1 };
+    struct fleet_fed fed = {
+        .name = SV("a"), .url = SV("link:a"), .state = FLEET_UP, .has_models = true, .models = &model, .n_models = 1
+    };
     world_open(&w);
     start(&w, config_of(&w, QUIET));
     assert_non_null(fed.dialer = dialer_unix(SV("/nowhere"), &e));

@@ -81,7 +81,9 @@ void account__finish(struct exchange *x, enum request_result result) {
         .endpoint = t ? t->endpoint->name : SV_NULL,
         .runtime = t ? t->endpoint->kind : SV_NULL,
         .result = result,
-        .status = x->status ? x->status : result == RESULT_CANCELLED ? 499 : 0,
+        .status = x->status                    ? x->status
+                  : result == RESULT_CANCELLED ? 499
+                                               : 0,
         .stream = x->is_stream,
         .attempts = x->attempts,
         .received_us = x->in->received_us,

@@ -64,7 +64,7 @@ struct exchange {
     struct snapshot *snapshot;
     struct access_snapshot *access;
     const struct access_key *key; /* NULL: nobody in particular, where no key is needed */
-    struct sv principal;        /* for whom our hub asks; empty: it did not come over the link */
+    struct sv principal;          /* for whom our hub asks; empty: it did not come over the link */
     struct access_hold hold;    /* its share of the key's limits */
     const struct llm_route *route;
     struct sv upstream_path;    /* path and query for the runtime, without its base path */

@@ -76,7 +76,8 @@ static bool fits_any_body(struct sv n) {
 }
 
 /* out has room for the client's fields and OWN_HEADERS more. is_own: the body is one that we printed. */
-static unsigned make_headers(struct exchange *x, bool is_own, struct http_header *out, char id[static 33], char hops[static HOPS_TEXT]) {
+static unsigned make_headers(struct exchange *x, bool is_own, struct http_header *out, char id[static 33],
+                             char hops[static HOPS_TEXT]) {
     const struct http_head *head = x->in->head;
     const struct fleet_endpoint *p = x->sched.taken->endpoint;
     unsigned n = 0;

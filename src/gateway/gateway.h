@@ -39,7 +39,7 @@ struct gateway_listener {
     bool no_console;            /* only the models: it stands in for another program's port */
     bool no_gateway;            /* no models */
     bool has_links;             /* nodes join and link here */
-    bool is_link;               /* streams of the link to our hub, which says for whom it asks; surface.c has its rules */
+    bool is_link; /* streams of the link to our hub, which says for whom it asks; surface.c has its rules */
     bool may_infer, may_manage; /* of a link: join.allow.inference, join.allow.models */
 };
 

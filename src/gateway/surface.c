@@ -48,11 +48,13 @@ bool surface__allows(const struct gateway *g, const struct http_in *in, const st
     if (!route && !is_list(g, head->path))
         return not_here(head, e);
     if (surface__hops(in) > HOPS_MAX)
-        return err_set(e, ERR_LOOP, "the request has come over more than %d links: hubs and nodes are joined in a circle", HOPS_MAX);
+        return err_set(e, ERR_LOOP,
+                       "the request has come over more than %d links: hubs and nodes are joined in a circle", HOPS_MAX);
     if (route && ((route->flags & LLM_R_MANAGE) || route->api == LLM_OTHER))
-        return l->may_manage || err_set(e, ERR_DENIED,
-                                        "this node does not let its hub load, unload or fetch models, or use paths that Drover does not "
-                                        "know (join.allow.models)");
+        return l->may_manage ||
+               err_set(e, ERR_DENIED,
+                       "this node does not let its hub load, unload or fetch models, or use paths that Drover does not "
+                       "know (join.allow.models)");
     return l->may_infer || err_set(e, ERR_DENIED, "this node lets its hub use no models (join.allow.inference)");
 }
 

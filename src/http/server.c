@@ -306,8 +306,8 @@ void http_in_start(struct http_in *in, int status, const struct http_header *hea
     c->started = true;
     in->status = status;
     c->head_only = sv_eq(in->head->method, SV("HEAD"));
-    if (!in->head->keep_alive || c->server->draining || (!c->body_done && c->h1.phase != H1_ENDED) ||
-        c->once || c->n_requests >= c->server->limits.requests_per_connection ||
+    if (!in->head->keep_alive || c->server->draining || (!c->body_done && c->h1.phase != H1_ENDED) || c->once ||
+        c->n_requests >= c->server->limits.requests_per_connection ||
         loop_now_ms(c->server->loop) - c->opened_ms > c->server->limits.lifetime_ms)
         c->close_after = true;
     if (length < 0) {

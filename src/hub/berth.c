@@ -17,7 +17,7 @@ struct berth {
     struct gateway_listener *surface;
     struct http_client *client;
     struct link_host *host;
-    struct list dialling;       /* of struct order */
+    struct list dialling; /* of struct order */
     _Atomic uint64_t n_streams;
 };
 
@@ -32,7 +32,7 @@ struct order {
     char key[WS_KEY];
     char host[HOST_MAX], path[PREFIX_MAX + 16], node_id[LINK_IDENT_MAX + 1];
     char bearer[SECRET_MAX], lane_token[SECRET_MAX];
-    int status;                 /* of a refusal */
+    int status; /* of a refusal */
     uint32_t retry_s;
 };
 
@@ -72,7 +72,10 @@ static void on_upgrade(void *x, const struct http_head *head, struct stream *s, 
     }
     const struct wire_lane at = {
         .host = b->host,
-        .spec = { .is_client = true, .is_lane = o->lane_token[0] != '\0', .limits = MUX_LIMITS_NODE, .site = sv_of(o->node_id) },
+        .spec = { .is_client = true,
+                  .is_lane = o->lane_token[0] != '\0',
+                  .limits = MUX_LIMITS_NODE,
+                  .site = sv_of(o->node_id) },
         .on_stream = on_stream,
         .arg = b,
         .echo = true,
@@ -137,9 +140,17 @@ static void on_order(struct msg *m) {
     h[n++] = (struct http_header){ SV("authorization"), sv_of(auth) };
     if (o->lane_token[0])
         h[n++] = (struct http_header){ SV("drover-lane"), sv_of(o->lane_token) };
-    const struct http_call_spec spec = { .dialer = o->dialer, .method = SV("GET"), .target = sv_of(o->path), .headers = h, .n_headers = n,
-                                         .connect_ms = CONNECT_MS, .first_byte_ms = UPGRADE_MS, .stall_ms = UPGRADE_MS, .pool_idle_ms = 1,
-                                         .fresh = true, .upgrade = true };
+    const struct http_call_spec spec = { .dialer = o->dialer,
+                                         .method = SV("GET"),
+                                         .target = sv_of(o->path),
+                                         .headers = h,
+                                         .n_headers = n,
+                                         .connect_ms = CONNECT_MS,
+                                         .first_byte_ms = UPGRADE_MS,
+                                         .stall_ms = UPGRADE_MS,
+                                         .pool_idle_ms = 1,
+                                         .fresh = true,
+                                         .upgrade = true };
     o->call = auth ? http_call_start(b->client, &o->arena, &spec, &call_events, o, &e) : NULL;
     if (!auth)
         err_no_memory(&e);
@@ -190,8 +201,8 @@ void berth_free(struct berth *b) {
     mem_free(b);
 }
 
-struct berth *berth_new(struct loop *l, struct link_host *links, struct http_server *server, struct gateway_listener *surface,
-                        struct err *e) {
+struct berth *berth_new(struct loop *l, struct link_host *links, struct http_server *server,
+                        struct gateway_listener *surface, struct err *e) {
     static const struct h1_limits head = { 0, 16384, 65536, 100, 256 };
     struct berth *b = mem_new(sizeof *b);
     if (!b) {

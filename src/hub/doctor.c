@@ -10,40 +10,45 @@
 
 enum {
     HOUR_S = 3600,
-    CLOCK_OFF_MS = 60000, CLOCK_WRONG_MS = 300000, /* the latter: certificates are issued with a start this far back (pki.h) */
+    CLOCK_OFF_MS = 60000,
+    CLOCK_WRONG_MS = 300000, /* the latter: certificates are issued with a start this far back (pki.h) */
     NEVER_LINKED_MS = 600000,
-    TWIN_MS = 24 * HOUR_S * 1000, DRAINED_MS = 24 * HOUR_S * 1000,
+    TWIN_MS = 24 * HOUR_S * 1000,
+    DRAINED_MS = 24 * HOUR_S * 1000,
     ROOT_SOON_S = 180 * PKI_DAY_S,
-    LATE_S = 6 * HOUR_S,       /* behind its own renewal by so much */
-    BEATS = 3,                 /* heartbeats, as session.c counts them */
+    LATE_S = 6 * HOUR_S, /* behind its own renewal by so much */
+    BEATS = 3,           /* heartbeats, as session.c counts them */
 };
 
 /* --- telling ------------------------------------------------------------------------------------------------------ */
 
 struct ward { /* whom the rules are asked about */
     struct hub *hub;
-    const struct node *node; /* NULL: the hub itself */
+    const struct node *node;          /* NULL: the hub itself */
     const struct session_facts *link; /* its link; NULL: there is none */
     uint64_t now_ms;
     hub_found *found;
     void *arg;
 };
 
-static void tell(const struct ward *w, const char *code, const char *severity, const char *where, const char *cure, const char *fmt, ...)
-    __attribute__((format(printf, 6, 7)));
-static void tell(const struct ward *w, const char *code, const char *severity, const char *where, const char *cure, const char *fmt, ...) {
+static void tell(const struct ward *w, const char *code, const char *severity, const char *where, const char *cure,
+                 const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+static void tell(const struct ward *w, const char *code, const char *severity, const char *where, const char *cure,
+                 const char *fmt, ...) {
     char what[400];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(what, sizeof what, fmt, ap);
     va_end(ap);
-    const struct hub_finding f = { code, severity, sv_of(what), sv_of(where), sv_of(cure), w->node ? sv_of(w->node->name) : SV_NULL };
+    const struct hub_finding f = { code,         severity,    sv_of(what),
+                                   sv_of(where), sv_of(cure), w->node ? sv_of(w->node->name) : SV_NULL };
     w->found(w->arg, &f);
 }
 
-static void tell_node(const struct ward *w, const char *code, const char *severity, const char *cure, const char *fmt, ...)
-    __attribute__((format(printf, 5, 6)));
-static void tell_node(const struct ward *w, const char *code, const char *severity, const char *cure, const char *fmt, ...) {
+static void tell_node(const struct ward *w, const char *code, const char *severity, const char *cure, const char *fmt,
+                      ...) __attribute__((format(printf, 5, 6)));
+static void tell_node(const struct ward *w, const char *code, const char *severity, const char *cure, const char *fmt,
+                      ...) {
     char what[400], where[HUB_NAME_MAX + 8];
     va_list ap;
     va_start(ap, fmt);
@@ -71,9 +76,11 @@ static void look_waiting(const struct ward *w) {
     const struct node *n = w->node;
     char cure[300], t[24];
     snprintf(cure, sizeof cure,
-             "compare the fingerprint sha256:%s with the one the machine shows, then: drover node approve %s (or: drover node refuse %s)",
+             "compare the fingerprint sha256:%s with the one the machine shows, then: drover node approve %s (or: "
+             "drover node refuse %s)",
              n->spki, n->name, n->name);
-    tell_node(w, "node_waiting", "warning", cure, "waits for somebody to let it in since %s", span(since(w, n->created_ms), t));
+    tell_node(w, "node_waiting", "warning", cure, "waits for somebody to let it in since %s",
+              span(since(w, n->created_ms), t));
 }
 
 static void look_link(const struct ward *w) {
@@ -83,13 +90,16 @@ static void look_link(const struct ward *w) {
         return;
     uint64_t last = n->down_since_ms ? n->down_since_ms : n->seen_ms;
     if (n->epoch == 0 && since(w, n->decided_ms) >= NEVER_LINKED_MS)
-        tell_node(w, "never_linked", "warning", "see there whether drover runs, and what its log says of the hub (drover logs)",
+        tell_node(w, "never_linked", "warning",
+                  "see there whether drover runs, and what its log says of the hub (drover logs)",
                   "was let in %s ago and has never linked since", span(since(w, n->decided_ms), t));
     else if (n->epoch)
         tell_node(w, "link_down", n->drained ? "warning" : "error",
-                  "see whether the machine is on and reaches this hub, and whether drover runs there; its log says why it cannot link "
+                  "see whether the machine is on and reaches this hub, and whether drover runs there; its log says why "
+                  "it cannot link "
                   "(drover logs)",
-                  "no link since %s%s%s", last ? span(since(w, last), t) : "the hub's start", n->last_error[0] ? ": " : "", n->last_error);
+                  "no link since %s%s%s", last ? span(since(w, last), t) : "the hub's start",
+                  n->last_error[0] ? ": " : "", n->last_error);
 }
 
 static void look_certificate(const struct ward *w) {
@@ -99,10 +109,12 @@ static void look_certificate(const struct ward *w) {
     if (n->not_after_s == 0)
         return; /* let in, and not yet come for its certificate */
     if (left_s <= -HUB_RENEW_GRACE_S)
-        tell_node(w, "certificate_ended", "error", "it can no longer renew it: have the machine join anew (drover hub invite)",
+        tell_node(w, "certificate_ended", "error",
+                  "it can no longer renew it: have the machine join anew (drover hub invite)",
                   "its certificate ended %s ago", span((uint64_t)-left_s * 1000, t));
     else if (left_s <= 0)
-        tell_node(w, "certificate_ended", "error", "it renews it by itself as soon as it reaches the hub: see to its network and its log",
+        tell_node(w, "certificate_ended", "error",
+                  "it renews it by itself as soon as it reaches the hub: see to its network and its log",
                   "its certificate ended %s ago", span((uint64_t)-left_s * 1000, t));
     else if (left_s < PKI_LEAF_LIFE_S / 3 - LATE_S)
         tell_node(w, "certificate_late", left_s < PKI_DAY_S ? "error" : "warning",
@@ -116,11 +128,12 @@ static void look_twin(const struct ward *w) {
     if (!n->twin_ms || since(w, n->twin_ms) > TWIN_MS)
         return;
     snprintf(cure, sizeof cure,
-             "one of the two is a copy. Put the node out (drover node revoke %s), delete the copy's data directory, and let the machine "
+             "one of the two is a copy. Put the node out (drover node revoke %s), delete the copy's data directory, "
+             "and let the machine "
              "join anew",
              n->name);
-    tell_node(w, "duplicate_identity", "error", cure, "another machine came with the same identity %s ago; it was refused",
-              span(since(w, n->twin_ms), t));
+    tell_node(w, "duplicate_identity", "error", cure,
+              "another machine came with the same identity %s ago; it was refused", span(since(w, n->twin_ms), t));
 }
 
 static void look_drained(const struct ward *w) {
@@ -129,8 +142,8 @@ static void look_drained(const struct ward *w) {
     if (!n->drained || since(w, n->decided_ms) < DRAINED_MS)
         return;
     snprintf(cure, sizeof cure, "if it was forgotten: drover node resume %s", n->name);
-    tell_node(w, "drained_long", "warning", cure, "gets no new work since %s ago, when %s drained it", span(since(w, n->decided_ms), t),
-              n->decided_by);
+    tell_node(w, "drained_long", "warning", cure, "gets no new work since %s ago, when %s drained it",
+              span(since(w, n->decided_ms), t), n->decided_by);
 }
 
 /* The configuration's word wins: the node's models cannot be asked for. */
@@ -139,7 +152,8 @@ static void look_shadow(const struct ward *w) {
     const struct node *n = w->node;
     char url[160], cure[160];
     snprintf(url, sizeof url, "link:%s", n->id);
-    snprintf(cure, sizeof cure, "drover node rename %s NAME, or give the endpoint of the configuration another name", n->name);
+    snprintf(cure, sizeof cure, "drover node rename %s NAME, or give the endpoint of the configuration another name",
+             n->name);
     for (size_t i = 0; s && i < s->n_endpoints; i++)
         if (sv_eq(s->endpoints[i].name, sv_of(n->name)) && !sv_eq(s->endpoints[i].url, sv_of(url)))
             tell_node(w, "name_taken", "error", cure,
@@ -151,8 +165,8 @@ static void look_clock(const struct ward *w) {
     char t[24];
     if (off >= CLOCK_OFF_MS)
         tell_node(w, "clock_off", off >= CLOCK_WRONG_MS ? "error" : "warning",
-                  "set its clock (NTP), or the hub's, if that is the wrong one", "its clock is %s %s the hub's", span((uint64_t)off, t),
-                  w->link->clock_off_ms < 0 ? "behind" : "ahead of");
+                  "set its clock (NTP), or the hub's, if that is the wrong one", "its clock is %s %s the hub's",
+                  span((uint64_t)off, t), w->link->clock_off_ms < 0 ? "behind" : "ahead of");
 }
 
 static bool read_version(struct sv v, unsigned ret[static 3]) {
@@ -167,8 +181,8 @@ static void look_version(const struct ward *w, struct sv version) {
         return;
     for (int i = 0; i < 3; i++) {
         if (there[i] < here[i])
-            tell_node(w, "version_old", "warning", "update drover there", "runs drover %u.%u.%u, the hub %s", there[0], there[1], there[2],
-                      ours);
+            tell_node(w, "version_old", "warning", "update drover there", "runs drover %u.%u.%u, the hub %s", there[0],
+                      there[1], there[2], ours);
         if (there[i] != here[i])
             return;
     }
@@ -177,14 +191,15 @@ static void look_version(const struct ward *w, struct sv version) {
 static void look_models(const struct ward *w) {
     const struct session_facts *f = w->link;
     if (!f->allows)
-        tell_node(w, "inference_not_allowed", "warning", "if it shall serve: set join.allow.inference to true there, and restart drover",
+        tell_node(w, "inference_not_allowed", "warning",
+                  "if it shall serve: set join.allow.inference to true there, and restart drover",
                   "its own settings do not let the hub use its models");
     else if (f->has_models && f->n_models == 0)
         tell_node(w, "no_models", "warning", "see there: drover endpoints; it needs a runtime that has a model",
                   "is linked and has no model");
     if (f->endpoints > 0 && f->endpoints_well == 0)
-        tell_node(w, "endpoints_down", "error", "see there: drover endpoints says why", "none of its %lld runtimes is well",
-                  (long long)f->endpoints);
+        tell_node(w, "endpoints_down", "error", "see there: drover endpoints says why",
+                  "none of its %lld runtimes is well", (long long)f->endpoints);
 }
 
 static void look_linked(const struct ward *w) {
@@ -201,7 +216,8 @@ static void look_linked(const struct ward *w) {
     look_version(w, f->version);
     look_models(w);
     if (!f->is_pq && (*w->hub->house->config)->pq != CONFIG_PQ_OFF)
-        tell_node(w, "no_post_quantum", "info", "both sides need an OpenSSL with X25519MLKEM768 (3.5 or later), and pq not off",
+        tell_node(w, "no_post_quantum", "info",
+                  "both sides need an OpenSSL with X25519MLKEM768 (3.5 or later), and pq not off",
                   "its link is encrypted, but not against a later quantum computer");
 }
 
@@ -235,7 +251,8 @@ static void look_own_certificates(const struct ward *w) {
     if (leaf_s < PKI_LEAF_LIFE_S / 3 - LATE_S)
         tell(w, "hub_certificate_late", leaf_s < PKI_DAY_S ? "error" : "warning", "the hub's certificate",
              "it renews by itself: the log says why it did not (drover logs); see whether data_dir/pki can be written",
-             leaf_s > 0 ? "it ends in %s" : "it ended %s ago", span((uint64_t)(leaf_s > 0 ? leaf_s : -leaf_s) * 1000, t));
+             leaf_s > 0 ? "it ends in %s" : "it ended %s ago",
+             span((uint64_t)(leaf_s > 0 ? leaf_s : -leaf_s) * 1000, t));
     if (root_s < ROOT_SOON_S)
         tell(w, "root_ends", root_s < 30 * PKI_DAY_S ? "error" : "warning", "the fleet's authority",
              "this version cannot change it: the fleet has to be founded anew before, and the nodes join again",
@@ -282,7 +299,7 @@ void hub_doctor(struct hub *h, hub_found *found, void *arg) {
     look_own_certificates(&w);
     look_listeners(&w);
     LIST_FOR(it, &h->roster.all)
-        look_node(h, CONTAINER(it, struct node, all), found, arg);
+    look_node(h, CONTAINER(it, struct node, all), found, arg);
 }
 
 bool hub_doctor_node(struct hub *h, struct sv id, hub_found *found, void *arg) {

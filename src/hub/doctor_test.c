@@ -26,7 +26,7 @@ struct world {
     struct hub hub;
     struct node *node;
     struct session_facts link;
-    char dir[64], codes[256]; /* "link_down:error certificate_late:warning" */
+    char dir[64], codes[256];  /* "link_down:error certificate_late:warning" */
     char what[400], cure[400]; /* of the last one */
 };
 
@@ -40,9 +40,11 @@ static struct config *config_of(const char *dir, const char *listen) {
     static const char *const environment[] = { NULL };
     static struct config_report r;
     char text[1024];
-    snprintf(text, sizeof text,
-             "data_dir: %s\nrun_dir: %s\ndiscovery: {local: false, containers: false}\nhub: {name: home, heartbeat: 5s}\n"
-             "endpoints:\n- {name: taken, url: 'http://127.0.0.1:1'}\n%s", dir, dir, listen);
+    snprintf(
+        text, sizeof text,
+        "data_dir: %s\nrun_dir: %s\ndiscovery: {local: false, containers: false}\nhub: {name: home, heartbeat: 5s}\n"
+        "endpoints:\n- {name: taken, url: 'http://127.0.0.1:1'}\n%s",
+        dir, dir, listen);
     struct config_source src = { .path = "test.yaml", .text = sv_of(text), .environment = environment };
     struct config *c = config_load(&src, &r);
     if (!c)
@@ -197,9 +199,11 @@ static void what_a_link_tells(void **state) {
     w.link = well;
     static const struct {
         const char *version, *codes;
-    } versions[] = {
-        { "1.3.9", "version_old:warning" }, { "1.4.1", "" }, { "2.0.0", "" }, { "0.9.9", "version_old:warning" }, { "odd", "" }
-    };
+    } versions[] = { { "1.3.9", "version_old:warning" },
+                     { "1.4.1", "" },
+                     { "2.0.0", "" },
+                     { "0.9.9", "version_old:warning" },
+                     { "odd", "" } };
     for (size_t i = 0; i < sizeof versions / sizeof versions[0]; i++) {
         w.link.version = sv_of(versions[i].version);
         assert_string_equal(look(&w, true), versions[i].codes);
@@ -237,7 +241,11 @@ static void twins_and_shadows(void **state) {
 
 static void who_can_reach_the_hub(void **state) {
     (void)state;
-    static const struct { const char *listen; bool invited; const char *codes; } cases[] = {
+    static const struct {
+        const char *listen;
+        bool invited;
+        const char *codes;
+    } cases[] = {
         { "", true, "" }, /* the daemon listens for nodes on all addresses */
         { "listen: [{address: '127.0.0.1:0', tls: ca, roles: [link]}]\n", false, "" },
         { "listen: [{address: '127.0.0.1:0', tls: ca, roles: [link]}]\n", true, "link_on_loopback:warning" },
@@ -280,9 +288,12 @@ int main(void) {
         return 1;
     log_set_level(LOG_ERROR);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_node_that_is_well_is_left_alone), cmocka_unit_test(links),
-        cmocka_unit_test(certificates),                      cmocka_unit_test(what_a_link_tells),
-        cmocka_unit_test(twins_and_shadows),                 cmocka_unit_test(who_can_reach_the_hub),
+        cmocka_unit_test(a_node_that_is_well_is_left_alone),
+        cmocka_unit_test(links),
+        cmocka_unit_test(certificates),
+        cmocka_unit_test(what_a_link_tells),
+        cmocka_unit_test(twins_and_shadows),
+        cmocka_unit_test(who_can_reach_the_hub),
         cmocka_unit_test(the_hubs_own_certificates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

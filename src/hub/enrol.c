@@ -129,7 +129,7 @@ bool hub_invite(struct hub *h, struct sv name, uint64_t ttl_ms, const struct acc
     if (name.n && !hub_name_is_good(name))
         return err_set(e, ERR_BAD_REQUEST, HUB_NAME_RULE, HUB_NAME_MAX);
     LIST_FOR(it, &h->invites)
-        n += !CONTAINER(it, struct invite, all)->spki[0];
+    n += !CONTAINER(it, struct invite, all)->spki[0];
     if (n >= INVITES_MAX)
         return err_set(e, ERR_UNAVAILABLE, "%d invitations are open already; wait until some have ended", INVITES_MAX);
     struct inviting *a = mem_new(sizeof *a);
@@ -291,7 +291,7 @@ struct enrolling {
     int64_t not_after_s;
     unsigned char bearer[PKI_TOKEN];
     bool renews, waits;
-    struct timer soon;      /* of an answer that needs no record */
+    struct timer soon; /* of an answer that needs no record */
     struct buf answer;
     hub_enrolled *done;
     void *arg;
@@ -463,7 +463,8 @@ static bool refuse(struct hub *h, const struct hub_enrolment *in, const char *wh
     const struct access_actor nobody = { SV("nobody"), in->peer };
     err_set(e, ERR_AUTH, "the invitation was used already, has ended, or never was; ask for a new one (drover hub invite)");
     access_guard_count(&h->guard, in->peer, loop_now_us(h->loop), e);
-    struct record *r = e->code == ERR_LIMIT ? NULL : record_new(h->loop); /* who tries on and on does not fill the log */
+    struct record *r =
+        e->code == ERR_LIMIT ? NULL : record_new(h->loop); /* who tries on and on does not fill the log */
     if (!r)
         return false;
     record_audit(r, &nobody, "node.enrol_refused", in->name.n ? sv_first(in->name, 64) : SV("-"), sv_of(why));

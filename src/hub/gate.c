@@ -72,8 +72,13 @@ static void upgrade(struct gate *g, struct gate_visit *v, struct gate_ask *a) {
     int n = snprintf(head, sizeof head, "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: %s\r\n"
                      "sec-websocket-protocol: " PROTOCOL "\r\n\r\n", v->accept);
     struct stream *s = http_in_upgrade(v->in, &early);
-    const struct wire_lane at = { .host = g->host, .way = a->way, .echo = true, .peer = a->is_lane ? &a->limits : NULL,
-                                  .spec = { .is_hub = true, .is_lane = a->is_lane, .limits = MUX_LIMITS_HUB, .site = sv_of(a->site) } };
+    const struct wire_lane at = {
+        .host = g->host,
+        .way = a->way,
+        .echo = true,
+        .peer = a->is_lane ? &a->limits : NULL,
+        .spec = { .is_hub = true, .is_lane = a->is_lane, .limits = MUX_LIMITS_HUB, .site = sv_of(a->site) }
+    };
     stream_write1(s, (struct sv){ head, (size_t)n });
     wire_attach(a->wire, s, early, &at);
 }

@@ -30,7 +30,7 @@ struct gate_ask {
     struct way *way;           /* counted */
     char site[80];
     bool is_lane;
-    struct mux_limits limits;  /* of a lane: what hello said */
+    struct mux_limits limits; /* of a lane: what hello said */
 };
 
 /* Borrows host; control is the hub's loop. */

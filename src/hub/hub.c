@@ -128,7 +128,10 @@ static void write_history(struct hub *h, const struct node *n, const char *what,
     const struct store_value row[] = { STORE_TEXT(sv_of(n->id)), STORE_I64((int64_t)clock_wall_ms()), STORE_TEXT(sv_of(what)), STORE_TEXT(detail) };
     record_add(r, "INSERT INTO node_event (seq, node_id, at_ms, what, detail) SELECT COALESCE(MAX(seq), 0) + 1, $1, $2, $3, $4 FROM node_event", row, 4);
     const struct store_value old[] = { STORE_TEXT(sv_of(n->id)), STORE_I64(HUB_EVENTS_KEPT) };
-    record_add(r, "DELETE FROM node_event WHERE node_id = $1 AND seq <= (SELECT seq FROM node_event WHERE node_id = $1 ORDER BY seq DESC LIMIT 1 OFFSET $2)", old, 2);
+    record_add(r,
+               "DELETE FROM node_event WHERE node_id = $1 AND seq <= (SELECT seq FROM node_event WHERE node_id = $1 "
+               "ORDER BY seq DESC LIMIT 1 OFFSET $2)",
+               old, 2);
     if (!record_submit(h->house->store, r, NULL, NULL, &e))
         log_event(LOG_WARN, "a node's history lost a line", F_STR("node", n->name), F_STR("event", what), F_STR("cause", e.text));
 }

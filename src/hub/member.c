@@ -57,7 +57,8 @@ static const char *waits_for(enum member_phase phase) {
 }
 
 /* Once a minute, or when something else is in the way than last time. */
-void member__rest(struct member *m, enum member_phase phase, uint64_t wait_ms, const struct plan_end *end, void (*run)(void *arg)) {
+void member__rest(struct member *m, enum member_phase phase, uint64_t wait_ms, const struct plan_end *end,
+                  void (*run)(void *arg)) {
     uint64_t now = clock_wall_ms();
     uint64_t hash = hash_sv(sv_of(m->last.text)) + phase;
     m->next_try_ms = now + wait_ms;
@@ -65,8 +66,8 @@ void member__rest(struct member *m, enum member_phase phase, uint64_t wait_ms, c
         m->told_at_ms = now;
         m->told_hash = hash;
         log_event(phase == MEMBER_WAITING ? LOG_INFO : LOG_WARN, waits_for(phase), F_STR("hub", current_url(m)),
-                  F_STR("cause", m->last.text), F_I64("status", end->status), F_U64("code", end->code), F_U64("wait_ms", wait_ms),
-                  F_STR("fingerprint", m->fingerprint));
+                  F_STR("cause", m->last.text), F_I64("status", end->status), F_U64("code", end->code),
+                  F_U64("wait_ms", wait_ms), F_STR("fingerprint", m->fingerprint));
     }
     member__goto(m, phase);
     timer_set(m->house.loop, &m->next, wait_ms, run, m);
@@ -145,7 +146,8 @@ static bool wish_from(struct member_wish *w, struct sv line, struct sv url, stru
     for (unsigned i = 0; i < w->urls.n; i++)
         if (!member__url_parse(sv_of(w->urls.v[i]), &u, e))
             return false;
-    return w->urls.n > 0 || err_set(e, ERR_BAD_REQUEST, "expected the line that drover hub invite printed, or the hub's address");
+    return w->urls.n > 0 ||
+           err_set(e, ERR_BAD_REQUEST, "expected the line that drover hub invite printed, or the hub's address");
 }
 
 static void begin_wish(struct member *m) {
@@ -195,7 +197,8 @@ static void begin(struct member *m) {
     if (member_state_load(m->dir, &m->state, &e)) {
         m->has_state = true;
         if (m->state.pair.is_fallback)
-            log_event(LOG_WARN, "the newest certificate is damaged; the one before is used", F_STR("cause", m->state.pair.why.text));
+            log_event(LOG_WARN, "the newest certificate is damaged; the one before is used",
+                      F_STR("cause", m->state.pair.why.text));
         if ((*m->house.config)->join.url.n)
             member_urls_add(&m->state.urls, (*m->house.config)->join.url);
         begin_member(m);
@@ -214,8 +217,8 @@ static void begin(struct member *m) {
 
 static bool is_name(struct sv v) {
     for (size_t i = 0; i < v.n; i++)
-        if (!((v.p[i] >= 'a' && v.p[i] <= 'z') || (v.p[i] >= 'A' && v.p[i] <= 'Z') || (v.p[i] >= '0' && v.p[i] <= '9') ||
-              strchr("._-", v.p[i])))
+        if (!((v.p[i] >= 'a' && v.p[i] <= 'z') || (v.p[i] >= 'A' && v.p[i] <= 'Z') ||
+              (v.p[i] >= '0' && v.p[i] <= '9') || strchr("._-", v.p[i])))
             return false;
     return v.n <= MEMBER_NAME_MAX;
 }
@@ -226,8 +229,8 @@ bool member_join(struct member *m, struct sv line, struct sv name, struct sv mod
     struct member_wish w;
     struct buf key = BUF_MAX(PKI_PEM_MAX + 1);
     if (m->has_state)
-        return err_set(e, ERR_EXISTS, "this machine is %s in the fleet \"%s\" already; drover leave first", m->state.node_id,
-                       m->state.fleet);
+        return err_set(e, ERR_EXISTS, "this machine is %s in the fleet \"%s\" already; drover leave first",
+                       m->state.node_id, m->state.fleet);
     if (m->phase == MEMBER_BROKEN && m->last.code == ERR_CONFIG)
         return err_set(e, ERR_EXISTS, "%s", m->last.text);
     if (m->is_stopping)
@@ -235,8 +238,9 @@ bool member_join(struct member *m, struct sv line, struct sv name, struct sv mod
     if (!is_name(name))
         return err_set(e, ERR_BAD_REQUEST, "a name has 1 to %d letters, digits, '.', '_' or '-'", MEMBER_NAME_MAX);
     if (sv_eq(mode, SV("direct")))
-        return err_set(e, ERR_UNSUPPORTED,
-                       "the mode direct is not there yet; in the mode reverse this machine dials its hub and needs no open port");
+        return err_set(
+            e, ERR_UNSUPPORTED,
+            "the mode direct is not there yet; in the mode reverse this machine dials its hub and needs no open port");
     if (mode.n && !sv_eq(mode, SV("reverse")))
         return err_set(e, ERR_BAD_REQUEST, "the mode is reverse or direct");
     if (!line.n)
@@ -375,8 +379,8 @@ static void make_instance(char to[static MEMBER_INSTANCE]) {
     rand_bytes(b, sizeof b);
     b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
     b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
-    snprintf(to, MEMBER_INSTANCE, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3], b[4],
-             b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+    snprintf(to, MEMBER_INSTANCE, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
+             b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
 }
 
 struct member *member_new(const struct member_house *house, struct err *e) {

@@ -19,8 +19,9 @@ struct http_client;
 struct member_house {
     struct loop *loop;
     struct http_client *client;
-    struct config *const *config;   /* the settings in force: read at each use */
-    struct fleet *fleet;            /* NULL with metrics and without berths: it only enrols, as `drover join` does without a daemon */
+    struct config *const *config; /* the settings in force: read at each use */
+    struct fleet
+        *fleet; /* NULL with metrics and without berths: it only enrols, as `drover join` does without a daemon */
     struct metrics *metrics;
     struct berth *(*berth)(void *owner, unsigned i);
     unsigned n_berths;
@@ -45,34 +46,34 @@ bool member_leave(struct member *m, struct err *e) MUST_CHECK;
 bool member_leave_offline(const struct config *c, struct err *e) MUST_CHECK;
 
 /*      phase             word */
-#define MEMBER_PHASES(X)                                                                                                              \
-    X(MEMBER_OFF,      "off")       /* no member, and asks nobody */                                                                  \
-    X(MEMBER_ASKING,   "asking")    /* a request to join is on its way, or was answered with a fault and goes out again */            \
-    X(MEMBER_WAITING,  "waiting")   /* for the operator's yes */                                                                      \
-    X(MEMBER_DENIED,   "denied")    /* the operator said no: until a restart or another line */                                       \
-    X(MEMBER_JOINED,   "joined")    /* enrolled; there is no daemon here to keep a link */                                            \
-    X(MEMBER_DIALLING, "dialling")  /* and greeting: a link is coming about */                                                        \
-    X(MEMBER_LINKED,   "linked")                                                                                                      \
-    X(MEMBER_RESTING,  "resting")   /* until the next try */                                                                          \
-    X(MEMBER_RENEWING, "renewing")  /* the certificate has ended: first a new one */                                                  \
-    X(MEMBER_BROKEN,   "broken")    /* what is on the disk is damaged: leave, then join again */                                      \
-    X(MEMBER_STOPPED,  "stopped")
+#define MEMBER_PHASES(X)                                                                                               \
+    X(MEMBER_OFF, "off")       /* no member, and asks nobody */                                                        \
+    X(MEMBER_ASKING, "asking") /* a request to join is on its way, or was answered with a fault and goes out again */  \
+    X(MEMBER_WAITING, "waiting")   /* for the operator's yes */                                                        \
+    X(MEMBER_DENIED, "denied")     /* the operator said no: until a restart or another line */                         \
+    X(MEMBER_JOINED, "joined")     /* enrolled; there is no daemon here to keep a link */                              \
+    X(MEMBER_DIALLING, "dialling") /* and greeting: a link is coming about */                                          \
+    X(MEMBER_LINKED, "linked")                                                                                         \
+    X(MEMBER_RESTING, "resting")   /* until the next try */                                                            \
+    X(MEMBER_RENEWING, "renewing") /* the certificate has ended: first a new one */                                    \
+    X(MEMBER_BROKEN, "broken")     /* what is on the disk is damaged: leave, then join again */                        \
+    X(MEMBER_STOPPED, "stopped")
 #define X(id, word) id,
 enum member_phase { MEMBER_PHASES(X) };
 #undef X
 
 struct member_facts { /* views are borrowed until the loop is returned to */
     enum member_phase phase;
-    const char *state;               /* the phase's word */
-    uint64_t since_ms, next_try_ms;  /* wall clock; next_try 0: none is due */
-    struct sv hub;                   /* URL in use, or the next one */
+    const char *state;              /* the phase's word */
+    uint64_t since_ms, next_try_ms; /* wall clock; next_try 0: none is due */
+    struct sv hub;                  /* URL in use, or the next one */
     struct sv hub_id, fleet, node_id, name;
-    struct sv error;                 /* the last one, empty after it has worked */
+    struct sv error;                    /* the last one, empty after it has worked */
     char fingerprint[PKI_PIN_TEXT + 1]; /* of the key that waits for approval, or of the certificate in use */
     uint64_t epoch, rtt_us;
     unsigned lanes, streams;
-    int64_t not_after_s;             /* of the certificate; 0: none */
-    unsigned models, endpoints;      /* as last told */
+    int64_t not_after_s;        /* of the certificate; 0: none */
+    unsigned models, endpoints; /* as last told */
 };
 void member_facts(const struct member *m, struct member_facts *ret);
 

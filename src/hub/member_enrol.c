@@ -52,13 +52,14 @@ static struct tls_context *context_of(struct member *m, bool with_cert, struct e
     struct pki_identity hub;
     char name[PKI_DNS_MAX + 1];
     if (!m->has_state && m->wish.has_pin) {
-        spec.pins = (const unsigned char (*)[TLS_PIN])&m->wish.pin;
+        spec.pins = (const unsigned char(*)[TLS_PIN]) & m->wish.pin;
         spec.n_pins = 1;
         spec.pins_alone = true;
     } else if (!m->has_state || m->state.by_system) {
         spec.modern = false; /* a public authority, and whatever proxy stands there */
     } else {
-        if (!pki_identity_set(&hub, PKI_HUB, sv_of(m->state.fleet), sv_of(m->state.hub_id)) || !pki_identity_dns(&hub, name)) {
+        if (!pki_identity_set(&hub, PKI_HUB, sv_of(m->state.fleet), sv_of(m->state.hub_id)) ||
+            !pki_identity_dns(&hub, name)) {
             err_set(e, ERR_CONFIG, "the hub's id \"%s\" is no name that can be verified", m->state.hub_id);
             return NULL;
         }
@@ -75,11 +76,12 @@ static struct tls_context *context_of(struct member *m, bool with_cert, struct e
 bool member__url_parse(struct sv url, struct url *ret, struct err *e) {
     return url_parse(url, ret, e) &&
            (ret->scheme == URL_HTTPS || (ret->scheme == URL_HTTP && is_loopback(ret->host)) ||
-            err_set(e, ERR_BAD_REQUEST, "%.*s: a hub is reached by https; http is for this machine alone", SV_FMT(sv_first(url, 200))));
+            err_set(e, ERR_BAD_REQUEST, "%.*s: a hub is reached by https; http is for this machine alone",
+                    SV_FMT(sv_first(url, 200))));
 }
 
-struct dialer *member__dialer(struct member *m, const char *url, bool with_cert, struct sv *ret_host, struct sv *ret_prefix,
-                              struct err *e) {
+struct dialer *member__dialer(struct member *m, const char *url, bool with_cert, struct sv *ret_host,
+                              struct sv *ret_prefix, struct err *e) {
     struct url u;
     struct tls_context *tls = NULL;
     struct dialer *d = NULL;
@@ -195,7 +197,8 @@ static bool post(struct asking *a, const char *url, const char *path, bool with_
 static void words_of(const struct asking *a, struct err *e, const char *otherwise) {
     CLEANUP(json_doc_freep) yyjson_doc *doc = json_parse(buf_sv(&a->reply));
     struct sv said = json_str(json_get(yyjson_doc_get_root(doc), "error"), "message");
-    err_set(e, ERR_DENIED, "the hub answered %d: %.*s", a->status, SV_FMT(said.n ? sv_first(said, 200) : sv_of(otherwise)));
+    err_set(e, ERR_DENIED, "the hub answered %d: %.*s", a->status,
+            SV_FMT(said.n ? sv_first(said, 200) : sv_of(otherwise)));
 }
 
 /* --- asking to be let in -------------------------------------------------------------------------------------------------------------- */
@@ -231,8 +234,8 @@ static bool print_request(struct member *m, struct buf *out, struct err *e) {
 }
 
 /* The answer's certificate, roots and names, each held against the others. */
-static bool read_issued(yyjson_val *v, const struct member_state *who, struct sv key, struct buf *chain, struct pki_trust *trust,
-                        char token[static PKI_TOKEN_TEXT + 1], struct err *e) {
+static bool read_issued(yyjson_val *v, const struct member_state *who, struct sv key, struct buf *chain,
+                        struct pki_trust *trust, char token[static PKI_TOKEN_TEXT + 1], struct err *e) {
     unsigned char hash[PKI_TOKEN];
     struct pki_cert cert;
     struct pki_identity id;
@@ -246,7 +249,8 @@ static bool read_issued(yyjson_val *v, const struct member_state *who, struct sv
     if (!buf_add(chain, json_str(v, "chain")) || !buf_add(&trust->pem, roots) || !chain->n || !trust->pem.n)
         return err_set(e, ERR_BAD_REPLY, "the hub's answer has no certificate, or no roots");
     pki_identity_print(&id, uri);
-    if (!pki_pair_check(buf_sv(chain), key, e) || !pki_chain_verify(buf_sv(chain), roots, PKI_USE_CLIENT, SV_NULL, now_s(), e) ||
+    if (!pki_pair_check(buf_sv(chain), key, e) ||
+        !pki_chain_verify(buf_sv(chain), roots, PKI_USE_CLIENT, SV_NULL, now_s(), e) ||
         !pki_cert_read(buf_sv(chain), &cert, e))
         return err_ctx(e, "the certificate from the hub");
     return strcmp(cert.is.uri, uri) == 0 ||
@@ -256,9 +260,12 @@ static bool read_issued(yyjson_val *v, const struct member_state *who, struct sv
 static bool read_membership(struct member *m, yyjson_val *v, struct member_state *s, struct err *e) {
     size_t i, n;
     yyjson_val *it;
-    *s = (struct member_state){ .renew_grace_s = json_i64(v, "renew_grace_s", 0), .by_system = !m->wish.has_pin,
-                                .pair = { .chain = BUF_MAX(PKI_PEM_MAX), .key = BUF_MAX(PKI_PEM_MAX + 1) }, .boot_count = 1 };
-    if (!sv_to_cstr(json_str(v, "fleet"), s->fleet, sizeof s->fleet) || !sv_to_cstr(json_str(v, "hub_id"), s->hub_id, sizeof s->hub_id) ||
+    *s = (struct member_state){ .renew_grace_s = json_i64(v, "renew_grace_s", 0),
+                                .by_system = !m->wish.has_pin,
+                                .pair = { .chain = BUF_MAX(PKI_PEM_MAX), .key = BUF_MAX(PKI_PEM_MAX + 1) },
+                                .boot_count = 1 };
+    if (!sv_to_cstr(json_str(v, "fleet"), s->fleet, sizeof s->fleet) ||
+        !sv_to_cstr(json_str(v, "hub_id"), s->hub_id, sizeof s->hub_id) ||
         !sv_to_cstr(json_str(v, "node_id"), s->node_id, sizeof s->node_id) ||
         !sv_to_cstr(sv_first(json_str(v, "name"), MEMBER_NAME_MAX), s->name, sizeof s->name) || !s->hub_id[0])
         return err_set(e, ERR_BAD_REPLY, "the hub's answer does not say who is who");
@@ -300,7 +307,7 @@ static void set_fingerprint(struct member *m, struct sv text) {
 static void rest_asking(struct member *m, const struct asking *a, const struct err *e) {
     const struct plan_end end = { .status = a ? a->status : 0, .told_ms = a ? a->retry_s * 1000 : 0 };
     member__failed(m, e);
-    m->at++; /* the next address */
+    m->at++;                                 /* the next address */
     if (!end.status && m->at < m->n_order) { /* of this round */
         member__rest(m, MEMBER_ASKING, MEMBER_ASK_LEAST_MS / 4, &end, member__ask);
         return;
@@ -312,8 +319,8 @@ static void on_joined(struct member *m) {
     char pin[PKI_PIN_TEXT + 1];
     pki_pin_print(m->state.pair.cert.is.spki, pin);
     memcpy(m->fingerprint, pin, sizeof pin);
-    log_event(LOG_INFO, "joined a fleet", F_STR("fleet", m->state.fleet), F_STR("hub", m->state.hub_id), F_STR("node", m->state.node_id),
-              F_STR("name", m->state.name));
+    log_event(LOG_INFO, "joined a fleet", F_STR("fleet", m->state.fleet), F_STR("hub", m->state.hub_id),
+              F_STR("node", m->state.node_id), F_STR("name", m->state.name));
     member__failed(m, NULL);
     m->plan = (struct plan){ 0 };
     m->n_order = m->at = 0;
@@ -342,7 +349,8 @@ static void on_answer(struct asking *a, const struct err *fault) {
     } else if (!fault && a->status == 403) {
         words_of(a, &e, "the operator refused this node");
         member__failed(m, &e);
-        log_event(LOG_ERROR, "the hub's operator does not want this node; it asks again after a restart, or with another line",
+        log_event(LOG_ERROR,
+                  "the hub's operator does not want this node; it asks again after a restart, or with another line",
                   F_STR("cause", e.text));
         member__goto(m, MEMBER_DENIED);
     } else {
@@ -391,7 +399,8 @@ void member__look(void *arg) {
     const struct tls_facts *c = &m->state.pair.cert.is;
     if (!m->has_state || m->is_stopping)
         return;
-    if (!m->renewing && clock_wall_ms() >= m->renew_not_before_ms && pki_renew_due(c->not_before_s, c->not_after_s, c->serial, now_s()))
+    if (!m->renewing && clock_wall_ms() >= m->renew_not_before_ms &&
+        pki_renew_due(c->not_before_s, c->not_after_s, c->serial, now_s()))
         member__renew(m);
     look_again(m);
 }
@@ -403,7 +412,9 @@ static bool take_renewal(struct member *m, const struct asking *a, struct err *e
     char token[PKI_TOKEN_TEXT + 1] = "";
     bool ok = doc ? read_issued(yyjson_doc_get_root(doc), &m->state, buf_sv(&a->key), &chain, &trust, token, e)
                   : err_set(e, ERR_BAD_REPLY, "the hub's answer is no JSON");
-    if (ok && trust.sequence > m->state.trust.sequence) { /* from the hub itself, over a connection that the roots of now vouch for */
+    if (ok &&
+        trust.sequence >
+            m->state.trust.sequence) { /* from the hub itself, over a connection that the roots of now vouch for */
         ok = pki_trust_write(m->dir, buf_sv(&trust.pem), trust.sequence, e);
         if (ok) {
             struct pki_trust was = m->state.trust;
@@ -423,12 +434,13 @@ static void renewal_failed(struct member *m, const struct asking *a, const struc
     int64_t s = pki_renew_retry_s(c->not_before_s, c->not_after_s);
     m->renew_not_before_ms = clock_wall_ms() + (uint64_t)s * 1000;
     m->at++;
-    log_event(LOG_ERROR, "the certificate could not be renewed; it is tried again", F_STR("cause", e->text), F_U64("wait_s", (uint64_t)s),
-              F_I64("valid_for_s", c->not_after_s - now_s()));
+    log_event(LOG_ERROR, "the certificate could not be renewed; it is tried again", F_STR("cause", e->text),
+              F_U64("wait_s", (uint64_t)s), F_I64("valid_for_s", c->not_after_s - now_s()));
     if (m->phase == MEMBER_RENEWING || m->phase == MEMBER_RESTING) {
         member__failed(m, e);
         if (member__cert_has_ended(m))
-            member__rest(m, MEMBER_RESTING, (uint64_t)s * 1000, &(struct plan_end){ .status = a ? a->status : 0 }, member__proceed);
+            member__rest(m, MEMBER_RESTING, (uint64_t)s * 1000, &(struct plan_end){ .status = a ? a->status : 0 },
+                         member__proceed);
     }
 }
 

@@ -14,7 +14,8 @@ static const struct wire_events tie_events;
 
 /* --- lanes beside the first ----------------------------------------------------------------------------------------------------------- */
 
-static bool dial_wire(struct member *m, struct wire *w, unsigned berth, const char *url, const char *lane_token, struct err *e) {
+static bool dial_wire(struct member *m, struct wire *w, unsigned berth, const char *url, const char *lane_token,
+                      struct err *e) {
     struct sv host, prefix;
     struct dialer *d = member__dialer(m, url, true, &host, &prefix, e);
     if (!d)
@@ -48,7 +49,8 @@ static void on_lane_end(void *owner, int status, unsigned code, struct sv why, u
     struct lane_tie *n = owner;
     struct member *m = n->tie->member;
     uint64_t pause = retry_s ? (uint64_t)retry_s * 1000 : MEMBER_LANE_PAUSE_MS;
-    log_event(LOG_DEBUG, "a lane to the hub has ended", F_I64("status", status), F_U64("code", code), F_SV("cause", why));
+    log_event(LOG_DEBUG, "a lane to the hub has ended", F_I64("status", status), F_U64("code", code),
+              F_SV("cause", why));
     wire_free(n->wire, 1000, SV_NULL);
     n->wire = NULL;
     n->is_up = false;
@@ -153,10 +155,13 @@ static void on_end(void *owner, int status, unsigned code, struct sv why, uint32
     struct member *m = t->member;
     struct err e;
     bool was_old = t == m->old, was_up = t->is_up;
-    struct plan_end end = { .status = status, .code = code, .told_ms = t->told_ms ? t->told_ms : retry_s * 1000,
+    struct plan_end end = { .status = status,
+                            .code = code,
+                            .told_ms = t->told_ms ? t->told_ms : retry_s * 1000,
                             .up_ms = was_up ? loop_now_ms(m->house.loop) - t->up_ms : 0 };
-    log_event(was_old || !was_up ? LOG_DEBUG : LOG_INFO, was_up ? "a link to the hub has ended" : "a link to the hub did not come about",
-              F_STR("hub", t->url), F_I64("status", status), F_U64("code", code), F_SV("cause", why), F_U64("up_ms", end.up_ms));
+    log_event(was_old || !was_up ? LOG_DEBUG : LOG_INFO,
+              was_up ? "a link to the hub has ended" : "a link to the hub did not come about", F_STR("hub", t->url),
+              F_I64("status", status), F_U64("code", code), F_SV("cause", why), F_U64("up_ms", end.up_ms));
     if (m->now == t)
         m->now = NULL;
     if (m->fresh == t)
@@ -238,7 +243,8 @@ static void take_error(struct tie *t, yyjson_val *v) {
     struct member *m = t->member;
     struct sv code = json_str(v, "code");
     int64_t retry_ms = json_i64(v, "retry_ms", 0);
-    log_event(LOG_WARN, "the hub complains", F_SV("code", code), F_SV("cause", json_str(v, "message")), F_SV("path", json_str(v, "path")));
+    log_event(LOG_WARN, "the hub complains", F_SV("code", code), F_SV("cause", json_str(v, "message")),
+              F_SV("path", json_str(v, "path")));
     if (json_bool(v, "fatal", false) && retry_ms > 0)
         t->told_ms = limit_of(v, "retry_ms", 0);
     if (sv_eq(code, SV("capabilities_gap")) && t == m->now)
@@ -319,8 +325,8 @@ static void on_up(void *owner) {
     timer_stop(m->house.loop, &m->next);
     for (unsigned i = 0; i < m->house.n_berths; i++)
         t->lanes[i].n_streams = berth_streams(m->house.berth(m->house.owner, i));
-    log_event(LOG_INFO, "linked to the hub", F_STR("hub", t->url), F_STR("fleet", m->state.fleet), F_U64("epoch", t->epoch),
-              F_U64("lanes", t->n_lanes));
+    log_event(LOG_INFO, "linked to the hub", F_STR("hub", t->url), F_STR("fleet", m->state.fleet),
+              F_U64("epoch", t->epoch), F_U64("lanes", t->n_lanes));
     member__failed(m, NULL);
     m->told_hash = 0;
     member__goto(m, MEMBER_LINKED);

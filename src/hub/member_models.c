@@ -6,7 +6,7 @@ enum { MODELS, ENDPOINTS, KEY_MAX = 200, ID_MAX = 200, ENDPOINT_ID_MAX = 64, SHO
 
 struct told {
     uint64_t hash;
-    bool seen;       /* in the pass under way */
+    bool seen; /* in the pass under way */
     size_t key_n;
     char key[KEY_MAX];
 };
@@ -46,8 +46,12 @@ static const char *type_of(const struct fleet_model *m) {
     static const struct {
         unsigned can;
         const char *type;
-    } types[] = { { LLM_CAN_CHAT, "chat" }, { LLM_CAN_EMBED, "embedding" }, { LLM_CAN_RERANK, "rerank" }, { LLM_CAN_IMAGE, "image" },
-                  { LLM_CAN_SPEECH | LLM_CAN_TRANSCRIBE, "audio" }, { LLM_CAN_COMPLETION, "completion" } };
+    } types[] = { { LLM_CAN_CHAT, "chat" },
+                  { LLM_CAN_EMBED, "embedding" },
+                  { LLM_CAN_RERANK, "rerank" },
+                  { LLM_CAN_IMAGE, "image" },
+                  { LLM_CAN_SPEECH | LLM_CAN_TRANSCRIBE, "audio" },
+                  { LLM_CAN_COMPLETION, "completion" } };
     for (unsigned i = 0; m->can_known && i < sizeof types / sizeof types[0]; i++)
         if (m->can & types[i].can)
             return types[i].type;
@@ -132,7 +136,7 @@ static void print_endpoint(struct buf *out, const struct fleet_endpoint *p) {
 struct pass {
     struct member_models *m;
     int kind;
-    const char *name;   /* of the list of entries in the payload */
+    const char *name; /* of the list of entries in the payload */
     struct buf *out;
     size_t room;
     bool begun, more, failed;
@@ -247,8 +251,8 @@ static void unsee(struct map *told) {
         ((struct told *)it->value)->seen = false;
 }
 
-static bool tell(struct member_models *m, const struct snapshot *s, const char *const names[4], size_t room, struct buf *out,
-                 bool *ret_more) {
+static bool tell(struct member_models *m, const struct snapshot *s, const char *const names[4], size_t room,
+                 struct buf *out, bool *ret_more) {
     struct pass p = { .m = m, .out = out, .room = room };
     for (p.kind = ENDPOINTS; p.kind >= MODELS; p.kind--) { /* endpoints first: models name them */
         unsee(&m->told[p.kind]);
@@ -264,13 +268,15 @@ static bool tell(struct member_models *m, const struct snapshot *s, const char *
     return !p.failed && !out->failed;
 }
 
-bool member_models_all(struct member_models *m, const struct snapshot *s, size_t room, struct buf *out, bool *ret_more) {
+bool member_models_all(struct member_models *m, const struct snapshot *s, size_t room, struct buf *out,
+                       bool *ret_more) {
     static const char *const names[4] = { "models", "endpoints", "", "" };
     member_models_forget(m);
     return tell(m, s, names, room, out, ret_more);
 }
 
-bool member_models_changes(struct member_models *m, const struct snapshot *s, size_t room, struct buf *out, bool *ret_more) {
+bool member_models_changes(struct member_models *m, const struct snapshot *s, size_t room, struct buf *out,
+                           bool *ret_more) {
     static const char *const names[4] = { "models_upsert", "endpoints_upsert", "models_remove", "endpoints_remove" };
     return tell(m, s, names, room, out, ret_more);
 }
@@ -299,6 +305,7 @@ void member_endpoints(const struct snapshot *s, unsigned *ret_all, unsigned *ret
     *ret_all = *ret_healthy = 0;
     for (size_t i = 0; s && i < s->n_endpoints; i++) {
         *ret_all += !s->endpoints[i].demo;
-        *ret_healthy += !s->endpoints[i].demo && (s->endpoints[i].state == FLEET_UP || s->endpoints[i].state == FLEET_DEGRADED);
+        *ret_healthy +=
+            !s->endpoints[i].demo && (s->endpoints[i].state == FLEET_UP || s->endpoints[i].state == FLEET_DEGRADED);
     }
 }

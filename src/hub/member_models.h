@@ -10,14 +10,14 @@
 #include "fleet/fleet.h"
 
 enum {
-    MEMBER_MODELS = 4096,     /* link protocol, section 7 */
+    MEMBER_MODELS = 4096, /* link protocol, section 7 */
     MEMBER_ENDPOINTS = 64,
-    MEMBER_ROOM = 200 << 10,  /* bytes of entries in one message: well below 256 KiB */
+    MEMBER_ROOM = 200 << 10, /* bytes of entries in one message: well below 256 KiB */
 };
 
 struct member_models {
-    struct map told[2];       /* of struct told: models, endpoints */
-    unsigned n_left_out;      /* models beyond MEMBER_MODELS, or with names too long for the link */
+    struct map told[2];  /* of struct told: models, endpoints */
+    unsigned n_left_out; /* models beyond MEMBER_MODELS, or with names too long for the link */
 };
 
 void member_models_init(struct member_models *m);
@@ -30,7 +30,8 @@ void member_models_forget(struct member_models *m);
 /* For register_agent: "models" and "endpoints", from nothing. s may be NULL. */
 bool member_models_all(struct member_models *m, const struct snapshot *s, size_t room, struct buf *out, bool *ret_more);
 /* For capabilities: the upserts and removes. Nothing is appended when nothing has changed. */
-bool member_models_changes(struct member_models *m, const struct snapshot *s, size_t room, struct buf *out, bool *ret_more);
+bool member_models_changes(struct member_models *m, const struct snapshot *s, size_t room, struct buf *out,
+                           bool *ret_more);
 
 /* Endpoints that count here: all but the demonstration's; of them those that can serve. */
 void member_endpoints(const struct snapshot *s, unsigned *ret_all, unsigned *ret_healthy);

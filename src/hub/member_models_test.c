@@ -25,11 +25,19 @@ static struct { /* a fleet made by hand */
 
 static void fleet_of(size_t n, size_t id_n) {
     memset(&f, 0, sizeof f);
-    f.endpoints[0] = (struct fleet_endpoint){ .name = SV("vllm"), .kind = SV("vllm"), .url = SV("http://10.0.0.5:8000"), .state = FLEET_UP,
-                                              .speaks = LLM_SPEAKS_CHAT, .max_concurrent = 4, .n_models = n };
-    f.endpoints[1] =
-        (struct fleet_endpoint){ .name = SV("demo"), .kind = SV("demo"), .url = SV("memory"), .state = FLEET_UP, .demo = true };
-    f.endpoints[2] = (struct fleet_endpoint){ .name = SV("old"), .kind = SV("ollama"), .url = SV("http://u:p@h"), .state = FLEET_DOWN };
+    f.endpoints[0] = (struct fleet_endpoint){ .name = SV("vllm"),
+                                              .kind = SV("vllm"),
+                                              .url = SV("http://10.0.0.5:8000"),
+                                              .state = FLEET_UP,
+                                              .speaks = LLM_SPEAKS_CHAT,
+                                              .max_concurrent = 4,
+                                              .n_models = n };
+    f.endpoints[1] = (struct fleet_endpoint){
+        .name = SV("demo"), .kind = SV("demo"), .url = SV("memory"), .state = FLEET_UP, .demo = true
+    };
+    f.endpoints[2] = (struct fleet_endpoint){
+        .name = SV("old"), .kind = SV("ollama"), .url = SV("http://u:p@h"), .state = FLEET_DOWN
+    };
     for (size_t i = 0; i < n; i++) {
         snprintf(f.names[i], sizeof f.names[i], "model-%05zu", i);
         memset(f.ids[i], 'x', id_n);
@@ -45,7 +53,8 @@ static void fleet_of(size_t n, size_t id_n) {
         f.refs[i] = &f.targets[i];
         f.slugs[i] = (struct fleet_slug){ .name = sv_of(f.names[i]), .targets = &f.refs[i], .n_targets = 1 };
     }
-    f.s = (struct snapshot){ .endpoints = f.endpoints, .n_endpoints = 3, .slugs = f.slugs, .n_slugs = n, .n_listed = n };
+    f.s =
+        (struct snapshot){ .endpoints = f.endpoints, .n_endpoints = 3, .slugs = f.slugs, .n_slugs = n, .n_listed = n };
 }
 
 /* The payload, which the link must take. */

@@ -8,7 +8,8 @@
 
 static const struct pace {
     uint32_t least_ms, base_ms, most_ms;
-} usual = { 250, 1000, 60000 }, identity = { 60000, 60000, 900000 }, version = { 300000, 300000, 300000 }, minute = { 60000, 60000, 60000 };
+} usual = { 250, 1000, 60000 }, identity = { 60000, 60000, 900000 }, version = { 300000, 300000, 300000 },
+  minute = { 60000, 60000, 60000 };
 
 static const struct pace *pace_of(const struct plan_end *end) {
     switch (end->status) {
@@ -54,6 +55,7 @@ uint32_t plan_wait_ms(struct plan *p, const struct plan_end *end, const struct p
         return 0; /* our control loop was stuck; it is not now */
     uint64_t most = (uint64_t)pace->base_ms << (n < 20 ? n : 20);
     most = most < pace->most_ms ? most : pace->most_ms;
-    uint32_t spread = pace->least_ms + pace->least_ms / 4; /* even where the floor is also the ceiling nobody comes in step */
+    uint32_t spread =
+        pace->least_ms + pace->least_ms / 4; /* even where the floor is also the ceiling nobody comes in step */
     return between(chance, pace->least_ms, most > spread ? (uint32_t)most : spread);
 }

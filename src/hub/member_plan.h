@@ -10,10 +10,10 @@ struct plan {
 
 /* How the last try, or the last link, ended. */
 struct plan_end {
-    int status;        /* of the refused upgrade or enrolment; 0: there was none */
-    unsigned code;     /* of the close; 0: the connection broke, or never came about */
-    uint32_t told_ms;  /* Retry-After, or retry_ms of a goodbye; 0: nothing was said */
-    uint64_t up_ms;    /* how long the link was up */
+    int status;       /* of the refused upgrade or enrolment; 0: there was none */
+    unsigned code;    /* of the close; 0: the connection broke, or never came about */
+    uint32_t told_ms; /* Retry-After, or retry_ms of a goodbye; 0: nothing was said */
+    uint64_t up_ms;   /* how long the link was up */
 };
 
 /* Uniform in [0, below). */

@@ -50,9 +50,12 @@ void report__hello(struct tie *t) {
     put_text(&out, "node_id", sv_of(m->state.node_id));
     put_text(&out, "instance", sv_of(m->instance));
     put_count(&out, "boot_count", m->state.boot_count);
-    buf_add(&out, SV(",\"build\":{\"name\":\"drover\",\"version\":\"" DROVER_VERSION "\"},\"features\":[\"lanes\",\"echo\"]"));
-    buf_printf(&out, ",\"limits\":{\"max_text\":%d,\"max_frame\":%u,\"max_streams\":%u,\"stream_window\":%u,\"link_window\":%u}",
-               (int)ENGINE_TEXT_MAX, l.max_frame, l.max_streams, l.stream_window, l.link_window);
+    buf_add(&out, SV(",\"build\":{\"name\":\"drover\",\"version\":\"" DROVER_VERSION
+                     "\"},\"features\":[\"lanes\",\"echo\"]"));
+    buf_printf(
+        &out,
+        ",\"limits\":{\"max_text\":%d,\"max_frame\":%u,\"max_streams\":%u,\"stream_window\":%u,\"link_window\":%u}",
+        (int)ENGINE_TEXT_MAX, l.max_frame, l.max_streams, l.stream_window, l.link_window);
     if (m->state.last_epoch)
         put_count(&out, "last_epoch", m->state.last_epoch);
     else
@@ -79,7 +82,8 @@ static void put_hardware(struct buf *out) {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN), pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     if (cpus < 1 || pages < 1 || page < 1)
         return;
-    buf_printf(out, ",\"hardware\":{\"cpus\":%ld,\"mem_bytes\":%llu}", cpus, (unsigned long long)pages * (unsigned long long)page);
+    buf_printf(out, ",\"hardware\":{\"cpus\":%ld,\"mem_bytes\":%llu}", cpus,
+               (unsigned long long)pages * (unsigned long long)page);
 }
 
 static void put_allow(const struct config *c, struct buf *out) {
@@ -110,7 +114,8 @@ void report__register(struct member *m, struct tie *t) {
     if (!member_models_all(&m->models, fleet_of(m), MEMBER_ROOM, &out, &more))
         out.failed = true;
     if (m->models.n_left_out)
-        log_event(LOG_WARN, "the hub is not told of all models", F_U64("left_out", m->models.n_left_out), F_U64("limit", MEMBER_MODELS));
+        log_event(LOG_WARN, "the hub is not told of all models", F_U64("left_out", m->models.n_left_out),
+                  F_U64("limit", MEMBER_MODELS));
     buf_add_char(&out, '}');
     say(t, KIND_REGISTER, &out);
     if (more && t == m->now)
@@ -239,7 +244,8 @@ void report__tick(struct member *m) {
         return;
     member_endpoints(fleet_of(m), &all, &healthy);
     const char *state = state_of(m, all, healthy);
-    bool changed = m->beat_state != state && now - m->beat_ms >= MEMBER_BEAT_LEAST_MS; /* words are literals of one place */
+    bool changed =
+        m->beat_state != state && now - m->beat_ms >= MEMBER_BEAT_LEAST_MS; /* words are literals of one place */
     if (!m->beat_state || now >= m->beat_due_ms || changed) {
         beat(m, state, all, healthy);
         m->beat_state = state;

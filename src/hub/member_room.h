@@ -14,16 +14,17 @@
 
 enum {
     MEMBER_LANES = 8,
-    MEMBER_TICK_MS = 1000,            /* while a link is up */
-    MEMBER_BEAT_LEAST_MS = 1000,      /* at most one heartbeat a second */
-    MEMBER_SETTLE_MS = 1000,          /* a change of the fleet is told so much later: more may follow */
-    MEMBER_MORE_MS = 300,             /* between messages of one change: 1 MiB a second is what the link takes */
+    MEMBER_TICK_MS = 1000,       /* while a link is up */
+    MEMBER_BEAT_LEAST_MS = 1000, /* at most one heartbeat a second */
+    MEMBER_SETTLE_MS = 1000,     /* a change of the fleet is told so much later: more may follow */
+    MEMBER_MORE_MS = 300,        /* between messages of one change: 1 MiB a second is what the link takes */
     MEMBER_LANE_IDLE_MS = 600000,
-    MEMBER_LANE_PAUSE_MS = 5000,      /* after a lane has ended */
-    MEMBER_RETIRE_MS = 60000,         /* a link that another has replaced */
-    MEMBER_LOOK_S = 60,               /* how often the certificate's age is looked at, at least */
-    MEMBER_TELL_MS = 60000,           /* how often the log says what it waits for */
-    MEMBER_ASK_LEAST_MS = 1000, MEMBER_ASK_MOST_MS = 900000,
+    MEMBER_LANE_PAUSE_MS = 5000, /* after a lane has ended */
+    MEMBER_RETIRE_MS = 60000,    /* a link that another has replaced */
+    MEMBER_LOOK_S = 60,          /* how often the certificate's age is looked at, at least */
+    MEMBER_TELL_MS = 60000,      /* how often the log says what it waits for */
+    MEMBER_ASK_LEAST_MS = 1000,
+    MEMBER_ASK_MOST_MS = 900000,
     MEMBER_INSTANCE = 37,
 };
 
@@ -33,17 +34,17 @@ struct tie {
     struct wire *wire;
     char url[PKI_INVITE_URL_MAX + 1]; /* where it was dialled */
     bool is_up;
-    uint64_t up_ms, epoch;            /* up_ms: loop time */
-    uint32_t told_ms;                 /* of a goodbye or an error: when to come again */
+    uint64_t up_ms, epoch; /* up_ms: loop time */
+    uint32_t told_ms;      /* of a goodbye or an error: when to come again */
     unsigned heartbeat_ms, metrics_ms, n_lanes;
     char lane_token[129];
     struct lane_tie {
         struct tie *tie;
-        struct wire *wire;            /* NULL: there is none */
+        struct wire *wire; /* NULL: there is none */
         bool is_up;
-        uint64_t busy_ms, pause_ms;   /* loop time: when a stream came last; not before */
-        uint64_t n_streams;           /* of that berth, when it was looked at last */
-    } lanes[MEMBER_LANES];            /* [i] lives on berth i; [0] is not used: wire */
+        uint64_t busy_ms, pause_ms; /* loop time: when a stream came last; not before */
+        uint64_t n_streams;         /* of that berth, when it was looked at last */
+    } lanes[MEMBER_LANES];          /* [i] lives on berth i; [0] is not used: wire */
     struct timer retire;
 };
 
@@ -54,13 +55,13 @@ struct member {
     uint64_t since_ms, started_ms, started_mono_ms; /* wall clock; the last: loop time */
     struct err last;
     uint64_t next_try_ms;
-    uint64_t told_at_ms, told_hash;   /* what the log was told last of why it waits */
+    uint64_t told_at_ms, told_hash; /* what the log was told last of why it waits */
     char instance[MEMBER_INSTANCE];
     bool has_state, has_wish, is_stopping;
     struct member_state state;
     struct member_wish wish;
     char fingerprint[PKI_PIN_TEXT + 1];
-    struct timer next;                /* the next try, of whatever is due */
+    struct timer next; /* the next try, of whatever is due */
     struct plan plan;
     /* the round of addresses */
     unsigned order[MEMBER_URLS], at, n_order;
@@ -72,11 +73,11 @@ struct member {
     uint64_t rev;
     struct timer settle;
     uint64_t beat_due_ms, beat_ms, metrics_due_ms; /* loop time */
-    const char *beat_state;           /* as last told */
+    const char *beat_state;                        /* as last told */
     bool metrics_told;
     /* a request under way; NULL: none */
     struct asking *asking, *renewing;
-    uint64_t renew_not_before_ms;     /* wall clock; after a failure */
+    uint64_t renew_not_before_ms; /* wall clock; after a failure */
 };
 
 extern const struct plan_chance member__chance;
@@ -86,7 +87,8 @@ void member__goto(struct member *m, enum member_phase to);
 /* Notes why something did not work; empties it with NULL. */
 void member__failed(struct member *m, const struct err *e);
 /* A wait with `run` at its end, told in the log and in the facts. */
-void member__rest(struct member *m, enum member_phase phase, uint64_t wait_ms, const struct plan_end *end, void (*run)(void *arg));
+void member__rest(struct member *m, enum member_phase phase, uint64_t wait_ms, const struct plan_end *end,
+                  void (*run)(void *arg));
 /* The address whose turn it is; a new round, shuffled, when all had theirs. */
 const char *member__url(struct member *m);
 /* The member has a certificate: dial, or renew first when it has ended. */
@@ -100,8 +102,8 @@ void member__look(void *arg);
 void member__renew(struct member *m);
 void member__cancel(struct member *m);
 /* A dialer for an address of the hub. With its own certificate: with_cert. NULL with *e set. host, prefix: views on url. */
-struct dialer *member__dialer(struct member *m, const char *url, bool with_cert, struct sv *ret_host, struct sv *ret_prefix,
-                              struct err *e) MUST_CHECK;
+struct dialer *member__dialer(struct member *m, const char *url, bool with_cert, struct sv *ret_host,
+                              struct sv *ret_prefix, struct err *e) MUST_CHECK;
 struct url;
 /* Only https, but for this machine itself. */
 bool member__url_parse(struct sv url, struct url *ret, struct err *e) MUST_CHECK;

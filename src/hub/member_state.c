@@ -11,10 +11,12 @@
 
 #include "base/json.h"
 
-static const char member_file[] = "member.json", wish_file[] = "wish.json", key_file[] = "key.pem", token_file[] = "token";
+static const char member_file[] = "member.json", wish_file[] = "wish.json", key_file[] = "key.pem",
+                  token_file[] = "token";
 
 static bool path_in(char to[static MEMBER_PATH], const char *dir, const char *name, struct err *e) {
-    return (size_t)snprintf(to, MEMBER_PATH, "%s/%s", dir, name) < MEMBER_PATH || err_set(e, ERR_CONFIG, "%s/%s: path too long", dir, name);
+    return (size_t)snprintf(to, MEMBER_PATH, "%s/%s", dir, name) < MEMBER_PATH ||
+           err_set(e, ERR_CONFIG, "%s/%s: path too long", dir, name);
 }
 
 /* --- urls ----------------------------------------------------------------------------------------------------------------------------- */
@@ -40,8 +42,7 @@ static void print_urls(struct buf *out, const struct member_urls *u) {
 static void read_urls(yyjson_val *root, struct member_urls *u) {
     size_t i, n;
     yyjson_val *it;
-    yyjson_arr_foreach(json_get(root, "urls"), i, n, it)
-        member_urls_add(u, json_sv(it));
+    yyjson_arr_foreach(json_get(root, "urls"), i, n, it) member_urls_add(u, json_sv(it));
 }
 
 static void print_text(struct buf *out, const char *name, const char *value) {
@@ -80,8 +81,8 @@ bool member_state_note(const char *dir, const struct member_state *s, struct err
     print_text(&out, "name", s->name);
     print_text(&out, "hub_by", s->by_system ? "system" : "fleet");
     print_urls(&out, &s->urls);
-    buf_printf(&out, ",\"boot_count\":%llu,\"last_epoch\":%llu,\"renew_grace_s\":%lld}\n", (unsigned long long)s->boot_count,
-               (unsigned long long)s->last_epoch, (long long)s->renew_grace_s);
+    buf_printf(&out, ",\"boot_count\":%llu,\"last_epoch\":%llu,\"renew_grace_s\":%lld}\n",
+               (unsigned long long)s->boot_count, (unsigned long long)s->last_epoch, (long long)s->renew_grace_s);
     bool ok = out.failed ? err_no_memory(e) : pki_file_write(dir, member_file, buf_sv(&out), e);
     buf_deinit(&out);
     return ok;
@@ -93,23 +94,26 @@ static bool read_who(const char *dir, struct member_state *s, struct err *e) {
     struct pki_identity id;
     if (!doc)
         return false;
-    bool ok = read_text(root, "fleet", s->fleet, sizeof s->fleet) && read_text(root, "hub_id", s->hub_id, sizeof s->hub_id) &&
-              read_text(root, "node_id", s->node_id, sizeof s->node_id) && read_text(root, "name", s->name, sizeof s->name) &&
-              pki_identity_set(&id, PKI_HUB, sv_of(s->fleet), sv_of(s->hub_id)) &&
-              pki_identity_set(&id, PKI_NODE, sv_of(s->fleet), sv_of(s->node_id));
+    bool ok =
+        read_text(root, "fleet", s->fleet, sizeof s->fleet) && read_text(root, "hub_id", s->hub_id, sizeof s->hub_id) &&
+        read_text(root, "node_id", s->node_id, sizeof s->node_id) && read_text(root, "name", s->name, sizeof s->name) &&
+        pki_identity_set(&id, PKI_HUB, sv_of(s->fleet), sv_of(s->hub_id)) &&
+        pki_identity_set(&id, PKI_NODE, sv_of(s->fleet), sv_of(s->node_id));
     read_urls(root, &s->urls);
     s->by_system = sv_eq(json_str(root, "hub_by"), SV("system"));
     s->boot_count = (uint64_t)json_i64(root, "boot_count", 0);
     s->last_epoch = (uint64_t)json_i64(root, "last_epoch", 0);
     s->renew_grace_s = json_i64(root, "renew_grace_s", 0);
-    return (ok && s->urls.n) || err_set(e, ERR_CONFIG, "%s/%s is damaged; drover leave, then join again", dir, member_file);
+    return (ok && s->urls.n) ||
+           err_set(e, ERR_CONFIG, "%s/%s is damaged; drover leave, then join again", dir, member_file);
 }
 
 static bool read_token(const char *dir, char token[static PKI_TOKEN_TEXT + 1], struct err *e) {
     unsigned char hash[PKI_TOKEN];
     struct buf text = BUF_MAX(256);
     bool ok = pki_file_read(dir, token_file, &text, e) &&
-              ((pki_token_hash(PKI_TOKEN_BEARER, buf_sv(&text), hash) && sv_to_cstr(buf_sv(&text), token, PKI_TOKEN_TEXT + 1)) ||
+              ((pki_token_hash(PKI_TOKEN_BEARER, buf_sv(&text), hash) &&
+                sv_to_cstr(buf_sv(&text), token, PKI_TOKEN_TEXT + 1)) ||
                err_set(e, ERR_CONFIG, "%s/%s holds no bearer token", dir, token_file));
     pki_wipe(&text);
     return ok;
@@ -143,15 +147,17 @@ static bool store_pair(const char *dir, struct sv chain, struct sv key, struct e
 
 bool member_state_adopt(const char *dir, struct member_state *s, struct err *e) {
     struct err gone = { 0 };
-    (void)!pki_file_remove(dir, member_file, &gone); /* of a membership before: from here on it is none until this one is whole */
+    (void)!pki_file_remove(dir, member_file,
+                           &gone); /* of a membership before: from here on it is none until this one is whole */
     if (!store_pair(dir, buf_sv(&s->pair.chain), buf_sv(&s->pair.key), e) ||
-        !pki_trust_write(dir, buf_sv(&s->trust.pem), s->trust.sequence, e) || !pki_file_write(dir, token_file, sv_of(s->token), e) ||
-        !load_pair(dir, s, e))
+        !pki_trust_write(dir, buf_sv(&s->trust.pem), s->trust.sequence, e) ||
+        !pki_file_write(dir, token_file, sv_of(s->token), e) || !load_pair(dir, s, e))
         return err_ctx(e, "keep the membership");
     return member_state_note(dir, s, e) || err_ctx(e, "keep the membership");
 }
 
-bool member_state_renew(const char *dir, struct member_state *s, struct sv chain, struct sv key, const char *token, struct err *e) {
+bool member_state_renew(const char *dir, struct member_state *s, struct sv chain, struct sv key, const char *token,
+                        struct err *e) {
     if (!store_pair(dir, chain, key, e) || !pki_file_write(dir, token_file, sv_of(token), e))
         return err_ctx(e, "keep the renewed certificate");
     memcpy(s->token, token, sizeof s->token);
@@ -183,7 +189,8 @@ bool member_wish_store(const char *dir, struct member_wish *w, struct err *e) {
     print_urls(&out, &w->urls);
     buf_printf(&out, ",\"expires_s\":%lld}\n", (long long)w->expires_s);
     bool ok = out.failed ? err_no_memory(e)
-                         : pki_file_write(dir, key_file, buf_sv(&w->key), e) && pki_file_write(dir, wish_file, buf_sv(&out), e);
+                         : pki_file_write(dir, key_file, buf_sv(&w->key), e) &&
+                               pki_file_write(dir, wish_file, buf_sv(&out), e);
     pki_wipe(&out);
     return ok || err_ctx(e, "keep the request to join");
 }

@@ -23,7 +23,7 @@ void member_urls_add(struct member_urls *u, struct sv url);
 /* Where it wants to become a member. */
 struct member_wish {
     struct member_urls urls;
-    bool has_pin;                   /* else the system's roots say who the hub is */
+    bool has_pin; /* else the system's roots say who the hub is */
     unsigned char pin[TLS_PIN];
     char token[PKI_TOKEN_TEXT + 1]; /* empty: the operator has to approve */
     int64_t expires_s;              /* of the token; 0: unknown */
@@ -34,7 +34,7 @@ struct member_wish {
 struct member_state {
     char fleet[PKI_FLEET_MAX + 1], hub_id[PKI_ID_MAX + 1], node_id[PKI_ID_MAX + 1], name[2 * MEMBER_NAME_MAX + 1];
     struct member_urls urls;
-    bool by_system;                 /* the system's roots say who the hub is, not the fleet's: behind a proxy that ends TLS */
+    bool by_system; /* the system's roots say who the hub is, not the fleet's: behind a proxy that ends TLS */
     uint64_t boot_count, last_epoch; /* last_epoch 0: there was no link yet */
     int64_t renew_grace_s;
     char token[PKI_TOKEN_TEXT + 1];

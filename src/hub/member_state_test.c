@@ -193,7 +193,8 @@ static bool adopt_again(void) {
 static bool renew(void) {
     struct member_state s;
     struct err e;
-    return member_state_load(dir, &s, &e) && member_state_renew(dir, &s, buf_sv(&leaf[1].chain), buf_sv(&leaf[1].key), BEARER_B, &e);
+    return member_state_load(dir, &s, &e) &&
+           member_state_renew(dir, &s, buf_sv(&leaf[1].chain), buf_sv(&leaf[1].key), BEARER_B, &e);
 }
 
 static void a_disk_without_room_leaves_no_half_membership(void **state) {

@@ -60,9 +60,9 @@ struct session_facts {
     bool is_up, has_models, allows, is_pq;
     size_t n_models;
     uint64_t silent_ms;
-    int64_t clock_off_ms;    /* its clock less ours, as its last message said; a message's way is in it */
+    int64_t clock_off_ms;              /* its clock less ours, as its last message said; a message's way is in it */
     int64_t endpoints, endpoints_well; /* as its last heartbeat said; negative: it did not say */
-    struct sv version;       /* borrowed */
+    struct sv version;                 /* borrowed */
 };
 void session__facts(const struct session *s, struct session_facts *ret);
 

@@ -35,10 +35,10 @@ struct node {
     /* Now. */
     struct way *way;                  /* NULL until its first link */
     struct session *session, *retiring;
-    bool is_place;                    /* of the fleet's snapshot: it has, or had, models */
+    bool is_place; /* of the fleet's snapshot: it has, or had, models */
     char last_error[160];
     uint64_t down_since_ms;
-    uint64_t twin_ms;                 /* when another machine came with its identity last; 0: never since the start */
+    uint64_t twin_ms; /* when another machine came with its identity last; 0: never since the start */
 };
 
 struct roster {

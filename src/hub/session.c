@@ -19,12 +19,15 @@
 #include "hub/room.h"
 
 enum {
-    MODELS_MAX = 10000,          /* of one node */
+    MODELS_MAX = 10000, /* of one node */
     MODELS_BYTES = 8 << 20,
     RETIRE_MS = 30000,
-    SILENT_MS = 25000, SILENT_BEATS = 2, /* an old link without a word for so long, whichever is more, gives way to another machine */
-    STALE_BEATS = 3, LOST_BEATS = 6,
-    NEW_LINKS_PER_S = 200, NEW_LINKS_BURST = 500,
+    SILENT_MS = 25000,
+    SILENT_BEATS = 2, /* an old link without a word for so long, whichever is more, gives way to another machine */
+    STALE_BEATS = 3,
+    LOST_BEATS = 6,
+    NEW_LINKS_PER_S = 200,
+    NEW_LINKS_BURST = 500,
     SEEN_EVERY_MS = 600000, /* on the disk; and when a link ends */
     LANE_TOKEN = 32,
 };
@@ -52,8 +55,8 @@ struct session {
     yyjson_doc *beat;            /* the last heartbeat */
     yyjson_doc *told;            /* register_agent, without its models */
     bool has_models, allows;
-    bool left;                   /* RETIRING: it was told that its time is over */
-    int64_t clock_off_ms;        /* its clock less ours */
+    bool left;            /* RETIRING: it was told that its time is over */
+    int64_t clock_off_ms; /* its clock less ours */
 };
 
 struct lane_of {
@@ -89,7 +92,9 @@ static void feed(struct session *s, bool with_models) {
     struct node *n = s->node;
     char url[160];
     snprintf(url, sizeof url, "link:%s", n->id);
-    struct fleet_fed fed = { .name = sv_of(n->name), .url = sv_of(url), .dialer = way_dialer(s->way), .version = sv_of(s->version) };
+    struct fleet_fed fed = {
+        .name = sv_of(n->name), .url = sv_of(url), .dialer = way_dialer(s->way), .version = sv_of(s->version)
+    };
     struct fleet_model *list = with_models && s->models.n ? mem_alloc(s->models.n * sizeof *list) : NULL;
     struct err e;
     size_t at = 0;
@@ -223,7 +228,7 @@ void hub__cut(struct hub *h, struct node *n, unsigned code, const char *why) {
 static void goaway(struct session *s, uint32_t retry_ms, const char *why) {
     wire_goaway(s->wire, retry_ms, sv_of(why));
     LIST_FOR(it, &s->lanes)
-        wire_goaway(CONTAINER(it, struct lane_of, all)->wire, retry_ms, sv_of(why));
+    wire_goaway(CONTAINER(it, struct lane_of, all)->wire, retry_ms, sv_of(why));
 }
 
 void session__drain(struct hub *h) {
@@ -327,7 +332,8 @@ static void audit(struct session *s, const char *action, const char *detail) {
 static void refuse_identity(struct session *s, struct sv re) {
     struct buf p = BUF_MAX(512);
     audit(s, "node.identity_mismatch", "hello names another node than the credentials");
-    buf_add(&p, SV("{\"code\":\"identity_mismatch\",\"message\":\"hello.node_id or site_id is not the node that the credentials belong to\","
+    buf_add(&p, SV("{\"code\":\"identity_mismatch\",\"message\":\"hello.node_id or site_id is not the node that the "
+                   "credentials belong to\","
                    "\"fatal\":true}"));
     wire_send(s->wire, KIND_ERROR, buf_sv(&p), re);
     buf_deinit(&p);
@@ -604,8 +610,8 @@ static void note_clock(struct session *s, struct sv ts) {
     struct tm t = { 0 };
     char text[32];
     int ms = 0;
-    if (!sv_to_cstr(ts, text, sizeof text) ||
-        sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d.%3d", &t.tm_year, &t.tm_mon, &t.tm_mday, &t.tm_hour, &t.tm_min, &t.tm_sec, &ms) < 6)
+    if (!sv_to_cstr(ts, text, sizeof text) || sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d.%3d", &t.tm_year, &t.tm_mon,
+                                                     &t.tm_mday, &t.tm_hour, &t.tm_min, &t.tm_sec, &ms) < 6)
         return;
     t.tm_year -= 1900;
     t.tm_mon--;
@@ -860,9 +866,15 @@ static void put_doc(struct buf *out, const char *name, yyjson_val *v) {
 
 void session__facts(const struct session *s, struct session_facts *ret) {
     yyjson_val *beat = s->beat ? yyjson_obj_get(yyjson_doc_get_root(s->beat), "payload") : NULL;
-    *ret = (struct session_facts){ .is_up = s->state == UP, .has_models = s->has_models, .allows = s->allows, .is_pq = s->is_pq, .n_models = s->models.n,
-                                   .silent_ms = now_ms(s->hub) - s->heard_ms, .clock_off_ms = s->clock_off_ms,
-                                   .endpoints = json_i64(beat, "total_endpoints", -1), .endpoints_well = json_i64(beat, "healthy_endpoints", -1),
+    *ret = (struct session_facts){ .is_up = s->state == UP,
+                                   .has_models = s->has_models,
+                                   .allows = s->allows,
+                                   .is_pq = s->is_pq,
+                                   .n_models = s->models.n,
+                                   .silent_ms = now_ms(s->hub) - s->heard_ms,
+                                   .clock_off_ms = s->clock_off_ms,
+                                   .endpoints = json_i64(beat, "total_endpoints", -1),
+                                   .endpoints_well = json_i64(beat, "healthy_endpoints", -1),
                                    .version = sv_of(s->version) };
 }
 
@@ -892,9 +904,12 @@ void session__print(const struct session *s, struct buf *out) {
     buf_add_json(out, sv_of(s->peer));
     buf_add(out, SV(",\"group\":"));
     buf_add_json(out, sv_of(s->group));
-    buf_printf(out, ",\"post_quantum\":%s,\"rtt_us\":%llu,\"lanes\":%u,\"streams\":%llu,\"bytes_in\":%llu,\"bytes_out\":%llu,\"silent_ms\":%llu,\"clock_off_ms\":%lld}",
-               s->is_pq ? "true" : "false", (unsigned long long)f.rtt_us, lanes, (unsigned long long)streams, (unsigned long long)in,
-               (unsigned long long)out_bytes, (unsigned long long)(now_ms(s->hub) - s->heard_ms), (long long)s->clock_off_ms);
+    buf_printf(out,
+               ",\"post_quantum\":%s,\"rtt_us\":%llu,\"lanes\":%u,\"streams\":%llu,\"bytes_in\":%llu,\"bytes_out\":%"
+               "llu,\"silent_ms\":%llu,\"clock_off_ms\":%lld}",
+               s->is_pq ? "true" : "false", (unsigned long long)f.rtt_us, lanes, (unsigned long long)streams,
+               (unsigned long long)in, (unsigned long long)out_bytes,
+               (unsigned long long)(now_ms(s->hub) - s->heard_ms), (long long)s->clock_off_ms);
     buf_printf(out, ",\"models\":%zu", s->models.n);
     put_doc(out, "registration", yyjson_doc_get_root(s->told));
     put_doc(out, "heartbeat", s->beat ? yyjson_obj_get(yyjson_doc_get_root(s->beat), "payload") : NULL);

@@ -31,17 +31,19 @@ enum {
 enum {
     ENGINE_TEXT_MAX = 256 << 10, /* bytes of a control message; what hello and welcome announce */
     ENGINE_TICK_MS = 500,
-    ENGINE_OUT_MAX = 4 << 20,    /* control messages and pongs that wait; past it the peer does not read */
+    ENGINE_OUT_MAX = 4 << 20, /* control messages and pongs that wait; past it the peer does not read */
     ENGINE_PING_MS = 20000,
     ENGINE_READ_MS = 60000,
-    ENGINE_PONG_MS = 25000,      /* three in a row not answered in time end the link */
+    ENGINE_PONG_MS = 25000, /* three in a row not answered in time end the link */
     ENGINE_HELLO_MS = 5000,
     ENGINE_REGISTER_MS = 10000,
     ENGINE_CLOSE_MS = 3000,
-    ENGINE_CONTROL_PER_S = 50, ENGINE_CONTROL_BURST = 200,
+    ENGINE_CONTROL_PER_S = 50,
+    ENGINE_CONTROL_BURST = 200,
     ENGINE_CONTROL_BYTES_PER_S = 1 << 20,
-    ENGINE_OPENS_PER_S = 100, ENGINE_OPENS_BURST = 500, /* what a hub takes of a node */
-    ENGINE_INVALID_MAX = 10,     /* invalid messages within a minute */
+    ENGINE_OPENS_PER_S = 100,
+    ENGINE_OPENS_BURST = 500, /* what a hub takes of a node */
+    ENGINE_INVALID_MAX = 10,  /* invalid messages within a minute */
 };
 
 struct engine;

@@ -224,7 +224,7 @@ void lanes_end(struct list *lanes) {
     if (list_empty(lanes))
         return;
     LIST_FOR(it, lanes)
-        lane_close(CONTAINER(it, struct lane, all), WS_GOING_AWAY, SV("stopping"));
+    lane_close(CONTAINER(it, struct lane, all), WS_GOING_AWAY, SV("stopping"));
     loop_flush_now(CONTAINER(lanes->next, struct lane, all)->loop); /* what they say is in the kernel's hands then */
     while (!list_empty(lanes)) {
         struct lane *n = CONTAINER(lanes->next, struct lane, all);

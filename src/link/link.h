@@ -66,7 +66,8 @@ struct wire_lane {
     struct link_host *host;   /* of this loop */
     struct engine_spec spec;
     struct way *way;          /* shared: the lane is added while it is up; NULL: the peer is not dialled */
-    const struct mux_limits *peer; /* what it accepts, where that is known; borrowed for the call; NULL: the defaults until wire_peer_limits */
+    const struct mux_limits *
+        peer; /* what it accepts, where that is known; borrowed for the call; NULL: the defaults until wire_peer_limits */
     wire_stream_cb *on_stream; /* NULL: no streams are taken (RESET_REFUSED_SERVICE) */
     void *arg;
     bool echo;

@@ -57,7 +57,8 @@ static void on_parcel(struct msg *m) {
     struct stream *on_lane = lane ? lane_open(lane, &http_stream, NULL) : NULL;
     struct stream *s = on_lane ? sock_stream(p->loop, p->fd, NULL) : NULL;
     if (s)
-        stream_join_user(&host->joined, s, on_lane); /* a client that leaves is told by a reset, as on a lane of its own loop */
+        stream_join_user(&host->joined, s,
+                         on_lane); /* a client that leaves is told by a reset, as on a lane of its own loop */
     else {
         stream_close(on_lane);
         close(p->fd); /* whoever dialled sees an end before the first byte, and may try elsewhere */

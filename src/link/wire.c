@@ -25,7 +25,17 @@ struct wire {
     _Atomic bool unwanted;           /* closed before there was a lane */
 };
 
-enum note_kind { NOTE_OPEN, NOTE_UP, NOTE_CONTROL, NOTE_END, NOTE_FACTS, NOTE_SAY, NOTE_CLOSE, NOTE_LIMITS, NOTE_GOAWAY };
+enum note_kind {
+    NOTE_OPEN,
+    NOTE_UP,
+    NOTE_CONTROL,
+    NOTE_END,
+    NOTE_FACTS,
+    NOTE_SAY,
+    NOTE_CLOSE,
+    NOTE_LIMITS,
+    NOTE_GOAWAY
+};
 
 struct note {
     struct msg msg;
@@ -183,7 +193,8 @@ static void on_end(void *owner, unsigned code, struct sv why) {
     wire_unref(w);
 }
 
-static const struct lane_events lane_on = { on_control, on_up, on_stream, on_end }, lane_on_alone = { on_control, on_up, NULL, on_end };
+static const struct lane_events lane_on = { on_control, on_up, on_stream, on_end },
+                                lane_on_alone = { on_control, on_up, NULL, on_end };
 
 static void on_report(void *arg) {
     struct wire *w = arg;

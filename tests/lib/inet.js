@@ -42,6 +42,7 @@ export async function startInternet() {
     /** From now on every so many of a hundred packets are lost. */
     lose: (percent) => nft(port.place, 'add table inet lossy', 'add chain inet lossy on { type filter hook forward priority -5; }',
       `add rule inet lossy on numgen random mod 100 < ${percent} drop`),
+    loseNone: () => nft(port.place, 'delete table inet lossy'),
     mtu: (bytes) => ip(place, `link set ${port.inner} mtu ${bytes}`),
   });
   const world = { within: inside, pid: middle.pid };
