@@ -101,7 +101,7 @@ test('a machine that came by itself is compared and let in, and another refused'
     assert.deepEqual(await look(page, 'nodes-waiting', TWO), []);
     await button(card, 'Approve cellar').click();
     const dialog = page.getByRole('dialog', { name: 'Approve cellar' });
-    assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Cancel', 'the safe choice has the focus');
+    await page.waitForFunction(() => document.activeElement?.textContent === 'Cancel'); // the safe choice has the focus
     await button(dialog, 'Approve cellar').click();
     await card.waitFor({ state: 'detached' });
     assert.equal((await enrol(link, m, { name: 'cellar' })).status, 200);
