@@ -58,6 +58,7 @@ test('an invitation makes one machine a node, once', async () => {
   const [leaf, root] = json.chain.match(/-----BEGIN[^]*?-----END CERTIFICATE-----/g).map((c) => new X509Certificate(c));
   assert.ok(leaf.verify(root.publicKey));
   assert.match(leaf.subjectAltName, new RegExp(`drover://home/node/${json.node_id}`));
+  assert.deepEqual(leaf.keyUsage, ['1.3.6.1.5.5.7.3.2'], 'of a client alone: no node can stand in for the hub');
   assert.equal(new X509Certificate(json.trust).fingerprint256, root.fingerprint256);
 
   const now = await node('attic');

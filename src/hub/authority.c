@@ -245,8 +245,9 @@ const struct pki_cert *authority_root(const struct authority *a) {
     return pki_ca_cert(a->ca);
 }
 
+/* Never for a server: a node must not be able to stand in for the hub before one that knows only the root's pin. */
 bool authority_sign(struct authority *a, struct sv node_id, struct sv csr_pem, struct buf *ret_chain, struct pki_cert *ret, struct err *e) {
-    struct pki_wish wish = { .usage = PKI_USE_SERVER | PKI_USE_CLIENT, .csr_pem = csr_pem, .now_s = now_s() };
+    struct pki_wish wish = { .usage = PKI_USE_CLIENT, .csr_pem = csr_pem, .now_s = now_s() };
     if (!pki_identity_set(&wish.who, PKI_NODE, sv_of(a->who.fleet), node_id))
         return err_set(e, ERR_INTERNAL, "\"%.*s\" is no node's id", SV_FMT(node_id));
     return pki_issue(a->ca, &wish, ret_chain, ret, e);
