@@ -208,18 +208,6 @@ struct tls_context *authority_tls(struct authority *a, int ask) {
     return a->tls[ask];
 }
 
-struct tls_context *authority_dials(struct authority *a, struct sv node_id, struct err *e) {
-    struct pki_identity node;
-    char name[PKI_DNS_MAX + 1];
-    if (!pki_identity_set(&node, PKI_NODE, sv_of(a->who.fleet), node_id) || !pki_identity_dns(&node, name)) {
-        err_set(e, ERR_BAD_REQUEST, "\"%.*s\" is no node's id", SV_FMT(node_id));
-        return NULL;
-    }
-    const struct tls_spec spec = { .chain_pem = buf_sv(&a->pair.chain), .key_pem = buf_sv(&a->pair.key), .trust_pem = buf_sv(&a->trust.pem), .modern = true,
-                                   .pq = (enum tls_pq)a->pq, .alpn = SV("http/1.1"), .name = sv_of(name) };
-    return tls_context_new(&spec, e);
-}
-
 const char *authority_fleet(const struct authority *a) {
     return a->who.fleet;
 }

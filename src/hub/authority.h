@@ -15,8 +15,6 @@ void authority_free(struct authority *a);
 
 /* For a listener that asks for client certificates so (enum config_client_cert). Borrowed until the next tick that says true. */
 struct tls_context *authority_tls(struct authority *a, int ask);
-/* For dialling nodes: with the hub's leaf, for the node of that id. Returns owned (tls_unref). */
-struct tls_context *authority_dials(struct authority *a, struct sv node_id, struct err *e) MUST_CHECK;
 /* Renews the hub's leaf when it is due. True: the contexts are others now. */
 bool authority_tick(struct authority *a, const struct config *c);
 

@@ -385,11 +385,6 @@ bool hub_node(struct hub *h, struct sv id, struct buf *out) {
     return n != NULL;
 }
 
-struct dialer *hub_dialer(struct hub *h, struct sv id) {
-    const struct node *n = roster_named(&h->roster, id);
-    return n && n->way && n->state == NODE_APPROVED ? dialer_ref(way_dialer(n->way)) : NULL;
-}
-
 void hub_status(struct hub *h, struct buf *out) {
     unsigned counts[4] = { 0 };
     char pin[PKI_PIN_TEXT + 1];

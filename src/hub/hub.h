@@ -84,8 +84,6 @@ bool hub_act(struct hub *h, enum node_act act, struct sv id, struct sv text, con
 void hub_nodes(struct hub *h, struct buf *out);
 bool hub_node(struct hub *h, struct sv id, struct buf *out);
 bool hub_history(struct hub *h, struct sv id, hub_done *done, void *arg, struct err *e);
-/* How it is reached; shared dialer, or NULL when it was never linked. */
-struct dialer *hub_dialer(struct hub *h, struct sv id);
 /* What is not as it should be with the fleet, or with one of its nodes, as far as this hub can see; never a secret. */
 struct hub_finding {
     const char *code, *severity; /* "link_down"; "error", "warning" or "info" */

@@ -192,20 +192,15 @@ static void on_end(void *owner, int status, unsigned code, struct sv why, uint32
 
 /* --- what the hub says ---------------------------------------------------------------------------------------------------------------- */
 
-static uint32_t limit_of(yyjson_val *limits, const char *name, uint32_t otherwise) {
-    int64_t v = json_i64(limits, name, otherwise);
-    return v < 0 ? 0 : v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
+static uint32_t retry_of(yyjson_val *v) {
+    int64_t ms = json_i64(v, "retry_ms", 0);
+    return ms < 0 ? 0 : ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
 }
 
 static void take_welcome(struct tie *t, yyjson_val *v) {
     struct member *m = t->member;
-    yyjson_val *limits = json_get(v, "limits");
-    struct mux_limits l = MUX_LIMITS_HUB;
+    const struct mux_limits l = link_limits_read(json_get(v, "limits"), MUX_LIMITS_HUB);
     struct err e;
-    l.max_streams = limit_of(limits, "max_streams", l.max_streams);
-    l.max_frame = limit_of(limits, "max_frame", l.max_frame);
-    l.stream_window = limit_of(limits, "stream_window", l.stream_window);
-    l.link_window = limit_of(limits, "link_window", l.link_window);
     wire_peer_limits(t->wire, &l);
     t->epoch = (uint64_t)json_i64(v, "epoch", 0);
     t->heartbeat_ms = (unsigned)json_i64(v, "heartbeat_ms", 15000);
@@ -246,7 +241,7 @@ static void take_error(struct tie *t, yyjson_val *v) {
     log_event(LOG_WARN, "the hub complains", F_SV("code", code), F_SV("cause", json_str(v, "message")),
               F_SV("path", json_str(v, "path")));
     if (json_bool(v, "fatal", false) && retry_ms > 0)
-        t->told_ms = limit_of(v, "retry_ms", 0);
+        t->told_ms = retry_of(v);
     if (sv_eq(code, SV("capabilities_gap")) && t == m->now)
         report__register(m, t);
 }
@@ -254,7 +249,7 @@ static void take_error(struct tie *t, yyjson_val *v) {
 /* With another address the next link is made first; else the end of this one is waited for. */
 static void take_goodbye(struct tie *t, yyjson_val *v) {
     struct member *m = t->member;
-    t->told_ms = limit_of(v, "retry_ms", 0);
+    t->told_ms = retry_of(v);
     log_event(LOG_INFO, "the hub says goodbye", F_SV("cause", json_str(v, "reason")), F_U64("retry_ms", t->told_ms));
     if (t != m->now || m->fresh || m->state.urls.n < 2)
         return;

@@ -438,11 +438,6 @@ static void write_epoch(struct session *s) {
     end_session(s, 1011, "the hub cannot write its records");
 }
 
-static uint32_t limit_of(yyjson_val *limits, const char *name, uint32_t otherwise) {
-    int64_t v = json_i64(limits, name, otherwise);
-    return v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
-}
-
 static bool is_silent(const struct session *s) {
     uint64_t beats = SILENT_BEATS * (*s->hub->house->config)->hub.heartbeat_ms;
     return now_ms(s->hub) - s->heard_ms >= (beats > SILENT_MS ? beats : SILENT_MS);
@@ -451,7 +446,6 @@ static bool is_silent(const struct session *s) {
 static void take_hello(struct session *s, const struct envelope *m) {
     struct node *n = s->node;
     struct session *old = n->session;
-    yyjson_val *limits = yyjson_obj_get(m->payload, "limits");
     if (!sv_eq(json_str(m->payload, "node_id"), sv_of(n->id))) {
         refuse_identity(s, m->msg_id);
         return;
@@ -461,8 +455,7 @@ static void take_hello(struct session *s, const struct envelope *m) {
         refuse_twin(s, m->msg_id);
         return;
     }
-    s->limits = (struct mux_limits){ limit_of(limits, "max_streams", MUX_LIMITS_NODE.max_streams), limit_of(limits, "max_frame", MUX_LIMITS_NODE.max_frame),
-                                     limit_of(limits, "stream_window", MUX_LIMITS_NODE.stream_window), limit_of(limits, "link_window", MUX_LIMITS_NODE.link_window) };
+    s->limits = link_limits_read(json_get(m->payload, "limits"), MUX_LIMITS_NODE);
     if (old && old != s && strcmp(old->instance, s->instance) != 0)
         end_session(old, CLOSE_REPLACED, "another machine with this identity took over");
     else if (old && old != s)

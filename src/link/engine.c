@@ -339,13 +339,9 @@ static uint32_t read_limit(yyjson_val *limits, const char *name, uint32_t otherw
     return v < 0 ? 0 : v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
 }
 
-void engine_peer_limits(struct engine *g, yyjson_val *limits) {
-    struct mux_limits l = g->spec.is_hub ? MUX_LIMITS_NODE : MUX_LIMITS_HUB;
-    l.max_streams = read_limit(limits, "max_streams", l.max_streams);
-    l.max_frame = read_limit(limits, "max_frame", l.max_frame);
-    l.stream_window = read_limit(limits, "stream_window", l.stream_window);
-    l.link_window = read_limit(limits, "link_window", l.link_window);
-    mux_peer_limits(g->mux, &l);
+struct mux_limits link_limits_read(yyjson_val *limits, struct mux_limits otherwise) {
+    return (struct mux_limits){ read_limit(limits, "max_streams", otherwise.max_streams), read_limit(limits, "max_frame", otherwise.max_frame),
+                                read_limit(limits, "stream_window", otherwise.stream_window), read_limit(limits, "link_window", otherwise.link_window) };
 }
 
 void engine_facts(const struct engine *g, struct engine_facts *ret) {

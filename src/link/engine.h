@@ -88,8 +88,8 @@ bool engine_is_up(const struct engine *g);
 bool engine_has_ended(const struct engine *g);
 
 struct mux *engine_mux(struct engine *g);
-/* Limits that the peer announced in hello or welcome; absent members are the defaults. */
-void engine_peer_limits(struct engine *g, yyjson_val *limits);
+/* What hello or welcome announces (its member "limits"): absent members stay as otherwise has them. */
+struct mux_limits link_limits_read(yyjson_val *limits, struct mux_limits otherwise);
 
 struct engine_facts {
     struct mux_facts streams;
