@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/durable.h"
 #include "base/err.h"
 #include "config/load.h"
 
@@ -140,37 +141,19 @@ void layer_apply(struct loader *l) {
 
 /* --- writing ------------------------------------------------------------------------------------------------------ */
 
-static bool write_all(int fd, struct sv text) {
-    while (text.n) {
-        ssize_t n = write(fd, text.p, text.n);
-        if (n < 0 && errno != EINTR)
-            return false;
-        text = sv_from(text, n < 0 ? 0 : (size_t)n);
-    }
-    return fsync(fd) == 0;
-}
-
-static bool sync_dir(const char *dir) {
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool ok = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL); /* some file systems cannot, and need not */
-    if (fd >= 0)
-        close(fd);
-    return ok;
-}
-
 static bool replace(const char *dir, struct sv text, struct err *e) {
     char path[PATH_ROOM + 32], beside[PATH_ROOM + 32];
     snprintf(path, sizeof path, "%s/settings.yaml", dir);
     snprintf(beside, sizeof beside, "%s/settings.yaml.new", dir);
     (void)unlink(beside); /* of a life that was cut short */
     int fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    bool ok = fd >= 0 && write_all(fd, text);
+    bool ok = fd >= 0 && durable_write(fd, text);
     int why = errno;
     if (fd >= 0 && close(fd) != 0 && ok) {
         ok = false;
         why = errno;
     }
-    if (ok && rename(beside, path) == 0 && sync_dir(dir))
+    if (ok && rename(beside, path) == 0 && durable_dir(dir))
         return true;
     if (ok)
         why = errno;

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/durable.h"
 #include "pki/room.h"
 
 void pki_wipe(struct buf *b) {
@@ -85,23 +86,7 @@ bool pki__read(const char *path, bool is_private, struct buf *to, struct err *e)
 }
 
 bool pki__sync(const char *dir, struct err *e) {
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool ok = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL); /* some file systems cannot, and need not */
-    if (!ok)
-        err_set(e, ERR_STORE, "sync %s: %s", dir, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    return ok;
-}
-
-static bool write_all(int fd, struct sv rest) {
-    while (rest.n) {
-        ssize_t n = write(fd, rest.p, rest.n);
-        if (n < 0 && errno != EINTR)
-            return false;
-        rest = sv_from(rest, n > 0 ? (size_t)n : 0);
-    }
-    return fsync(fd) == 0;
+    return durable_dir(dir) || err_set(e, ERR_STORE, "sync %s: %s", dir, strerror(errno));
 }
 
 bool pki__write(const char *dir, const char *name, struct sv bytes, bool is_private, struct err *e) {
@@ -112,7 +97,7 @@ bool pki__write(const char *dir, const char *name, struct sv bytes, bool is_priv
     int fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, is_private ? 0600 : 0644);
     if (fd < 0)
         return err_set(e, ERR_STORE, "create %s: %s", beside, strerror(errno));
-    bool ok = write_all(fd, bytes);
+    bool ok = durable_write(fd, bytes);
     if (!ok)
         err_set(e, ERR_STORE, "write %s: %s", beside, strerror(errno));
     close(fd);

@@ -10,6 +10,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/durable.h"
 #include "store/room.h"
 
 enum { PATH_ROOM = 4200 };
@@ -40,13 +41,7 @@ bool store__sync_dir(const char *path, struct err *e) {
     char dir[PATH_ROOM];
     if (!dir_of(path, dir, e))
         return false;
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool ok = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL); /* some file systems cannot, and need not */
-    if (!ok)
-        err_set(e, ERR_STORE, "sync %s: %s", dir, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    return ok;
+    return durable_dir(dir) || err_set(e, ERR_STORE, "sync %s: %s", dir, strerror(errno));
 }
 
 /* The lock file says who has it: "1234\n". It is never removed, or two could lock two files of one name. */
