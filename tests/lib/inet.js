@@ -43,7 +43,11 @@ export async function startInternet() {
     lose: (percent) => nft(port.place, 'add table inet lossy', 'add chain inet lossy on { type filter hook forward priority -5; }',
       `add rule inet lossy on numgen random mod 100 < ${percent} drop`),
     loseNone: () => nft(port.place, 'delete table inet lossy'),
-    mtu: (bytes) => ip(place, `link set ${port.inner} mtu ${bytes}`),
+    /** Of the whole cable: were it of one end alone, what is too long would vanish without a word, where a router tells the sender. */
+    async mtu(bytes) {
+      await ip(place, `link set ${port.inner} mtu ${bytes}`);
+      await ip(port.place, `link set ${port.outer} mtu ${bytes}`);
+    },
   });
   const world = { within: inside, pid: middle.pid };
   const close = () => { for (const child of children.reverse()) child.kill('SIGKILL'); };
@@ -73,7 +77,7 @@ export async function startInternet() {
         `add rule ip nat post ip saddr 192.168.1.0/24 masquerade`,
         'add table inet guard', 'add chain inet guard through { type filter hook forward priority 0; policy drop; }',
         `add rule inet guard through iifname "${inner.a}" accept`, 'add rule inet guard through ct state established,related accept');
-      return complete(machine, '192.168.1.2', { place: router, inner: inner.b });
+      return complete(machine, '192.168.1.2', { place: router, inner: inner.b, outer: inner.a });
     },
   };
 }
