@@ -199,7 +199,20 @@ static bool list(struct loader *l, const struct setting *s, struct node *n, cons
     return ok;
 }
 
-static void items(struct loader *l, const struct setting *s, struct node *n, const char *key) {
+void entry_check(struct loader *l, const struct items *it, const struct node *item, const char *shown) {
+    for (size_t r = 0; r < n_settings; r++) {
+        const struct node *k = item->first;
+        if (!settings[r].required || !setting_in(&settings[r], it->prefix))
+            continue;
+        const char *name = settings[r].path + strlen(it->prefix);
+        while (k && !sv_eq(k->key, sv_of(name)))
+            k = k->next;
+        if (!k || node_is_null(k))
+            COMPLAIN(l, item, shown, "%s is missing", name);
+    }
+}
+
+static void items(struct loader *l, const struct setting *s, struct node *n, const char *key, void *config) {
     const struct items *it = s->items;
     char *all = NULL;
     if ((int64_t)n->n < s->min || n->n > it->max) {
@@ -223,20 +236,11 @@ static void items(struct loader *l, const struct setting *s, struct node *n, con
         }
         assign_defaults(l, it->prefix, base);
         walk(l, item, it->prefix, prefix, base);
-        for (size_t r = 0; r < n_settings; r++) {
-            const struct node *k = item->first;
-            if (!settings[r].required || !setting_in(&settings[r], it->prefix))
-                continue;
-            const char *name = settings[r].path + strlen(it->prefix);
-            while (k && !sv_eq(k->key, sv_of(name)))
-                k = k->next;
-            if (!k || node_is_null(k))
-                COMPLAIN(l, item, shown, "%s is missing", name);
-        }
+        entry_check(l, it, item, shown);
         it->finish(l, all, i, item);
     }
-    *(void **)(void *)((char *)l->c + s->at) = all;
-    *(size_t *)(void *)((char *)l->c + it->count_at) = n->n;
+    *(void **)(void *)((char *)config + s->at) = all;
+    *(size_t *)(void *)((char *)config + it->count_at) = n->n;
 }
 
 static bool is_list(enum setting_type t) {
@@ -258,6 +262,10 @@ static void path(struct loader *l, const struct setting *s, const struct node *n
 static void secret(struct loader *l, struct node *n, const char *key, struct config_secret *field, bool is_file) {
     if (field->value || field->file.n) {
         COMPLAIN(l, n, key, "give the key or its file, not both");
+        return;
+    }
+    if (is_file && n->origin->kind == FROM_CONSOLE) {
+        COMPLAIN(l, n, key, "only the configuration file can name a file whose content is sent away: give the key itself");
         return;
     }
     if (!is_file) {
@@ -357,7 +365,7 @@ void assign(struct loader *l, const struct setting *s, struct node *n, const cha
     }
     if (node_is_null(n))
         return;
-    if (n->origin->kind == FROM_CONSOLE && !s->console) {
+    if (n->origin->kind == FROM_CONSOLE && !s->console && !s->added) {
         COMPLAIN(l, n, key, "is not for the console to set: write it into the configuration file, or set %s",
                  setting_variable(s, variable, sizeof variable));
         return;
@@ -435,7 +443,7 @@ void assign(struct loader *l, const struct setting *s, struct node *n, const cha
             secret(l, n, key, field, is_file_twin);
         break;
     case T_ITEMS:
-        items(l, s, n, key);
+        items(l, s, n, key, base);
         break;
     case T_MOVED:
     case T_FIXED:

@@ -168,6 +168,7 @@ struct config_endpoint {
     } tls;
     int media_urls; /* enum config_media */
     int watts;      /* 0: not set */
+    bool added;     /* from the console, not by the configuration */
 };
 
 /* Of a million tokens; request: of one request. None of them set: nobody knows what the slug costs. */
@@ -339,6 +340,13 @@ struct config_edit {
     bool unset;      /* back to the default; no value */
 };
 
+/* One change of the endpoints that were added from the console. Views are borrowed during the call. */
+struct config_endpoint_edit {
+    enum { CONFIG_ENDPOINT_ADD, CONFIG_ENDPOINT_CHANGE, CONFIG_ENDPOINT_REMOVE } act;
+    struct sv name;  /* of the one to change or remove */
+    struct sv value; /* its settings as a mapping, JSON or YAML; to change: those that change, null: back to the default */
+};
+
 /* Where settings come from. All members are borrowed during config_load; a zeroed struct is the usual daemon. */
 struct config_source {
     const char *path; /* NULL: the first of $XDG_CONFIG_HOME/drover/drover.yaml, ~/.config/drover/drover.yaml,
@@ -352,6 +360,7 @@ struct config_source {
     /* Changes to what was set from the console, to see what would come of them (config_layer_save keeps it). */
     const struct config_edit *edits;
     size_t n_edits;
+    const struct config_endpoint_edit *endpoint; /* the same for one endpoint; NULL: none */
     /* A stricter judge of endpoint URLs than this room's own (app/ puts url_parse here). May be NULL. */
     bool (*check_url)(struct sv url, struct err *e);
     size_t memory_bytes; /* 0: ask the system (cgroup, then RAM) */
@@ -403,7 +412,8 @@ bool config_differences(const struct config *old, const struct config *new_, str
 bool config_report_list(const struct config_report *r, struct buf *out);
 
 /* What is set from the console lies in data_dir/settings.yaml: a person may read it, Drover alone writes it. */
-/* A number, below 2^53, for all that config_list tells and for what is set from the console: who changes something says what he saw. */
+/* A number, below 2^53, for all that config_list tells and for what is set from the console: who changes something says what he saw. Another
+ * one after each start. Control thread only. */
 uint64_t config_version(const struct config *c);
 /* Writes what c says was set from the console: whole or not at all, and on the disk. Borrows c. */
 bool config_layer_save(const struct config *c, struct err *e) MUST_CHECK;

@@ -7,6 +7,7 @@
  * A file whole or not at all: beside it first, to the disk, then in its place, and that to the disk. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -42,6 +43,8 @@ static void read_file(struct loader *l, struct config *layer) {
              "cannot be read: what was set from the console is not in this. Ask the daemon, or run it as its user");
     else if (config_file_read(l, o, path, &text, &absent))
         read_rows(l, buf_sv(&text), o, layer);
+    if (text.base) /* keys of endpoints */
+        sodium_memzero(text.base, text.cap);
     buf_deinit(&text);
 }
 
@@ -74,6 +77,8 @@ static void edit(struct loader *l, size_t i, struct config *layer) {
         unknown_path(l, e->name, &from_console);
     else if (is_twice(l->src, i))
         complain(l->report, &from_console, 0, 0, s->path, "is here twice: set it or unset it, once");
+    else if (s->added)
+        complain(l->report, &from_console, 0, 0, s->path, "is not for the console to set as a whole: add, change or remove one entry");
     else if (e->unset && is->kind != CONFIG_FROM_CONSOLE)
         complain(l->report, &from_console, 0, 0, s->path, "is not set from the console, so there is nothing to take back");
     else if (e->unset)
@@ -85,31 +90,6 @@ static void edit(struct loader *l, size_t i, struct config *layer) {
 }
 
 /* --- putting it in force ------------------------------------------------------------------------------------------ */
-
-static size_t field_size(enum setting_type t) {
-    switch (t) {
-    case T_BOOL:
-        return sizeof(bool);
-    case T_INT:
-    case T_PACE:
-    case T_PERCENT:
-    case T_ENUM:
-        return sizeof(int);
-    case T_SIZE:
-    case T_RATE:
-        return sizeof(size_t);
-    case T_DURATION:
-        return sizeof(uint64_t);
-    case T_MONEY:
-        return sizeof(struct config_money);
-    case T_ENUMS:
-        return sizeof(unsigned);
-    case T_LIST:
-        return sizeof(struct config_list);
-    default:
-        return sizeof(struct sv);
-    }
-}
 
 /* A value that was sent is no document: the line of a list in it says nothing. */
 static void drop_lines(struct config_report *r) {
@@ -129,12 +109,13 @@ void layer_apply(struct loader *l) {
         read_file(l, layer);
     for (size_t i = 0; i < l->src->n_edits; i++)
         edit(l, i, layer);
+    added_apply(l, layer);
     drop_lines(l->report);
     for (size_t i = 0; i < n_settings; i++) {
         const struct setting *s = &settings[i];
-        if (layer->origins__[i].kind != CONFIG_FROM_CONSOLE || c->origins__[i].kind != CONFIG_FROM_DEFAULT)
+        if (s->added || layer->origins__[i].kind != CONFIG_FROM_CONSOLE || c->origins__[i].kind != CONFIG_FROM_DEFAULT)
             continue;
-        memcpy((char *)c + s->at, (const char *)layer + s->at, field_size(s->type));
+        memcpy((char *)c + s->at, (const char *)layer + s->at, setting_size(s->type));
         c->origins__[i] = layer->origins__[i];
     }
 }
@@ -172,6 +153,8 @@ bool config_layer_save(const struct config *c, struct err *e) {
     bool ok = (p.ok && !text.failed) || err_no_memory(e);
     ok = ok && (sv_to_cstr(c->data_dir, dir, sizeof dir) || err_set(e, ERR_CONFIG, "data_dir: path too long"));
     ok = ok && replace(dir, buf_sv(&text), e);
+    if (text.base)
+        sodium_memzero(text.base, text.cap);
     buf_deinit(&text);
     return ok;
 }

@@ -63,6 +63,7 @@ struct ask {
     const char *const *env, *const *sets;
     const struct config_edit *edits;
     size_t n_edits;
+    const struct config_endpoint_edit *endpoint;
     bool guest;
 };
 
@@ -72,7 +73,8 @@ static struct config *load(const struct ask *ask) {
     snprintf(data_dir, sizeof data_dir, "data_dir: %s\n", dir);
     int n = snprintf(text, sizeof text, "%s%s", data_dir, ask->text ? ask->text : "");
     struct config_source src = { .path = "t.yaml", .text = { text, (size_t)n }, .environment = env, .overrides = ask->sets,
-                                 .edits = ask->edits, .n_edits = ask->n_edits, .may_miss_layer = ask->guest, .memory_bytes = 1 << 30, .cores = 2 };
+                                 .edits = ask->edits,
+                                 .n_edits = ask->n_edits, .endpoint = ask->endpoint, .may_miss_layer = ask->guest, .memory_bytes = 1 << 30, .cores = 2 };
     return config_load(&src, &report);
 }
 
@@ -329,7 +331,9 @@ static void a_damaged_one_is_refused_with_its_line(void **state) {
         { "gateway:\n  stall_timeout: 2m\n  stall_timeout: 3m\n", 3, "is here a second time" },
         { "gateway: {stall", 1, "this is no YAML" },
         { "\n\ndata_dir: /elsewhere\n", 3, "is not for the console to set" },
-        { "endpoints: [{name: a, url: \"http://a\"}]\n", 1, "is not for the console to set" },
+        { "endpoints: [{name: a}]\n", 1, "url is missing" },
+        { "endpoints: [{name: a, url: \"http://a\", key_file: /k}]\n", 1, "only the configuration file can name a file" },
+        { "endpoints: [{name: a, url: \"http://a\"},\n {name: a, url: \"http://b\"}]\n", 2, "another endpoint is called" },
         { "telemetry: {otlp: {key_file: /k}}\n", 1, "is not for the console to set" },
         { "gateway: {unheard: 1}\n", 1, "unknown setting" },
         { "- a\n", 1, "expected settings" },
@@ -446,23 +450,152 @@ static void show_tells_where_each_value_comes_from(void **state) {
     config_unref(c);
 }
 
+/* --- endpoints that were added ------------------------------------------------------------------------------------- */
+
+#define ADD(value_) { CONFIG_ENDPOINT_ADD, { NULL, 0 }, { value_, sizeof(value_) - 1 } }
+#define CHANGE(name_, value_) { CONFIG_ENDPOINT_CHANGE, { name_, sizeof(name_) - 1 }, { value_, sizeof(value_) - 1 } }
+#define REMOVE(name_) { CONFIG_ENDPOINT_REMOVE, { name_, sizeof(name_) - 1 }, { NULL, 0 } }
+
+/* Applies it and puts it on the disk, as the daemon does. */
+static void change(const struct config_endpoint_edit edit) {
+    struct config *c = load(&(struct ask){ .endpoint = &edit });
+    good(c);
+    save(c);
+    config_unref(c);
+}
+
+static void endpoints_are_added_changed_and_removed(void **state) {
+    (void)state;
+    change((struct config_endpoint_edit)ADD("{\"name\":\"b\",\"url\":\"http://10.0.0.2:8000\",\"key\":\"sk-${HOME}\",\"weight\":50,\"models\":{\"include\":[\"qwen*\"]}}"));
+    change((struct config_endpoint_edit)ADD("{\"name\":\"c\",\"url\":\"https://c.example\",\"kind\":\"vllm\"}"));
+    struct config *c = load(&(struct ask){ "endpoints: [{name: a, url: \"http://a\"}]\n" });
+    good(c);
+    assert_int_equal(c->n_endpoints, 3);
+    assert_string_equal(c->endpoints[0].name.p, "a");
+    assert_false(c->endpoints[0].added);
+    assert_true(c->endpoints[1].added && c->endpoints[2].added);
+    assert_string_equal(c->endpoints[1].key.value, "sk-${HOME}"); /* nothing of the environment gets into it */
+    assert_int_equal(c->endpoints[1].weight, 50);
+    assert_string_equal(c->endpoints[1].models.include.v[0].p, "qwen*");
+    config_unref(c);
+
+    change((struct config_endpoint_edit)CHANGE("b", "{\"weight\":null,\"max_concurrent\":2,\"models\":{\"include\":null}}"));
+    c = load(&(struct ask){ 0 });
+    good(c);
+    assert_int_equal(c->endpoints[0].weight, 100);
+    assert_int_equal(c->endpoints[0].max_concurrent, 2);
+    assert_int_equal(c->endpoints[0].models.include.n, 0);
+    assert_string_equal(c->endpoints[0].key.value, "sk-${HOME}");
+    config_unref(c);
+
+    change((struct config_endpoint_edit)CHANGE("b", "{\"url\":\"http://10.0.0.3\",\"key\":null}"));
+    change((struct config_endpoint_edit)REMOVE("c"));
+    c = load(&(struct ask){ 0 });
+    good(c);
+    assert_int_equal(c->n_endpoints, 1);
+    assert_int_equal(c->endpoints[0].key.n, 0);
+    assert_string_equal(c->endpoints[0].url.p, "http://10.0.0.3");
+    config_unref(c);
+    change((struct config_endpoint_edit)REMOVE("b"));
+    struct buf text = read_layer();
+    assert_true(sv_find(buf_sv(&text), SV("endpoints")) < 0);
+    buf_deinit(&text);
+}
+
+static void a_change_that_cannot_be_changes_nothing(void **state) {
+    /* clang-format off */
+    static const struct {
+        struct config_endpoint_edit edit;
+        const char *key, *text;
+    } cases[] = {
+        { ADD("{\"name\":\"a\",\"url\":\"http://x\"}"), "name", "the configuration has an endpoint of this name" },
+        { ADD("{\"name\":\"b\",\"url\":\"http://x\"}"), "name", "another endpoint is called \"b\" already" },
+        { ADD("{\"name\":\"n\"}"), "endpoints", "url is missing" },
+        { ADD("{\"url\":\"http://x\"}"), "endpoints", "name is missing" },
+        { ADD("{\"name\":\"n\",\"url\":\"ftp://x\"}"), "url", "expected a URL such as" },
+        { ADD("{\"name\":\"n\",\"url\":\"http://x\",\"wieght\":1}"), "wieght", "unknown setting; did you mean weight?" },
+        { ADD("{\"name\":\"n\",\"url\":\"http://x\",\"key_file\":\"/etc/shadow\"}"), "key_file", "only the configuration file can name a file" },
+        { ADD("{\"name\":\"n\",\"url\":\"http://x\",\"key\":\"a b\"}"), "key", "visible ASCII" },
+        { ADD("{\"name\":\"n\",\"url\":\"http://x\",\"tls\":{\"insecure\":true}}"), "tls", "has no effect" },
+        { ADD("{\"name\":\"n\",\"url\":\"http://x\",\"weight\":\"heavy\"}"), "weight", "expected a whole number" },
+        { ADD("[1]"), "", "expected the settings of an endpoint" },
+        { ADD(""), "", "there is nothing to change" },
+        { ADD("{\"name\": "), "", "this is no YAML" },
+        { CHANGE("a", "{\"weight\":1}"), "name", "no endpoint of this name was added here" },
+        { CHANGE("zz", "{\"weight\":1}"), "name", "no endpoint of this name was added here" },
+        { CHANGE("b", "{\"name\":\"c\"}"), "name", "keeps its name" },
+        { CHANGE("b", "{\"url\":\"http://elsewhere\"}"), "key", "give the key again" },
+        { CHANGE("b", "{\"tls\":{\"insecure\":true}}"), "key", "give the key again" },
+        { REMOVE("a"), "name", "no endpoint of this name was added here" },
+    };
+    /* clang-format on */
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        write_layer("endpoints: [{name: b, url: \"https://b\", key: sk-1}]\n");
+        struct config *c = load(&(struct ask){ "endpoints: [{name: a, url: \"http://a\"}]\n", .endpoint = &cases[i].edit });
+        const struct config_complaint *said = &report.complaints[0];
+        if (c || strcmp(said->key, cases[i].key) != 0 || !strstr(said->text, cases[i].text))
+            fail_msg("%.*s: %s: %s", SV_FMT(cases[i].edit.value), said->key, said->text);
+    }
+}
+
+static void one_that_the_configuration_names_too_rests_and_is_kept(void **state) {
+    static const char layer[] = "endpoints: [{name: a, url: \"http://there\", key: sk-there}]\n";
+    (void)state;
+    write_layer(layer);
+    struct config *c = load(&(struct ask){ "endpoints: [{name: a, url: \"http://here\"}]\n" });
+    good(c);
+    assert_int_equal(c->n_endpoints, 1);
+    assert_string_equal(c->endpoints[0].url.p, "http://here");
+    assert_int_equal(report.n_warnings, 1);
+    assert_non_null(strstr(report.warnings[0].text, "rests while the configuration has this name"));
+    save(c);
+    config_unref(c);
+    c = load(&(struct ask){ 0 });
+    good(c);
+    assert_string_equal(c->endpoints[0].key.value, "sk-there");
+    write_layer("endpoints: [{name: a, url: \"http://there\", key: sk-else}]\n");
+    struct config *other = load(&(struct ask){ 0 });
+    assert_false(config_is_same(c, other));
+    assert_true(config_version(c) != config_version(other)); /* who changes it has to have seen the other one's change */
+    config_unref(c);
+    config_unref(other);
+}
+
+static void their_keys_are_shown_nowhere(void **state) {
+    struct buf out = BUF_MAX(1 << 20);
+    (void)state;
+    write_layer("endpoints: [{name: a, url: \"http://there\", key: sk-there}]\n");
+    struct config *c = load(&(struct ask){ 0 }), *without = load(&(struct ask){ .endpoint = &(struct config_endpoint_edit)REMOVE("a") });
+    good(c);
+    good(without);
+    assert_true(config_show(c, &out, CONFIG_YAML) && config_tell(c, &out, CONFIG_JSON) && config_list(c, &out) && config_differences(without, c, &out));
+    assert_true(sv_find(buf_sv(&out), SV("http://there")) > 0);
+    assert_true(sv_find(buf_sv(&out), SV("sk-there")) < 0);
+    buf_deinit(&out);
+    config_unref(c);
+    config_unref(without);
+}
+
 static void every_refused_allocation_ends_cleanly(void **state) {
     static const struct config_edit edits[] = { SET("gateway.retry_max", "5"), SET("discovery.lan", "10.0.0.1"), UNSET("gateway.park_max") };
     bool done = false;
     (void)state;
-    write_layer("gateway: {stall_timeout: 2m, park_max: 3}\ntelemetry: {currency: EUR}\n");
+    static const struct config_endpoint_edit endpoint = CHANGE("b", "{\"weight\":7,\"key\":\"sk-2\",\"models\":{\"include\":[\"q*\"]}}");
+    static const char layer[] = "gateway: {stall_timeout: 2m, park_max: 3}\ntelemetry: {currency: EUR}\nendpoints: [{name: b, url: \"http://b\", key: sk-1}]\n";
+    write_layer(layer);
     for (long n = 1; !done; n++) {
         struct err e;
         assert_true(n < 10000);
         mem_fail_at(n, n % 2);
-        struct config *c = edited(NULL, edits, 3);
+        struct config *c = load(&(struct ask){ .edits = edits, .n_edits = 3, .endpoint = &endpoint });
         bool saved = c && config_layer_save(c, &e);
         bool struck = mem_fail_hit();
         mem_fail_at(0, 0);
         done = !struck;
         assert_true(saved == done);
         config_unref(c);
-        write_layer("gateway: {stall_timeout: 2m, park_max: 3}\ntelemetry: {currency: EUR}\n");
+        write_layer(layer);
     }
 }
 
@@ -484,6 +617,10 @@ int main(void) {
         TEST(the_file_is_private_whole_and_replaces_what_was_left_half_written),
         TEST(complaints_tell_what_was_expected),
         TEST(show_tells_where_each_value_comes_from),
+        TEST(endpoints_are_added_changed_and_removed),
+        TEST(a_change_that_cannot_be_changes_nothing),
+        TEST(one_that_the_configuration_names_too_rests_and_is_kept),
+        TEST(their_keys_are_shown_nowhere),
         TEST(every_refused_allocation_ends_cleanly),
     };
     return cmocka_run_group_tests(tests, make_dir, drop_dir);

@@ -32,12 +32,16 @@ struct sv env_get(const struct loader *l, const char *name);
 
 /* assign.c: puts one value in its place. base is the struct config or the entry of a list. key is for complaints. */
 void assign(struct loader *l, const struct setting *s, struct node *n, const char *key, void *base, bool is_file_twin);
+/* assign.c: complains of what an entry of a list must have and does not. */
+void entry_check(struct loader *l, const struct items *it, const struct node *item, const char *shown);
 /* load.c: every child of a mapping finds its row. table is the prefix of paths, shown what complaints call it. */
 void walk(struct loader *l, struct node *map, const char *table, const char *shown, void *base);
 void assign_defaults(struct loader *l, const char *prefix, void *base);
 
 /* layer.c: what was set from the console, read and with the source's edits, where nothing else has set it. Needs c's data_dir. */
 void layer_apply(struct loader *l);
+/* added.c: endpoints that were added from the console: the source's change of them, and all of them behind the configuration's own. */
+void added_apply(struct loader *l, struct config *layer);
 /* load.c: complains of a path that is no setting, with what is near. */
 void unknown_path(struct loader *l, struct sv path, const struct origin *o);
 /* load.c: one document, into base. */

@@ -261,6 +261,8 @@ static const struct items models = { "models[].", sizeof(struct config_model), C
     { .path = path_, .type = type_, .reload = reload_, .at = at_, .dflt = dflt_, .min = min_, .max = max_, __VA_ARGS__ }
 /* The same, and the console may set it: nothing that names a file or a program, says where a secret goes, or lets anybody in. */
 #define OPEN(...) ROW(__VA_ARGS__, .console = true)
+/* Endpoints may also be added there, one at a time, keys included. */
+#define ENTRY(...) ROW(__VA_ARGS__, .added = true)
 #define LIMIT(path_, type_, field_, dflt_, min_, max_, over_, text_)                                                   \
     OPEN("limits." path_, type_, LIVE, LIM(field_), dflt_, min_, max_, .over = over_, .text = text_)
 #define FIXED(path_, dflt_, over_, text_)                                                                              \
@@ -313,33 +315,33 @@ const struct setting settings[] = {
     OPEN("discovery.interval", T_DURATION, LIVE, TOP(discovery.interval_ms), "30s", 5 * SEC, HOUR,
         .text = "time between two looks"),
 
-    ROW("endpoints", T_ITEMS, LIVE, TOP(endpoints), NULL, 0, CONFIG_ENDPOINTS_MAX, .items = &endpoints,
+    ENTRY("endpoints", T_ITEMS, LIVE, TOP(endpoints), NULL, 0, CONFIG_ENDPOINTS_MAX, .items = &endpoints,
         .text = "runtimes that are known without looking"),
-    ROW("endpoints[].name", T_STRING, LIVE, END(name), NULL, 1, 64, .check = check_name, .required = true,
+    ENTRY("endpoints[].name", T_STRING, LIVE, END(name), NULL, 1, 64, .check = check_name, .required = true,
         .text = "how the endpoint is called; no two the same"),
-    ROW("endpoints[].url", T_STRING, LIVE, END(url), NULL, 1, 2048, .required = true,
+    ENTRY("endpoints[].url", T_STRING, LIVE, END(url), NULL, 1, 2048, .required = true,
         .text = "base URL, `http://` or `https://`, with a path prefix if there is one; no user, query or fragment"),
-    ROW("endpoints[].kind", T_ENUM, LIVE, END(kind), "auto", 0, 0, .choices = kinds, .text = "which runtime it is"),
-    ROW("endpoints[].key", T_SECRET, LIVE, END(key), NULL, 1, 4096, .text = "API key sent to the endpoint"),
-    ROW("endpoints[].max_concurrent", T_INT, LIVE, END(max_concurrent), NULL, 1, 4096,
+    ENTRY("endpoints[].kind", T_ENUM, LIVE, END(kind), "auto", 0, 0, .choices = kinds, .text = "which runtime it is"),
+    ENTRY("endpoints[].key", T_SECRET, LIVE, END(key), NULL, 1, 4096, .text = "API key sent to the endpoint"),
+    ENTRY("endpoints[].max_concurrent", T_INT, LIVE, END(max_concurrent), NULL, 1, 4096,
         .text = "requests sent to it at one time, the rest waits here; without it there is no bound, and what the runtime tells of itself is a preference"),
-    ROW("endpoints[].weight", T_INT, LIVE, END(weight), "100", 1, 10000,
+    ENTRY("endpoints[].weight", T_INT, LIVE, END(weight), "100", 1, 10000,
         .text = "its share of the work against others of the same model; 100 is usual"),
-    ROW("endpoints[].priority", T_INT, LIVE, END(priority), "0", -100, 100,
+    ENTRY("endpoints[].priority", T_INT, LIVE, END(priority), "0", -100, 100,
         .text = "higher is tried first; among equals a free slot before none, then local before remote"),
-    ROW("endpoints[].dialects", T_ENUMS, LIVE, END(dialects), NULL, 0, 0, .choices = dialects,
+    ENTRY("endpoints[].dialects", T_ENUMS, LIVE, END(dialects), NULL, 0, 0, .choices = dialects,
         .text = "use only these of the dialects it offers; none listed means all"),
-    ROW("endpoints[].models.include", T_LIST, LIVE, END(models.include), NULL, 0, 256, .check = check_glob,
+    ENTRY("endpoints[].models.include", T_LIST, LIVE, END(models.include), NULL, 0, 256, .check = check_glob,
         .text = "patterns of the model ids to offer; none listed means all"),
-    ROW("endpoints[].models.exclude", T_LIST, LIVE, END(models.exclude), NULL, 0, 256, .check = check_glob,
+    ENTRY("endpoints[].models.exclude", T_LIST, LIVE, END(models.exclude), NULL, 0, 256, .check = check_glob,
         .text = "patterns of the model ids to leave out; wins over include"),
-    ROW("endpoints[].tls.ca", T_FILE, LIVE, END(tls.ca), NULL, 1, 4000,
+    ENTRY("endpoints[].tls.ca", T_FILE, LIVE, END(tls.ca), NULL, 1, 4000,
         .text = "PEM file with the CA to trust instead of the system's"),
-    ROW("endpoints[].tls.insecure", T_BOOL, LIVE, END(tls.insecure), "false", 0, 1,
+    ENTRY("endpoints[].tls.insecure", T_BOOL, LIVE, END(tls.insecure), "false", 0, 1,
         .text = "do not check its certificate; a warning stays in the log for as long as this is true"),
-    ROW("endpoints[].media_urls", T_ENUM, LIVE, END(media_urls), "public", 0, 0, .choices = media,
+    ENTRY("endpoints[].media_urls", T_ENUM, LIVE, END(media_urls), "public", 0, 0, .choices = media,
         .text = "which hosts a remote image or file URL in a request may name, since the runtime will fetch it"),
-    ROW("endpoints[].watts", T_INT, LIVE, END(watts), NULL, 1, 1000000,
+    ENTRY("endpoints[].watts", T_INT, LIVE, END(watts), NULL, 1, 1000000,
         .text = "what the machine draws under load; with `telemetry.energy_price` it tells what a request costs there"),
 
     ROW("models", T_ITEMS, LIVE, TOP(models), NULL, 0, CONFIG_MODELS_MAX, .items = &models,

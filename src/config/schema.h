@@ -64,6 +64,7 @@ struct setting {
     bool (*check)(struct sv text, struct err *e);
     bool required;
     bool console;     /* may also be set from the console, the API and the command line (layer.c) */
+    bool added;       /* of an entry of a list that may also come from there, each as a whole (added.c) */
     bool file_only;   /* what the daemon may run: nothing but the configuration file sets it */
     const char *over; /* limits: what exceeding it gets */
     const char *text; /* the manual's sentence */
@@ -76,6 +77,8 @@ extern const size_t n_settings;
 
 /* The row of a setting of the document itself; NULL: there is none. */
 const struct setting *setting_find(struct sv path);
+/* Bytes of its field; not of lists of structs. */
+size_t setting_size(enum setting_type t);
 /* log.level -> DROVER_LOG_LEVEL, cut to size. */
 char *setting_variable(const struct setting *s, char *text, size_t size);
 
@@ -85,7 +88,7 @@ struct printer {
     enum config_style style;
     bool ok;
     bool tells;                       /* where each value comes from, too */
-    const struct config *only;        /* not NULL: only what its origins say was set from the console */
+    const struct config *only;        /* not NULL: only what its origins say was set from the console, with its secrets */
 };
 void print_rows(struct printer *p, const char *prefix, const void *base, unsigned depth, bool in_item);
 void print_value(struct printer *p, const struct setting *s, const void *base);

@@ -126,7 +126,10 @@ void print_value(struct printer *p, const struct setting *s, const void *base) {
             put(p, SV("{}"));
         break;
     case T_SECRET: /* with blanks inside, which no key may have: reading it back is refused */
-        put_or_null(p, ((const struct config_secret *)field)->value ? SV("(set, not shown)") : SV_NULL);
+        if (p->only && ((const struct config_secret *)field)->value)
+            put_string(p, (struct sv){ ((const struct config_secret *)field)->value, ((const struct config_secret *)field)->n });
+        else
+            put_or_null(p, ((const struct config_secret *)field)->value ? SV("(set, not shown)") : SV_NULL);
         break;
     case T_ITEMS:
         put_items(p, s, base, 0);
@@ -218,7 +221,7 @@ static void put_items_told(struct printer *p, const struct setting *s, const str
 }
 
 static bool is_left_out(const struct printer *p, const struct setting *s, const char *prefix) {
-    return s->type >= T_MOVED || !setting_in(s, prefix) || (p->only && p->only->origins__[s - settings].kind != CONFIG_FROM_CONSOLE);
+    return s->type >= T_MOVED || !setting_in(s, prefix) || (!*prefix && p->only && p->only->origins__[s - settings].kind != CONFIG_FROM_CONSOLE);
 }
 
 /* Every row of one scope; groups are opened and closed as the paths go along. */
@@ -353,7 +356,8 @@ bool config_is_same(const struct config *a, const struct config *b) {
         if (s->type >= T_MOVED || !setting_in(s, ""))
             continue;
         if (a->origins__[i].kind != b->origins__[i].kind || a->layer__->origins__[i].kind != b->layer__->origins__[i].kind ||
-            (s->console && setting_differs(s, a->layer__, b->layer__)))
+            ((s->console || s->added) && setting_differs(s, a->layer__, b->layer__)) ||
+            (s->added && !has_same_secrets_in(s, a->layer__, b->layer__)))
             return false;
         if (setting_differs(s, a, b) || (s->type == T_ITEMS && !has_same_secrets_in(s, a, b)))
             return false;

@@ -268,3 +268,30 @@ bool address_is_local(const struct sockaddr_storage *addr) {
     const struct in6_addr *a = &((const struct sockaddr_in6 *)addr)->sin6_addr;
     return IN6_IS_ADDR_LOOPBACK(a) || (IN6_IS_ADDR_V4MAPPED(a) && a->s6_addr[12] == 127);
 }
+
+size_t setting_size(enum setting_type t) {
+    switch (t) {
+    case T_BOOL:
+        return sizeof(bool);
+    case T_INT:
+    case T_PACE:
+    case T_PERCENT:
+    case T_ENUM:
+        return sizeof(int);
+    case T_SIZE:
+    case T_RATE:
+        return sizeof(size_t);
+    case T_DURATION:
+        return sizeof(uint64_t);
+    case T_MONEY:
+        return sizeof(struct config_money);
+    case T_ENUMS:
+        return sizeof(unsigned);
+    case T_LIST:
+        return sizeof(struct config_list);
+    case T_SECRET:
+        return sizeof(struct config_secret);
+    default:
+        return sizeof(struct sv);
+    }
+}
