@@ -303,6 +303,12 @@ bool config_tell(const struct config *c, struct buf *out, enum config_style styl
     return print(c, out, style, true);
 }
 
+bool config_endpoint_show(const struct config_endpoint *e, struct buf *out) {
+    struct printer p = { .out = out, .style = CONFIG_JSON, .ok = buf_add_char(out, '{') };
+    print_rows(&p, "endpoints[].", e, 0, true);
+    return buf_add_char(out, '}') && p.ok;
+}
+
 bool setting_differs(const struct setting *s, const struct config *a, const struct config *b) {
     struct buf x = BUF_MAX(1 << 20), y = BUF_MAX(1 << 20);
     struct printer px = { .out = &x, .style = CONFIG_JSON, .ok = true }, py = { .out = &y, .style = CONFIG_JSON, .ok = true };

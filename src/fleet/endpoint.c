@@ -73,6 +73,11 @@ static bool fill(struct endpoint *p, const struct endpoint_place *at, struct err
     return p->dialer ? true : err_ctx(e, "endpoint %s", p->name);
 }
 
+struct endpoint_place endpoint_place_of(const struct config_endpoint *s) {
+    return (struct endpoint_place){ .name = s->name, .url = s->url, .kind = s->kind, .ca = s->tls.ca, .insecure = s->tls.insecure,
+                                    .key = s->key.value ? (struct sv){ s->key.value, s->key.n } : SV_NULL };
+}
+
 struct endpoint *endpoint_new(const struct endpoint_home *home, const struct endpoint_place *at, struct err *e) {
     struct endpoint *p = mem_new(sizeof *p);
     if (!p) {

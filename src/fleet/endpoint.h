@@ -81,6 +81,8 @@ struct endpoint {
     struct timer next;
 };
 
+/* Where a configured one is; views are borrowed from it. */
+struct endpoint_place endpoint_place_of(const struct config_endpoint *s);
 /* Returns owned (endpoint_free), or NULL with *e set. Makes no connection yet. */
 struct endpoint *endpoint_new(const struct endpoint_home *home, const struct endpoint_place *at, struct err *e) MUST_CHECK;
 /* Looks soon, and from then on regularly. */
@@ -95,5 +97,8 @@ bool endpoint_is(const struct endpoint *p, const struct endpoint_place *at);
 /* Fills what belongs to the place itself; views are borrowed from it. Models are not filtered. */
 void endpoint_show(const struct endpoint *p, struct fleet_endpoint *out);
 void endpoint_free(struct endpoint *p);
+
+/* fleet.c: the surroundings of the fleet's own. */
+const struct endpoint_home *fleet__home(const struct fleet *f);
 
 #endif

@@ -238,11 +238,6 @@ static void drop(struct fleet *f, struct endpoint *p, const char *what, const ch
     changed(f);
 }
 
-static struct endpoint_place place_of(const struct config_endpoint *s) {
-    return (struct endpoint_place){ .name = s->name, .url = s->url, .kind = s->kind, .ca = s->tls.ca, .insecure = s->tls.insecure,
-                                    .key = s->key.value ? (struct sv){ s->key.value, s->key.n } : SV_NULL };
-}
-
 static struct endpoint *find_same(struct fleet *f, const struct endpoint_place *at) {
     LIST_FOR(it, &f->endpoints)
         if (!endpoint_at(it)->found && !endpoint_at(it)->demo && !endpoint_at(it)->fed && endpoint_is(endpoint_at(it), at))
@@ -283,7 +278,7 @@ static void take_configured(struct fleet *f) {
     f->lacks_some = false;
     for (size_t i = 0; i < f->config->n_endpoints; i++) {
         const struct config_endpoint *s = &f->config->endpoints[i];
-        struct endpoint_place at = place_of(s);
+        struct endpoint_place at = endpoint_place_of(s);
         struct err e;
         struct endpoint *p = find_same(f, &at);
         if (p) {
@@ -563,6 +558,10 @@ void fleet_refresh(struct fleet *f) {
     LIST_FOR(it, &f->endpoints)
         endpoint_look(endpoint_at(it), true);
     discovery_now(f->discovery);
+}
+
+const struct endpoint_home *fleet__home(const struct fleet *f) {
+    return &f->home;
 }
 
 struct snapshot *fleet_snapshot(struct fleet *f) {

@@ -293,6 +293,21 @@ bool fleet_feed(struct fleet *f, const struct fleet_fed *fed, struct err *e) MUS
 void fleet_unfeed(struct fleet *f, struct sv name);
 /* True once every endpoint known at the start has been looked at. */
 bool fleet_is_settled(const struct fleet *f);
+/* A look at a place before it is added: what is there, and whether it could serve. done runs once, never before fleet_try has returned;
+ * found and its views are borrowed during the call. fleet_trial_free at any time ends it, also from within done. Ends by itself after 20 s. */
+struct fleet_found {
+    enum fleet_state state;
+    struct sv kind, version, reason; /* kind: empty when it was not recognised */
+    const struct fleet_model *models;
+    size_t n_models;
+    bool wants_key;     /* it answered 401 or 403 */
+    bool is_other_kind; /* it is not what `kind` says */
+    uint64_t took_ms;
+};
+struct fleet_trial;
+typedef void fleet_tried(void *arg, const struct fleet_found *found);
+struct fleet_trial *fleet_try(struct fleet *f, const struct config_endpoint *at, fleet_tried *done, void *arg, struct err *e) MUST_CHECK;
+void fleet_trial_free(struct fleet_trial *t); /* NULL is fine */
 /* Looks again now, all endpoints and discovery. */
 void fleet_refresh(struct fleet *f);
 struct snapshot *fleet_snapshot(struct fleet *f); /* borrowed until the next on_snapshot */
