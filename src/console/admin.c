@@ -92,124 +92,6 @@ static void version(struct request *r) {
     request_reply(r, 200, &out);
 }
 
-/* --- models and endpoints ----------------------------------------------------------------------------------------- */
-
-static void capabilities(struct buf *out, unsigned can) {
-    bool first = true;
-    buf_add(out, SV(",\"capabilities\":["));
-    for (unsigned i = 0; i < LLM_CAN_N; i++) {
-        if (!(can & 1u << i))
-            continue;
-        buf_printf(out, "%s\"%s\"", first ? "" : ",", llm_can_name(1u << i));
-        first = false;
-    }
-    buf_add_char(out, ']');
-}
-
-static void loaded(struct buf *out, const struct fleet_model *m) {
-    buf_printf(out, ",\"loaded\":%s", m->loaded == FLEET_LOADED_YES ? "true" : m->loaded == FLEET_LOADED_NO ? "false" : "null");
-}
-
-static void models(struct request *r) {
-    const struct snapshot *s = fleet_snapshot(r->admin->house->fleet);
-    struct buf out = BUF_MAX(REQUEST_ANSWER_MAX);
-    buf_add(&out, SV("{\"models\":["));
-    for (size_t i = 0; s && i < s->n_listed; i++) {
-        const struct fleet_slug *slug = &s->slugs[i];
-        buf_add(&out, i ? SV(",{") : SV("{"));
-        put_text(&out, "slug", slug->name);
-        buf_add(&out, SV(",\"targets\":["));
-        for (size_t t = 0; t < slug->n_targets; t++) {
-            const struct fleet_target *g = slug->targets[t];
-            buf_add(&out, t ? SV(",{") : SV("{"));
-            put_text(&out, "endpoint", g->endpoint->name);
-            put_text(&out, "kind", g->endpoint->kind);
-            put_text(&out, "model", g->model->id);
-            put_text(&out, "state", sv_of(fleet_state_name(g->endpoint->state)));
-            loaded(&out, g->model);
-            put_known(&out, "context", g->model->context);
-            put_number(&out, "in_flight", atomic_load(&g->cell->in_flight));
-            put_known(&out, "us_per_token", atomic_load(&g->cell->us_per_token));
-            buf_add_char(&out, '}');
-        }
-        buf_add(&out, SV("]}"));
-    }
-    buf_add(&out, SV("]}"));
-    request_reply(r, 200, &out);
-}
-
-static void one_model(struct buf *out, const struct snapshot *s, const struct fleet_endpoint *p, const struct fleet_model *m) {
-    buf_add_char(out, '{');
-    put_text(out, "id", m->id);
-    for (size_t i = 0; i < s->n_slugs; i++) {
-        const struct fleet_slug *slug = &s->slugs[i];
-        bool here = false;
-        for (size_t t = 0; t < slug->n_targets && !slug->is_alias && !slug->hidden; t++)
-            here = here || (slug->targets[t]->endpoint == p && slug->targets[t]->model == m);
-        if (here) {
-            put_text(out, "slug", slug->name);
-            break;
-        }
-    }
-    loaded(out, m);
-    put_known(out, "context", m->context);
-    put_known(out, "context_max", m->context_max);
-    put_known(out, "size_bytes", m->size_bytes);
-    put_known(out, "vram_bytes", m->vram_bytes);
-    put_known(out, "slots", m->slots);
-    put_known(out, "expires", m->expires_s);
-    if (m->family.n)
-        put_text(out, "family", m->family);
-    if (m->params.n)
-        put_text(out, "parameters", m->params);
-    if (m->quant.n)
-        put_text(out, "quantization", m->quant);
-    capabilities(out, m->can);
-    buf_add_char(out, '}');
-}
-
-static void endpoints(struct request *r) {
-    static const char *const breakers[] = { "closed", "open", "trial" };
-    const struct snapshot *s = fleet_snapshot(r->admin->house->fleet);
-    struct buf out = BUF_MAX(REQUEST_ANSWER_MAX);
-    buf_add(&out, SV("{\"endpoints\":["));
-    for (size_t i = 0; s && i < s->n_endpoints; i++) {
-        const struct fleet_endpoint *p = &s->endpoints[i];
-        bool first = true;
-        buf_add(&out, i ? SV(",{") : SV("{"));
-        put_text(&out, "name", p->name);
-        put_text(&out, "url", p->url);
-        put_text(&out, "kind", p->kind);
-        put_text(&out, "version", p->version);
-        put_text(&out, "state", sv_of(fleet_state_name(p->state)));
-        put_text(&out, "reason", p->reason);
-        put_number(&out, "since_ms", p->since_ms);
-        put_text(&out, "breaker", sv_of(breakers[atomic_load(&p->cell->breaker) % 3]));
-        put_number(&out, "in_flight", atomic_load(&p->cell->in_flight));
-        put_known(&out, "max_concurrent", p->max_concurrent);
-        put_number(&out, "ok", atomic_load(&p->cell->n_ok));
-        put_number(&out, "failed", atomic_load(&p->cell->n_failed));
-        put_truth(&out, "local", p->local);
-        put_truth(&out, "demonstration", p->demo);
-        buf_add(&out, SV(",\"speaks\":["));
-        for (unsigned b = 0; b < LLM_SPEAKS_N; b++) {
-            if (!(p->speaks & 1u << b))
-                continue;
-            buf_printf(&out, "%s\"%s\"", first ? "" : ",", llm_speaks_name(1u << b));
-            first = false;
-        }
-        buf_add(&out, SV("],\"models\":["));
-        for (size_t m = 0; m < p->n_models; m++) {
-            if (m)
-                buf_add_char(&out, ',');
-            one_model(&out, s, p, &p->models[m]);
-        }
-        buf_add(&out, SV("]}"));
-    }
-    buf_add(&out, SV("]}"));
-    request_reply(r, 200, &out);
-}
-
 /* --- explain ------------------------------------------------------------------------------------------------------ */
 
 /* The bits an API can be translated to. */
@@ -270,7 +152,7 @@ static void explain(struct request *r) {
         put_known(&out, "us_per_token", atomic_load(&t->cell->us_per_token));
         put_truth(&out, "local", t->endpoint->local);
         put_number(&out, "priority", t->endpoint->priority);
-        loaded(&out, t->model);
+        put_loaded(&out, t->model);
         buf_add_char(&out, '}');
     }
     buf_add(&out, SV("],\"fallback\":["));
@@ -474,8 +356,12 @@ static const struct route {
     { "POST", "/drover/v1/backup", backup_make, ROLE_ADMIN, INSIDE, 16384 },
     { "GET", "/drover/v1/config", config_get, ROLE_ADMIN, 0, 0 },
     { "GET", "/drover/v1/doctor", doctor_get, ROLE_VIEWER, 0, 0 },
-    { "GET", "/drover/v1/endpoints", endpoints, ROLE_VIEWER, 0, 0 },
+    { "GET", "/drover/v1/endpoints", endpoints_list, ROLE_VIEWER, 0, 0 },
+    { "POST", "/drover/v1/endpoints", endpoints_add, ROLE_ADMIN, FRESH | RISKY, 64 << 10 },
     { "POST", "/drover/v1/endpoints/refresh", refresh, ROLE_OPERATOR, 0, 1024 },
+    { "POST", "/drover/v1/endpoints/test", endpoints_test, ROLE_ADMIN, 0, 64 << 10 },
+    { "DELETE", "/drover/v1/endpoints/{name}", endpoints_remove, ROLE_ADMIN, FRESH | RISKY, 1024 },
+    { "PATCH", "/drover/v1/endpoints/{name}", endpoints_change, ROLE_ADMIN, FRESH | RISKY, 64 << 10 },
     { "POST", "/drover/v1/enrol", enrol, ROLE_NONE, PROGRAM, 32 << 10 },
     { "POST", "/drover/v1/enrol/renew", enrol_renew, ROLE_NONE, PROGRAM, 32 << 10 },
     { "GET", "/drover/v1/events", events_open, ROLE_VIEWER, 0, 0 },
@@ -503,7 +389,7 @@ static const struct route {
     { "GET", "/drover/v1/mode", mode_get, ROLE_VIEWER, 0, 0 },
     { "PUT", "/drover/v1/mode", mode_put, ROLE_ADMIN, FRESH, 4096 },
     { "PUT", "/drover/v1/mode/key", mode_key_put, ROLE_ADMIN, FRESH, 4096 },
-    { "GET", "/drover/v1/models", models, ROLE_VIEWER, 0, 0 },
+    { "GET", "/drover/v1/models", models_list, ROLE_VIEWER, 0, 0 },
     { "GET", "/drover/v1/nodes", nodes_list, ROLE_VIEWER, 0, 0 },
     { "DELETE", "/drover/v1/nodes/{id}", nodes_remove, ROLE_ADMIN, FRESH | RISKY, 1024 },
     { "GET", "/drover/v1/nodes/{id}", nodes_get, ROLE_VIEWER, 0, 0 },
@@ -813,6 +699,7 @@ struct admin *admin_new(struct loop *l, const struct admin_house *house, struct 
         err_no_memory(e);
         return NULL;
     }
+    list_init(&a->trials);
     a->loop = l;
     a->house = house;
     memcpy(a->path, u.sun_path, sizeof u.sun_path);
@@ -851,6 +738,7 @@ void admin_free(struct admin *a) {
     if (!a)
         return;
     settings__drop(a->change);
+    endpoints__drop(a);
     door_close(a->door);
     dialer_unref(a->door);
     listener_close(a->listener);

@@ -29,6 +29,7 @@ struct admin {
     struct live *live;
     struct pages *pages;
     struct alerts *alerts;
+    struct list trials;    /* places that are being looked at (endpoints.c) */
     struct change *change; /* of settings, until its row of the audit log is written; NULL: none */
     struct snapshot *told; /* the fleet as the bus last told of it */
 };
@@ -105,6 +106,16 @@ void put_truth(struct buf *out, const char *key, bool v);
 
 /* assets.c: the console's own files. False: the path is none of its. */
 bool assets_answer(struct request *r);
+
+/* endpoints.c */
+void models_list(struct request *r);
+void put_loaded(struct buf *out, const struct fleet_model *m);
+void endpoints_list(struct request *r);
+void endpoints_add(struct request *r);
+void endpoints_change(struct request *r);
+void endpoints_remove(struct request *r);
+void endpoints_test(struct request *r);
+void endpoints__drop(struct admin *a); /* the admin server ends */
 
 /* nodes.c */
 struct hub *nodes__hub(struct request *r); /* NULL, and answered: this daemon is no hub */

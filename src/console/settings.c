@@ -21,7 +21,7 @@ struct change {
     struct admin *admin; /* NULL: it has ended */
     struct waiting *waits;
     struct config *next;
-    struct buf actor, peer, detail, differences;
+    struct buf actor, peer, object, detail, differences;
     struct sv action;
 };
 
@@ -230,6 +230,7 @@ static void change_free(struct change *c) {
     config_unref(c->next);
     buf_deinit(&c->actor);
     buf_deinit(&c->peer);
+    buf_deinit(&c->object);
     buf_deinit(&c->detail);
     buf_deinit(&c->differences);
     mem_free(c);
@@ -242,7 +243,7 @@ void settings__drop(struct change *c) {
 
 static bool run_note(struct store_tx *tx, struct store_job *job, struct err *e) {
     const struct change *c = CONTAINER(job, struct change, job);
-    const struct access_act act = { buf_sv(&c->actor), buf_sv(&c->peer), c->action, SV("settings"), buf_sv(&c->detail), clock_wall_ms() };
+    const struct access_act act = { buf_sv(&c->actor), buf_sv(&c->peer), c->action, buf_sv(&c->object), buf_sv(&c->detail), clock_wall_ms() };
     return access_audit(tx, &act, e);
 }
 
@@ -257,7 +258,7 @@ static void note_refusal(struct change *c, const struct err *why) {
     struct err e;
     buf_reset(&c->detail);
     buf_add(&c->detail, sv_of(why->text));
-    c->action = SV("settings.refused");
+    c->action = SV("settings.refused"); /* of this object */
     c->job = (struct store_job){ .home = c->admin->loop, .run = run_note, .done = on_refusal_noted };
     if (!store_submit(c->admin->house->store, &c->job, &e))
         on_refusal_noted(&c->job, &e);
@@ -310,7 +311,7 @@ static void describe(struct change *c) {
 }
 
 /* Takes next; NULL with *e set: it is not yours any more either. */
-static struct change *change_new(struct request *r, struct config *next, struct err *e) {
+static struct change *change_new(struct request *r, struct config *next, const char *action, struct sv object, struct err *e) {
     struct change *c = mem_new(sizeof *c);
     if (!c) {
         config_unref(next);
@@ -319,12 +320,13 @@ static struct change *change_new(struct request *r, struct config *next, struct 
     }
     c->admin = r->admin;
     c->next = next;
-    c->action = SV("settings.set");
+    c->action = sv_of(action);
     buf_init(&c->actor, 256);
     buf_init(&c->peer, 256);
+    buf_init(&c->object, 256);
     buf_init(&c->detail, DETAIL_MAX + 256);
     buf_init(&c->differences, REQUEST_ANSWER_MAX);
-    bool ok = buf_add(&c->actor, r->who) && buf_add(&c->peer, r->peer) && config_differences(*r->admin->house->config, next, &c->differences);
+    bool ok = buf_add(&c->actor, r->who) && buf_add(&c->peer, r->peer) && buf_add(&c->object, object) && config_differences(*r->admin->house->config, next, &c->differences);
     describe(c);
     if (ok && !c->detail.failed)
         return c;
@@ -342,9 +344,9 @@ static bool is_seen(struct request *r, struct err *e) {
     return true;
 }
 
-static void begin(struct request *r, struct config *next) {
+static void begin(struct request *r, struct config *next, const char *action, struct sv object) {
     struct err e;
-    struct change *c = change_new(r, next, &e);
+    struct change *c = change_new(r, next, action, object, &e);
     if (!c) {
         request_fail(r, &e, NULL);
         return;
@@ -377,5 +379,35 @@ void settings_patch(struct request *r) {
     else if (!next)
         refuse(r);
     else
-        begin(r, next);
+        begin(r, next, "settings.set", SV("settings"));
+}
+
+/* --- one endpoint ------------------------------------------------------------------------------------------------- */
+
+bool settings__seen(struct request *r) {
+    struct err e;
+    if (is_seen(r, &e))
+        return true;
+    request_fail(r, &e, "GET /drover/v1/endpoints tells the version; it goes into If-Match");
+    return false;
+}
+
+struct config *settings__with(struct request *r, const struct config_endpoint_edit *edit) {
+    struct config_source source = *r->admin->house->source;
+    source.endpoint = edit;
+    struct config *next = config_load(&source, &report);
+    if (!next)
+        refuse(r);
+    return next;
+}
+
+void settings__endpoint(struct request *r, const struct config_endpoint_edit *edit, const char *action, struct sv object) {
+    struct err e;
+    struct config *next;
+    if (r->admin->change) {
+        err_set(&e, ERR_STALE, "the settings are being changed at this moment: try again");
+        request_fail(r, &e, NULL);
+    } else if ((next = settings__with(r, edit))) {
+        begin(r, next, action, object);
+    }
 }
