@@ -286,27 +286,6 @@ static void print_models(yyjson_val *v, struct arena *a) {
         print_table(table, rows, 6);
 }
 
-static void print_endpoints(yyjson_val *v, struct arena *a) {
-    yyjson_val *list = json_get(v, "endpoints"), *it;
-    size_t i, n, rows = 1;
-    struct table *table = ARENA_ARRAY(a, struct table, yyjson_arr_size(list) + 1);
-    if (!table)
-        return;
-    uint64_t now = clock_wall_ms();
-    table[0] = (struct table){ { SV("ENDPOINT"), SV("KIND"), SV("VERSION"), SV("STATE"), SV("SINCE"), SV("MODELS"), SV("URL"),
-                                 SV("REASON") } };
-    yyjson_arr_foreach(list, i, n, it) {
-        uint64_t since = (uint64_t)json_i64(it, "since_ms", 0);
-        table[rows++] = (struct table){ { json_str(it, "name"), dash(json_str(it, "kind")), dash(json_str(it, "version")),
-            json_str(it, "state"), since && since <= now ? duration(a, now - since) : SV("-"),
-            fmt(a, "%zu", yyjson_arr_size(json_get(it, "models"))), dash(json_str(it, "url")), json_str(it, "reason") } };
-    }
-    if (rows == 1)
-        printf("no endpoints: none configured, none found on this machine\n");
-    else
-        print_table(table, rows, 8);
-}
-
 static void print_explain(yyjson_val *v, struct arena *a) {
     yyjson_val *list = json_get(v, "candidates"), *it;
     size_t i, n, rows = 1;
@@ -343,10 +322,6 @@ static int verb_status(struct cli *c) {
 
 static int verb_models(struct cli *c) {
     return show(c, SV("/drover/v1/models"), print_models);
-}
-
-static int verb_endpoints(struct cli *c) {
-    return show(c, SV("/drover/v1/endpoints"), print_endpoints);
 }
 
 /* Query values: everything but unreserved characters is escaped. */
@@ -480,6 +455,8 @@ static const struct verb {
     { "status", "", "what the running daemon is doing", 0, 0, verb_status },
     { "models", "", "the models that can be asked for, and where they are", 0, 0, verb_models },
     { "endpoints", "", "the runtimes, their state and why", 0, 0, verb_endpoints },
+    { "endpoint", "add | set | rm | test ...", "add a runtime by its address, after a look (drover endpoint help)", 1,
+      ARGS_MAX, verb_endpoint },
     { "explain", "MODEL [--api API]", "who would serve MODEL now, and why not the others", 1, 1, verb_explain },
     { "hub", "invite | status | invites | void ID", "the fleet this daemon is for, and invitations into it", 1, 2,
       verb_hub },

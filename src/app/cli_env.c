@@ -120,6 +120,7 @@ int verb_launch(struct cli *c) {
 /* --- completion --------------------------------------------------------------------------------------------------- */
 
 static const char *const words[][2] = {
+    { "endpoint", "list add set rm test help --key-file" },
     { "key", "list add show set rotate revoke help" },
     { "audit", "list verify" },
     { "hub", "invite status invites void --name --ttl" },

@@ -91,6 +91,9 @@ int verb_doctor(struct cli *c);
 int show_findings(struct cli *c, struct sv path);
 /* "2026-11-21T05:06:07.089Z, in 3h". */
 struct sv moment(struct arena *a, int64_t ms);
+/* cli_endpoint.c */
+int verb_endpoints(struct cli *c);
+int verb_endpoint(struct cli *c);
 /* cli_node.c */
 int verb_node(struct cli *c);
 /* cli_env.c */

@@ -1,0 +1,183 @@
+// Endpoints that a person adds while Drover runs: looked at first, added, changed, removed, by whoever may, and there again after a restart.
+import test, { after, before } from 'node:test';
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import net from 'node:net';
+import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { startFake } from './fakes/index.js';
+import { addPeople, person } from './lib/browser.js';
+import { home, serve } from './lib/daemon.js';
+import { command, DROVER, freePort, startDrover, until } from './lib/drover.js';
+
+const KEY = `sk-endpoint-${process.pid}`;
+let hub, admin, operator, viewer, layer;
+const fakes = {};
+
+before(async () => {
+  fakes.fixed = await startFake('vllm', { models: ['fixed-model'] });
+  fakes.other = await startFake('vllm', { models: ['other-model', 'more'] });
+  fakes.ollama = await startFake('ollama', { models: ['llama3:latest'] });
+  hub = await startDrover({ endpoints: [{ name: 'fixed', url: fakes.fixed.url }], models: ['fixed-model'],
+    prepare: (dir) => addPeople(dir, { sam: 'admin', olga: 'operator', vera: 'viewer' }) });
+  [admin, operator, viewer] = [await person(hub, 'sam'), await person(hub, 'olga'), await person(hub, 'vera')];
+  layer = path.join(hub.dir, 'data', 'settings.yaml');
+});
+after(async () => {
+  await hub?.stop();
+  for (const fake of Object.values(fakes)) await fake.close();
+});
+
+const all = async (who = viewer) => (await who.ask('GET', 'endpoints')).json;
+const one = async (name) => (await all()).endpoints.find((e) => e.name === name);
+const models = async () => (await (await fetch(`${hub.url}/v1/models`)).json()).data.map((m) => m.id);
+const change = async (method, name, body, version) => admin.ask(method, `endpoints/${name}`, body, { 'if-match': `"${version ?? (await all()).version}"` });
+const audit = async () => (await admin.ask('GET', 'audit')).json.acts;
+
+test('each tells where it comes from, and what is set', async () => {
+  const fixed = await one('fixed');
+  assert.equal(fixed.origin, 'configuration');
+  assert.deepEqual([fixed.settings.weight, fixed.settings.kind, fixed.settings.key, fixed.settings.max_concurrent], [100, 'auto', null, null]);
+});
+
+test('a look tells what is there, and keeps nothing of it', async () => {
+  const was = await all();
+  const vllm = (await admin.ask('POST', 'endpoints/test', { name: 'new', url: fakes.other.url })).json;
+  assert.deepEqual([vllm.state, vllm.kind, vllm.models, vllm.wants_key], ['up', 'vllm', ['other-model', 'more'], false]);
+  const ollama = (await admin.ask('POST', 'endpoints/test', { name: 'new', url: fakes.ollama.url })).json;
+  assert.deepEqual([ollama.kind, ollama.models], ['ollama', ['llama3:latest']]);
+  const wrong = (await admin.ask('POST', 'endpoints/test', { name: 'new', url: fakes.ollama.url, kind: 'vllm' })).json;
+  assert.ok(wrong.is_other_kind || wrong.state !== 'up', JSON.stringify(wrong));
+  const nobody = (await admin.ask('POST', 'endpoints/test', { name: 'new', url: `http://127.0.0.1:${await freePort()}` })).json;
+  assert.deepEqual([nobody.state, nobody.models], ['down', []]);
+  assert.match(nobody.reason, /refused/i);
+  const unknown = (await admin.ask('POST', 'endpoints/test', { name: 'new', url: 'http://no-such-host.invalid' })).json;
+  assert.equal(unknown.state, 'down');
+  assert.deepEqual((await all()).endpoints.map((e) => e.name), was.endpoints.map((e) => e.name));
+  assert.equal((await all()).version, was.version);
+});
+
+test('one that hangs holds up nothing, and only so many are looked at at one time', async () => {
+  const silent = net.createServer((socket) => socket.on('error', () => {}).resume()).listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  const waiting = [1, 2, 3, 4].map(() => admin.ask('POST', 'endpoints/test', { name: 'slow', url: `http://127.0.0.1:${silent.address().port}` }));
+  await until('all four under way', async () => (await admin.ask('POST', 'endpoints/test', { name: 'slow', url: fakes.other.url })).status === 429);
+  assert.equal((await one('fixed')).state, 'up');
+  for (const { status, json } of await Promise.all(waiting)) assert.deepEqual([status, json.state], [200, 'down']);
+  silent.close();
+});
+
+test('what is added serves at once, and is there after a restart; its key is shown nowhere', async () => {
+  const { status, json } = await admin.ask('POST', 'endpoints', { name: 'other', url: fakes.other.url, key: KEY, weight: 50, models: { exclude: ['more'] } });
+  assert.equal(status, 200, JSON.stringify(json));
+  await until('its model', async () => (await models()).includes('other-model'));
+  assert.ok(!(await models()).includes('more'));
+  assert.equal(fakes.other.requests.at(-1).headers.authorization, `Bearer ${KEY}`);
+  const other = await one('other');
+  assert.deepEqual([other.origin, other.settings.weight, other.settings.models.exclude], ['console', 50, ['more']]);
+  assert.ok(!JSON.stringify([await all(admin), (await admin.ask('GET', 'settings')).json, (await admin.ask('GET', 'config')).json, await audit()]).includes(KEY));
+  assert.equal(statSync(layer).mode & 0o777, 0o600);
+  assert.ok(readFileSync(layer, 'utf8').includes(KEY), 'else it could not be used after a restart');
+  assert.ok((await audit()).some((e) => e.action === 'endpoint.add' && e.object === 'other' && e.actor === 'sam'));
+});
+
+test('a change says what it has seen; a key is not sent elsewhere unless it is given again', async () => {
+  const { version } = await all();
+  assert.equal((await change('PATCH', 'other', { max_concurrent: 3 }, version)).status, 200);
+  assert.equal((await change('PATCH', 'other', { max_concurrent: 4 }, version)).status, 412);
+  assert.equal((await admin.ask('PATCH', 'endpoints/other', { max_concurrent: 4 })).status, 400, 'without If-Match');
+  assert.equal((await one('other')).settings.max_concurrent, 3);
+  const elsewhere = await change('PATCH', 'other', { url: fakes.ollama.url });
+  assert.equal(elsewhere.status, 400);
+  assert.match(elsewhere.json.error.message, /key: give the key again/);
+  assert.equal((await admin.ask('POST', 'endpoints/test', { name: 'other', url: fakes.ollama.url })).status, 400, 'not by a look either');
+  assert.equal((await admin.ask('POST', 'endpoints/test', { name: 'other', weight: 7 })).json.state, 'up');
+  assert.equal((await change('PATCH', 'other', { url: fakes.ollama.url, key: null, models: { exclude: null } })).status, 200);
+  await until('the other models', async () => (await models()).includes('llama3:latest'));
+  assert.ok(!fakes.ollama.requests.some((r) => r.headers.authorization));
+  assert.equal((await change('PATCH', 'other', { url: fakes.other.url })).status, 200);
+});
+
+test('what cannot be is refused with its key, and changes nothing', async () => {
+  const was = [readFileSync(layer, 'utf8'), (await all()).version];
+  const refused = async (body, key, text) => {
+    const { status, json } = await admin.ask('POST', 'endpoints', body);
+    assert.equal(status, 400, JSON.stringify(body));
+    if (key !== undefined) assert.deepEqual([json.complaints[0].key, json.complaints[0].message.includes(text)], [key, true], JSON.stringify(json));
+  };
+  await refused({ name: 'fixed', url: 'http://a' }, 'name', 'the configuration has an endpoint of this name');
+  await refused({ name: 'other', url: 'http://a' }, 'name', 'another endpoint is called');
+  await refused({ name: 'x' }, 'endpoints', 'url is missing');
+  await refused({ name: 'x', url: 'file:///etc/passwd' }, 'url', 'expected a URL');
+  await refused({ name: 'x', url: 'http://a:b@c' }, 'url', 'without user and password');
+  await refused({ name: 'x/y', url: 'http://a' }, 'name', 'expected 1 to 64 letters');
+  await refused({ name: 'x', url: 'http://a', key_file: '/etc/shadow' }, 'key_file', 'only the configuration file');
+  await refused({ name: 'x', url: 'http://a', tls: { ca: '/no/such' } }, 'tls.ca', '');
+  await refused({ name: 'x', url: 'http://a', key: 'two words' }, 'key', 'visible ASCII');
+  await refused({ name: 'x', url: 'http://a', weight: {} }, 'weight', 'expected');
+  await refused({ name: 'x', url: 'http://a', surprise: 1 }, 'surprise', 'unknown setting');
+  await refused([], undefined);
+  await refused('x', undefined);
+  assert.equal((await admin.ask('POST', 'endpoints', { name: 'x', url: `http://a/${'y'.repeat(70000)}` })).status, 413);
+  for (const method of ['PATCH', 'DELETE']) {
+    assert.equal((await change(method, 'fixed', { weight: 1 })).status, 403, 'of the configuration');
+    assert.equal((await change(method, 'nobody', { weight: 1 })).status, 404);
+  }
+  assert.deepEqual([readFileSync(layer, 'utf8'), (await all()).version], was);
+});
+
+test('only an admin may', async () => {
+  for (const who of [viewer, operator]) {
+    assert.equal((await who.ask('POST', 'endpoints', { name: 'x', url: 'http://a' })).status, 403);
+    assert.equal((await who.ask('POST', 'endpoints/test', { name: 'x', url: 'http://a' })).status, 403);
+    assert.equal((await who.ask('DELETE', 'endpoints/other', undefined, { 'if-match': '"1"' })).status, 403);
+  }
+});
+
+test('the command line does the same', async () => {
+  const place = home(await freePort()), daemon = serve(place);
+  const drover = (...words) => command(DROVER, [...words, '--config', place.file]);
+  try {
+    await until('the daemon', async () => (await drover('status')).code === 0);
+    const looked = await drover('endpoint', 'test', fakes.other.url);
+    assert.equal(looked.code, 0, looked.stderr);
+    assert.match(looked.stdout, /^up after \d+ ms: vllm.*, 2 models\n {2}other-model\n/);
+    assert.equal((await drover('endpoint', 'test', `http://127.0.0.1:${await freePort()}`)).code, 1);
+    const secret = path.join(place.dir, 'key');
+    writeFileSync(secret, `${KEY}\n`);
+    chmodSync(secret, 0o600);
+    const added = await drover('endpoint', 'add', 'gpu', fakes.other.url, 'max_concurrent=2', 'models.include=other*,x', 'models.exclude=more', '--key-file', secret);
+    assert.equal(added.code, 0, added.stderr);
+    const shown = async () => JSON.parse((await drover('endpoint', 'list', '--json')).stdout).endpoints.find((e) => e.name === 'gpu');
+    assert.deepEqual((await shown()).settings.models, { include: ['other*', 'x'], exclude: ['more'] });
+    assert.equal((await drover('endpoint', 'set', 'gpu', 'max_concurrent=', 'weight=9')).code, 0);
+    assert.deepEqual([(await shown()).settings.max_concurrent, (await shown()).settings.weight], [null, 9]);
+    for (const [words, text] of [[['add', 'x', 'http://a', 'key=secret'], /--key-file/], [['add', 'x', 'http://a', 'weight'], /expected KEY=VALUE/], [['add', 'x'], /usage/], [['set', 'gpu'], /usage/], [['gone'], /usage/]]) {
+      const { code, stderr } = await drover('endpoint', ...words);
+      assert.deepEqual([code, text.test(stderr)], [2, true], stderr);
+    }
+    assert.match((await drover('endpoint', 'rm', 'nobody')).stderr, /there is no endpoint "nobody"/);
+    daemon.kill('SIGKILL');
+    await daemon.ended;
+    const again = serve(place);
+    try {
+      await until('its model', async () => (await drover('models')).stdout.includes('other-model'));
+      assert.equal((await drover('endpoint', 'rm', 'gpu')).code, 0);
+      assert.equal(await shown(), undefined);
+    } finally {
+      again.kill('SIGKILL');
+      await again.ended;
+    }
+  } finally {
+    daemon.kill('SIGKILL');
+    place.remove();
+  }
+});
+
+test('what is removed is gone, with its key', async () => {
+  assert.equal((await change('DELETE', 'other')).status, 200);
+  await until('its models to go', async () => !(await models()).includes('other-model'));
+  assert.equal(await one('other'), undefined);
+  assert.ok(!readFileSync(layer, 'utf8').includes('endpoints'));
+  assert.equal((await change('DELETE', 'other')).status, 404);
+});
