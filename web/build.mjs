@@ -58,7 +58,7 @@ const oneShell = {
   setup(b) {
     const add = (path, files) => ({ contents: readFileSync(path, 'utf8') + files.map((f) => `\nimport '${f}'\n`).join(''), loader: 'tsx' })
     b.onLoad({ filter: /[\\/]src[\\/]screens[\\/][a-z]+\.tsx$/ }, ({ path }) => add(path, ['../main']))
-    b.onLoad({ filter: /[\\/]src[\\/]screens[\\/]fleet[\\/]nodes\.tsx$/ }, ({ path }) => add(path, ['../../main']))
+    b.onLoad({ filter: /[\\/]src[\\/]screens[\\/]fleet[\\/](nodes|endpoint)\.tsx$/ }, ({ path }) => add(path, ['../../main']))
     b.onLoad({ filter: /[\\/]src[\\/]main\.tsx$/ }, ({ path }) =>
       add(
         path,

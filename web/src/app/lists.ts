@@ -4,7 +4,7 @@ import type { Alert, Endpoint, Finding, Invite, Key, Mode, Node, Point, Slug, St
 
 export const lists = {
   status: resource<Status>('status', ['fleet', 'hub'], 10_000),
-  endpoints: resource<{ endpoints: Endpoint[] }>('endpoints', ['fleet'], 5_000),
+  endpoints: resource<{ version: number; endpoints: Endpoint[] }>('endpoints', ['fleet'], 5_000),
   models: resource<{ models: Slug[] }>('models', ['fleet'], 15_000),
   history: resource<{ interval_ms: number; points: Point[] }>('history', ['hub'], 0),
   alerts: resource<{ alerts: Alert[] }>('alerts', ['alert'], 30_000),

@@ -1,5 +1,7 @@
 /* types.ts - the admin API's answers, as far as the page reads them. Members may be missing: missing is unknown. */
 
+import type { EndpointSettings } from '../pure/endpointdraft'
+
 export type Role = 'viewer' | 'operator' | 'admin'
 
 export interface Session {
@@ -57,6 +59,8 @@ export interface Endpoint {
   failed: number
   local: boolean
   demonstration: boolean
+  origin: 'configuration' | 'console' | 'found' | 'node' | 'demonstration'
+  settings?: EndpointSettings
   speaks: string[]
   models: Model[]
 }

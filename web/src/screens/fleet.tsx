@@ -1,5 +1,5 @@
 /* fleet.tsx - is everything all right, and where is room? Figures of the hub, its endpoints, their models, and why a request for a
- * model goes where it goes; and where this is a hub, its nodes (fleet/nodes.tsx). Address: add (a node), q, state, kind (filters), sort, open (endpoint), figure (a tile's chart), why (slug), api. */
+ * model goes where it goes; and where this is a hub, its nodes (fleet/nodes.tsx). Address: add (a node), endpoint (a name, or new), removing, q, state, kind (filters), sort, open (endpoint), figure (a tile's chart), why (slug), api. */
 import type { FunctionComponent } from 'preact'
 import { useMemo, useState } from 'preact/hooks'
 import { get, post } from '../app/api'
@@ -49,6 +49,7 @@ export default function Fleet() {
   const loaded = useResource(lists.endpoints)
   const status = useResource(lists.status).data
   const [add, setAdd] = useParam('add')
+  const [endpoint, setEndpoint] = useParam('endpoint')
   const all = loaded.data?.endpoints
   const stale = isStale(loaded, lists.endpoints.everyMs) || (loaded.error && loaded.atMs) ? loaded.atMs : undefined
   return (
@@ -59,17 +60,20 @@ export default function Fleet() {
             {T.lookAgain}
           </Button>
         )}
+        {may('admin') && <Button act={() => setEndpoint('new', true)}>{T.endpoint.add}</Button>}
         {may('admin') && <Button act={() => setAdd('1', true)}>{T.addNode}</Button>}
       </ScreenHead>
       <FirstSteps endpoints={all} status={status} />
       <Figures />
       {loaded.error && <Problem error={loaded.error} what={T.cannotLoad(T.theEndpoints)} retry={() => lists.endpoints.reload()} />}
       {(status?.hub || add) && <Lazy load={nodes} what={T.theNodes} />}
+      {endpoint && may('admin') && <Lazy load={endpointDialog} what={T.endpoint.add} />}
       {all ? <Endpoints all={all} /> : !loaded.error && <Skeleton what={T.theEndpoints} rows={6} />}
     </>
   )
 }
 
+const endpointDialog = (): Promise<{ default: FunctionComponent }> => import('./fleet/endpoint')
 const nodes = (): Promise<{ default: FunctionComponent }> => import('./fleet/nodes')
 
 /* The one sentence: what is wrong by name, before how many are well. */
@@ -333,8 +337,13 @@ const Endpoints = memo(function Endpoints({ all }: { all: Endpoint[] }) {
     return (
       <Empty why={T.fleetEmpty}>
         <Code text={configExample} what={T.fleetEmptyConfig} />
+        {may('admin') && (
+          <Button act={() => setParams({ endpoint: 'new' })} kind="main">
+            {T.endpoint.add}
+          </Button>
+        )}
         {may('operator') && (
-          <Button act={lookAgain} icon="again" kind="main" hub>
+          <Button act={lookAgain} icon="again" hub>
             {T.lookAgain}
           </Button>
         )}
@@ -415,6 +424,7 @@ function Detail({ e }: { e: Endpoint }) {
           ],
           [T.reason, e.reason ? visible(e.reason) : undefined],
           [T.address, <Name text={e.url} most={60} />],
+          [T.endpoint.origin, T.endpoint.origins[e.origin]],
           [T.where, nodeOf(e) ? <a href={href('fleet', { node: nodeOf(e) })}>{T.node.aNode}</a> : e.local ? T.thisMachine : T.otherMachine],
           [T.colRuntime, e.kind ? `${visible(e.kind)} ${visible(e.version)}` : T.unknown],
           [T.speaks, e.speaks.length ? e.speaks.map(visible).join(', ') : T.unknown],
@@ -423,9 +433,20 @@ function Detail({ e }: { e: Endpoint }) {
           [T.colFailed, count(e.failed)],
         ]}
       />
+      {e.origin === 'console' && may('admin') && <Acts e={e} />}
       <Models e={e} />
       {why && e.models.some((m) => m.slug === why) && <Why slug={why} />}
     </div>
+  )
+}
+
+/* Of one that a person added. */
+function Acts({ e }: { e: Endpoint }) {
+  return (
+    <p class="row">
+      <Button act={() => setParams({ endpoint: e.name })}>{T.endpoint.change}</Button>
+      <Button act={() => setParams({ endpoint: e.name, removing: '1' })}>{T.endpoint.removeIt}</Button>
+    </p>
   )
 }
 
