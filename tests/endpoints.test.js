@@ -3,7 +3,7 @@ import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import net from 'node:net';
-import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { startFake } from './fakes/index.js';
 import { addPeople, person } from './lib/browser.js';
@@ -172,6 +172,18 @@ test('the command line does the same', async () => {
     daemon.kill('SIGKILL');
     place.remove();
   }
+});
+
+test('a backup has them beside the records, private, and nothing is written over', async () => {
+  const copy = path.join(hub.dir, 'copy.db'), beside = `${copy}.settings.yaml`;
+  writeFileSync(beside, 'mine');
+  assert.match((await hub.cli('backup', copy)).stderr, /copy\.db\.settings\.yaml is there already/);
+  assert.deepEqual([readFileSync(beside, 'utf8'), existsSync(copy)], ['mine', false]);
+  rmSync(beside);
+  const { code, stdout, stderr } = await hub.cli('backup', copy);
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /copy\.db\.settings\.yaml: what was set from the console, with the keys of endpoints/);
+  assert.deepEqual([readFileSync(beside, 'utf8'), statSync(beside).mode & 0o777], [readFileSync(layer, 'utf8'), 0o600]);
 });
 
 test('what is removed is gone, with its key', async () => {

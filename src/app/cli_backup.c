@@ -46,8 +46,11 @@ int verb_backup(struct cli *c) {
         printf("%.*s", SV_FMT(buf_sv(&out)));
     } else if (code == CLI_DONE) {
         CLEANUP(json_doc_freep) yyjson_doc *doc = json_parse(buf_sv(&out));
-        printf("written: %.*s, %lld bytes. It holds hashes of keys, not keys; put it in place of data_dir/drover.db to restore it.\n",
-               SV_FMT(buf_sv(&full)), (long long)json_i64(yyjson_doc_get_root(doc), "bytes", 0));
+        printf("written: %.*s, %lld bytes. It holds hashes of keys, not keys; put it in place of data_dir/drover.db to restore it.\n"
+               "written: %.*s: what was set from the console, with the keys of endpoints that were added; its place is\n"
+               "data_dir/settings.yaml. The fleet's authority (data_dir/pki) is in neither: keep a copy of that apart.\n",
+               SV_FMT(buf_sv(&full)), (long long)json_i64(yyjson_doc_get_root(doc), "bytes", 0),
+               SV_FMT(json_str(yyjson_doc_get_root(doc), "settings")));
     }
     buf_deinit(&full);
     buf_deinit(&body);

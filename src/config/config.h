@@ -419,6 +419,8 @@ bool config_report_list(const struct config_report *r, struct buf *out);
 uint64_t config_version(const struct config *c);
 /* Writes what c says was set from the console: whole or not at all, and on the disk. Borrows c. */
 bool config_layer_save(const struct config *c, struct err *e) MUST_CHECK;
+/* The same to a file of another name, for a backup. It may hold keys of endpoints. */
+bool config_layer_copy(const struct config *c, const char *path, struct err *e) MUST_CHECK;
 
 /* True when no setting differs, the secrets included, nor where they come from. False also when memory is out. */
 bool config_is_same(const struct config *a, const struct config *b);

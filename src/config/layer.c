@@ -122,10 +122,10 @@ void layer_apply(struct loader *l) {
 
 /* --- writing ------------------------------------------------------------------------------------------------------ */
 
-static bool replace(const char *dir, struct sv text, struct err *e) {
-    char path[PATH_ROOM + 32], beside[PATH_ROOM + 32];
-    snprintf(path, sizeof path, "%s/settings.yaml", dir);
-    snprintf(beside, sizeof beside, "%s/settings.yaml.new", dir);
+static bool replace(const char *path, struct sv text, struct err *e) {
+    char beside[PATH_ROOM + 32], dir[PATH_ROOM + 32];
+    snprintf(beside, sizeof beside, "%s.new", path);
+    snprintf(dir, sizeof dir, "%.*s", (int)(strrchr(path, '/') - path), path);
     (void)unlink(beside); /* of a life that was cut short */
     int fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     bool ok = fd >= 0 && durable_write(fd, text);
@@ -134,7 +134,7 @@ static bool replace(const char *dir, struct sv text, struct err *e) {
         ok = false;
         why = errno;
     }
-    if (ok && rename(beside, path) == 0 && durable_dir(dir))
+    if (ok && rename(beside, path) == 0 && durable_dir(*dir ? dir : "/"))
         return true;
     if (ok)
         why = errno;
@@ -142,19 +142,32 @@ static bool replace(const char *dir, struct sv text, struct err *e) {
     return err_set(e, ERR_CONFIG, "write %s: %s", path, strerror(why));
 }
 
-bool config_layer_save(const struct config *c, struct err *e) {
+static bool save(const struct config *c, const char *path, struct err *e) {
     struct buf text = BUF_MAX(CONFIG_FILE_MAX);
     struct printer p = { .out = &text, .style = CONFIG_YAML, .ok = true, .only = c->layer__ };
-    char dir[PATH_ROOM];
+    bool ok = buf_reserve(&text, CONFIG_FILE_MAX); /* at once: a growing buffer would leave copies of keys behind */
     buf_add(&text, SV("# What was set from the console, the API or \"drover config set\". "
                       "Drover writes this file; the configuration file wins over it."));
     print_rows(&p, "", c->layer__, 0, false);
     buf_add_char(&text, '\n');
-    bool ok = (p.ok && !text.failed) || err_no_memory(e);
-    ok = ok && (sv_to_cstr(c->data_dir, dir, sizeof dir) || err_set(e, ERR_CONFIG, "data_dir: path too long"));
-    ok = ok && replace(dir, buf_sv(&text), e);
+    ok = (ok && p.ok && !text.failed) || err_no_memory(e);
+    ok = ok && replace(path, buf_sv(&text), e);
     if (text.base)
         sodium_memzero(text.base, text.cap);
     buf_deinit(&text);
     return ok;
+}
+
+bool config_layer_save(const struct config *c, struct err *e) {
+    char path[PATH_ROOM + 32];
+    if (c->data_dir.n >= PATH_ROOM)
+        return err_set(e, ERR_CONFIG, "data_dir: path too long");
+    snprintf(path, sizeof path, "%.*s/settings.yaml", SV_FMT(c->data_dir));
+    return save(c, path, e);
+}
+
+bool config_layer_copy(const struct config *c, const char *path, struct err *e) {
+    if (strlen(path) >= PATH_ROOM || !strrchr(path, '/'))
+        return err_set(e, ERR_CONFIG, "%s: no absolute path, or too long", path);
+    return save(c, path, e);
 }

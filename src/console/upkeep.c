@@ -1,4 +1,7 @@
-/* console/upkeep.c - copies and checks of the records, while the daemon runs. */
+/* console/upkeep.c - copies and checks of the records, while the daemon runs. A copy of the records has what was set from the console beside it. */
+#include <stdio.h>
+#include <unistd.h>
+
 #include "console/request.h"
 
 /* One of the two; each of the store's structs has its job first. */
@@ -9,7 +12,7 @@ struct upkeep {
         struct store_check check;
     };
     struct waiting *waits;
-    char path[4096];
+    char path[4096], settings[4096 + 16]; /* settings: of the copy of what was set here */
 };
 
 /* status: of the answer that `put` prints, when all went well. */
@@ -54,10 +57,17 @@ static void run(struct request *r, const struct upkeep *what, bool (*begin)(stru
 static void put_copy(struct request *r, struct buf *out, const struct upkeep *u) {
     alerts_copied(r->admin->alerts);
     put_text(out, "path", sv_of(u->path));
+    put_text(out, "settings", sv_of(u->settings));
     put_number(out, "bytes", u->backup.ret_bytes);
 }
 
 static void on_copied(struct store_job *job, const struct err *e) {
+    struct upkeep *u = CONTAINER(job, struct upkeep, job);
+    struct err why;
+    if (!e && u->waits->request && !config_layer_copy(*u->waits->request->admin->house->config, u->settings, &why)) {
+        err_ctx(&why, "the records are copied, what was set from the console is not");
+        e = &why;
+    }
     finish(job, e, 201, put_copy);
 }
 
@@ -66,6 +76,9 @@ static bool begin_copy(struct request *r, struct upkeep *u, struct err *e) {
     struct sv v = json_str(yyjson_doc_get_root(doc), "path");
     if (!v.n || v.p[0] != '/' || !sv_to_cstr(v, u->path, sizeof u->path))
         return err_set(e, ERR_BAD_REQUEST, "\"path\" must be the absolute path of a file that is not there yet");
+    snprintf(u->settings, sizeof u->settings, "%s.settings.yaml", u->path);
+    if (access(u->settings, F_OK) == 0)
+        return err_set(e, ERR_EXISTS, "%s is there already", u->settings);
     u->backup.path = u->path;
     return store_backup(r->admin->house->store, &u->backup, e);
 }
