@@ -63,6 +63,17 @@ void cell_outcome(struct cell *c, enum outcome o, uint64_t now_us) {
     }
 }
 
+void target_failed(const struct fleet_target *t, uint64_t now_us) {
+    if (t->endpoint->is_many)
+        cell_outcome(t->endpoint->cell, OUTCOME_OK, now_us); /* it is there, after all */
+    cell_outcome(t->endpoint->is_many ? t->cell : t->endpoint->cell, OUTCOME_FAILED, now_us);
+}
+
+void target_rests(const struct fleet_target *t, uint64_t retry_us, uint64_t now_us) {
+    struct cell *c = t->endpoint->is_many ? t->cell : t->endpoint->cell;
+    atomic_store_explicit(&c->retry_after_us, now_us + (retry_us ? retry_us : 1000000u), memory_order_relaxed);
+}
+
 static void blend(_Atomic uint32_t *mean, uint64_t sample) {
     uint32_t was = atomic_load_explicit(mean, memory_order_relaxed);
     uint64_t next = was ? ((uint64_t)was * (SPEED_WEIGHT - 1) + sample) / SPEED_WEIGHT : sample;

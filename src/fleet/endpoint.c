@@ -409,6 +409,7 @@ void endpoint_show(const struct endpoint *p, struct fleet_endpoint *out) {
         .auth = sv_of(p->auth),
         .local = p->local,
         .is_node = p->fed,
+        .is_many = rt && rt->kind == CONFIG_KIND_DROVER,
         .demo = p->demo,
         .cell = p->cell,
         .weight = 100,

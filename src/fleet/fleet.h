@@ -70,6 +70,11 @@ struct cell *cell_unwait(struct cell *c);
  * broken reply, timeout; a 4xx or a client that left does not. */
 enum outcome { OUTCOME_OK, OUTCOME_FAILED, OUTCOME_NEUTRAL };
 void cell_outcome(struct cell *c, enum outcome o, uint64_t now_us);
+struct fleet_target;
+/* The place answered, and badly: with a status of 5xx, an error in its stream, or 429 (retry_us: how long it wants to be left alone; 0: it did
+ * not say). Of a place that stands for many only the target is blamed. */
+void target_failed(const struct fleet_target *t, uint64_t now_us);
+void target_rests(const struct fleet_target *t, uint64_t retry_us, uint64_t now_us);
 /* Measured speed of one finished stream: tokens >= 8, else it is ignored. */
 void cell_speed(struct cell *c, uint64_t first_us, uint64_t output_us, int64_t tokens);
 
@@ -110,6 +115,7 @@ struct fleet_endpoint {
     bool no_v1;                         /* its OpenAI paths stand at the root: "/embeddings", not "/v1/embeddings" */
     bool local;                         /* on this machine */
     bool is_node;                       /* another Drover, over its link */
+    bool is_many;                       /* another Drover: what it answers is about a model there, not about the place */
     bool demo;
     int media;                          /* enum config_media */
     struct cell *cell;

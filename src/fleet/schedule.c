@@ -41,6 +41,19 @@ static bool is_allowed(const struct schedule_want *w, struct sv endpoint) {
     return !w->only;
 }
 
+/* Either asked to be left alone until later, or failed a moment ago; the target's own word counts where the place stands for many. */
+static bool is_later(uint64_t place_us, const struct fleet_target *t, const _Atomic uint64_t *own_us, uint64_t now_us) {
+    return place_us > now_us || (t->endpoint->is_many && atomic_load_explicit(own_us, memory_order_relaxed) > now_us);
+}
+
+static bool rests(const struct fleet_target *t, uint64_t now_us) {
+    return is_later(atomic_load_explicit(&t->endpoint->cell->retry_after_us, memory_order_relaxed), t, &t->cell->retry_after_us, now_us);
+}
+
+static bool failed_lately(const struct fleet_target *t, uint64_t now_us) {
+    return is_later(atomic_load_explicit(&t->endpoint->cell->avoid_until_us, memory_order_relaxed), t, &t->cell->avoid_until_us, now_us);
+}
+
 static enum schedule_verdict judge(const struct fleet_target *t, const struct schedule_want *w) {
     const struct fleet_endpoint *p = t->endpoint;
     struct cell *c = p->cell;
@@ -57,11 +70,11 @@ static enum schedule_verdict judge(const struct fleet_target *t, const struct sc
     uint32_t word = atomic_load_explicit(&c->breaker, memory_order_acquire);
     if (word == BREAKER_OPEN || (word == BREAKER_TRIAL && atomic_load_explicit(&c->trial, memory_order_relaxed)))
         return SCHEDULE_BREAKER;
-    if (atomic_load_explicit(&c->retry_after_us, memory_order_relaxed) > w->now_us)
+    if (rests(t, w->now_us))
         return SCHEDULE_AVOIDED;
     if (p->max_concurrent && (in_flight(c) >= p->max_concurrent || queue__others_first(c, w->ticket)))
         return SCHEDULE_BUSY;
-    if (word != BREAKER_TRIAL && atomic_load_explicit(&c->avoid_until_us, memory_order_relaxed) > w->now_us)
+    if (word != BREAKER_TRIAL && failed_lately(t, w->now_us))
         return SCHEDULE_AVOIDED; /* behind the turn: as a last resort it is taken all the same */
     if (t->model->can_known && (w->can & ~t->model->can))
         return SCHEDULE_CANNOT;
@@ -101,8 +114,7 @@ static uint64_t rank_of(const struct fleet_target *t) {
 static bool last_resort(const struct fleet_target *t, enum schedule_verdict v, const struct schedule_want *w) {
     if (v == SCHEDULE_CANNOT || v == SCHEDULE_CONTEXT)
         return true; /* judged last: nothing else stands in the way */
-    return v == SCHEDULE_AVOIDED &&
-           atomic_load_explicit(&t->endpoint->cell->retry_after_us, memory_order_relaxed) <= w->now_us;
+    return v == SCHEDULE_AVOIDED && !rests(t, w->now_us);
 }
 
 static const struct fleet_target *choose(struct schedule *s, const struct schedule_want *w) {

@@ -214,6 +214,30 @@ static void a_place_that_failed_a_moment_ago_is_better_than_none(void **state) {
     bench_deinit(&b);
 }
 
+/* Another Drover answers 503 for one of its models: its others are as good as before. */
+static void a_place_of_many_is_not_blamed_for_one_model(void **state) {
+    struct bench b;
+    bench_init(&b, 2);
+    struct fleet_target other = b.targets[0];
+    other.cell = cell_new();
+    assert_non_null(other.cell);
+    b.endpoints[0].is_many = true;
+    target_failed(&other, chat.now_us);
+    target_rests(&other, 60000000, chat.now_us);
+    b.endpoints[1].state = FLEET_DOWN;
+    assert_int_equal(chosen(&b, &chat), 0);
+    target_failed(&b.targets[0], chat.now_us);
+    assert_int_equal(chosen(&b, &chat), 0); /* better than none */
+    target_rests(&b.targets[0], 60000000, chat.now_us);
+    assert_int_equal(chosen(&b, &chat), PLACES);
+    assert_int_equal(b.endpoints[0].cell->n_failed, 0);
+    b.endpoints[0].is_many = false; /* of one runtime the place is meant */
+    target_failed(&other, chat.now_us);
+    assert_int_equal(b.endpoints[0].cell->n_failed, 1);
+    cell_unref(other.cell);
+    bench_deinit(&b);
+}
+
 static void what_is_said_to_be_impossible_is_tried_last(void **state) {
     struct bench b;
     bench_init(&b, 3);
@@ -481,6 +505,7 @@ int main(void) {
         cmocka_unit_test(the_least_loaded_place_is_chosen),
         cmocka_unit_test(degraded_and_unloaded_places_come_last),
         cmocka_unit_test(a_place_that_failed_a_moment_ago_is_better_than_none),
+        cmocka_unit_test(a_place_of_many_is_not_blamed_for_one_model),
         cmocka_unit_test(what_is_said_to_be_impossible_is_tried_last),
         cmocka_unit_test(a_named_node_is_the_only_one),
         cmocka_unit_test(a_conversation_stays_and_conversations_spread),

@@ -214,9 +214,8 @@ static enum llm_api spoken(const struct exchange *x) {
 
 /* What came cannot be turned into an answer. */
 static void bad_reply(struct exchange *x, const struct err *e) {
-    struct cell *cell = x->sched.taken->endpoint->cell;
     if (e->code == ERR_BAD_REPLY && x->reply->status < 500) /* else its head has been counted */
-        cell_outcome(cell, OUTCOME_FAILED, loop_now_us(x->g->loop));
+        target_failed(x->sched.taken, loop_now_us(x->g->loop));
     int status = x->reply->status >= 400 ? x->reply->status : err_http(e->code);
     answer__fail(x, e, status < 500 ? RESULT_CLIENT_ERROR : RESULT_UPSTREAM_ERROR);
 }
@@ -286,13 +285,13 @@ static void end_doubt(struct exchange *x) {
 void relay__head(struct exchange *x, const struct http_head *head) {
     const struct fleet_target *t = x->sched.taken;
     uint64_t now = loop_now_us(x->g->loop);
-    struct cell *cell = t->endpoint->cell;
     trace__status(x, head->status);
     if (another_may_help(head->status)) {
         uint64_t wait = retry_after_us(head);
         if (head->status == 429 || wait)
-            atomic_store_explicit(&cell->retry_after_us, now + (wait ? wait : 1000000u), memory_order_relaxed);
-        cell_outcome(cell, head->status == 429 ? OUTCOME_NEUTRAL : OUTCOME_FAILED, now);
+            target_rests(t, wait, now);
+        if (head->status != 429)
+            target_failed(t, now);
         metrics_attempt(x->g->metrics, t->endpoint->name, "status");
         err_set(&x->last, head->status == 429 ? ERR_LIMIT : ERR_UNAVAILABLE, "%.*s answered %d", SV_FMT(relay__endpoint(x)),
                 head->status);
@@ -304,7 +303,7 @@ void relay__head(struct exchange *x, const struct http_head *head) {
         }
     } else {
         if (head->status >= 500) {
-            cell_outcome(cell, OUTCOME_FAILED, now);
+            target_failed(t, now);
             metrics_attempt(x->g->metrics, t->endpoint->name, "status");
         } else {
             metrics_attempt(x->g->metrics, t->endpoint->name, "ok");
@@ -419,11 +418,10 @@ void relay__end(struct exchange *x) {
     }
     if (!x->started)
         start(x, x->reply->status, SV_NULL, x->is_events ? -1 : 0);
-    const struct fleet_endpoint *p = x->sched.taken->endpoint;
     if (x->has_events && !x->translate && ends_with_final_event(x) && !x->meter.saw_final && !x->meter.saw_done && !x->meter.saw_error) {
         struct err e;
         err_set(&e, ERR_BAD_REPLY, "%.*s ended its stream without a final event", SV_FMT(relay__endpoint(x)));
-        cell_outcome(p->cell, OUTCOME_FAILED, loop_now_us(x->g->loop));
+        target_failed(x->sched.taken, loop_now_us(x->g->loop));
         answer__fail(x, &e, RESULT_UPSTREAM_ERROR);
         return;
     }
@@ -434,8 +432,10 @@ void relay__end(struct exchange *x) {
     int status = x->reply->status;
     bool failed = status >= 500 || (status < 400 && x->meter.saw_error); /* what a 4xx says is between client and runtime */
     enum request_result result = failed ? RESULT_UPSTREAM_ERROR : status >= 400 ? RESULT_CLIENT_ERROR : RESULT_OK;
-    if (status < 500)
-        cell_outcome(p->cell, failed ? OUTCOME_FAILED : OUTCOME_OK, loop_now_us(x->g->loop));
+    if (failed && status < 500)
+        target_failed(x->sched.taken, loop_now_us(x->g->loop));
+    else if (status < 500)
+        cell_outcome(x->sched.taken->endpoint->cell, OUTCOME_OK, loop_now_us(x->g->loop));
     exchange__end(x, result);
     http_in_finish(x->in);
 }
