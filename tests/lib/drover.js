@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { tinyGguf } from '../tools/tiny-gguf.js';
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+export const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 export const DROVER = process.env.DROVER_BIN ?? path.join(ROOT, 'build/drover');
 export const LLAMA = process.env.LLAMA_SERVER ?? path.join(ROOT, 'build/llama-server');
 
