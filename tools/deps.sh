@@ -96,7 +96,7 @@ deps_test() {
     browser=
     [ "$(os_release ID)" != debian ] || [ -n "${CHROMIUM:-}" ] || browser=chromium
     # shellcheck disable=SC2086 # nothing, or one name
-    apt_install testing curl openssl util-linux iproute2 nftables slowhttptest python3-websockets $browser
+    apt_install testing curl openssl util-linux iproute2 nftables slowhttptest python3-websockets sslscan testssl.sh $browser
 }
 
 case ${1:-build} in

@@ -205,6 +205,9 @@ static bool set_up(struct tls_context *c, const struct tls_spec *spec, struct er
     SSL_CTX_set_min_proto_version(c->ctx, TLS1_2_VERSION);
     SSL_CTX_set_options(c->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_mode(c->ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    /* Of TLS 1.2 only what is forward secret and authenticated as one: no CBC (Lucky 13). */
+    if (spec->server && SSL_CTX_set_cipher_list(c->ctx, "ECDHE+AESGCM:ECDHE+CHACHA20") != 1)
+        return tls__fault(e, "TLS algorithms");
     if (spec->server)
         SSL_CTX_set_session_id_context(c->ctx, id, sizeof id - 1);
     if (spec->modern && !set_modern(c->ctx, e))
