@@ -60,10 +60,11 @@ test('a look tells what is there, and keeps nothing of it', async () => {
 test('one that hangs holds up nothing, and only so many are looked at at one time', async () => {
   const silent = net.createServer((socket) => socket.on('error', () => {}).resume()).listen(0, '127.0.0.1');
   await once(silent, 'listening');
-  const waiting = [1, 2, 3, 4].map(() => admin.ask('POST', 'endpoints/test', { name: 'slow', url: `http://127.0.0.1:${silent.address().port}` }));
-  await until('all four under way', async () => (await admin.ask('POST', 'endpoints/test', { name: 'slow', url: fakes.other.url })).status === 429);
+  const answers = Promise.all(Array.from({ length: 6 }, () => admin.ask('POST', 'endpoints/test', { name: 'slow', url: `http://127.0.0.1:${silent.address().port}` })));
   assert.equal((await one('fixed')).state, 'up');
-  for (const { status, json } of await Promise.all(waiting)) assert.deepEqual([status, json.state], [200, 'down']);
+  const all = await answers;
+  assert.deepEqual(all.map((a) => a.status).sort(), [200, 200, 200, 200, 429, 429]);
+  for (const { status, json } of all) assert.equal(status === 200 ? json.state : json.error.code, status === 200 ? 'down' : 'rate_limited');
   silent.close();
 });
 
@@ -172,6 +173,22 @@ test('the command line does the same', async () => {
     daemon.kill('SIGKILL');
     place.remove();
   }
+});
+
+test('the doctor tells of one place from two sources', async () => {
+  const findings = async () => (await admin.ask('GET', 'doctor')).json.findings.map((f) => f.code);
+  assert.ok(!(await findings()).some((code) => code.startsWith('endpoint_')));
+  assert.equal((await admin.ask('POST', 'endpoints', { name: 'again', url: fakes.fixed.url })).status, 200);
+  assert.ok((await findings()).includes('endpoint_twice'));
+  assert.equal((await change('DELETE', 'again')).status, 200);
+  const config = readFileSync(path.join(hub.dir, 'drover.yaml'), 'utf8');
+  writeFileSync(path.join(hub.dir, 'drover.yaml'), config.replace('"fixed"', '"other"'));
+  await hub.cli('reload');
+  assert.ok((await findings()).includes('endpoint_rests'));
+  assert.equal((await one('other')).origin, 'configuration');
+  writeFileSync(path.join(hub.dir, 'drover.yaml'), config);
+  await hub.cli('reload');
+  assert.equal((await one('other')).origin, 'console');
 });
 
 test('a backup has them beside the records, private, and nothing is written over', async () => {

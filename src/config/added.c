@@ -141,8 +141,9 @@ static void name_plainly(struct config_report *r) {
 static void join(struct loader *l, const struct config *layer) {
     struct config *c = l->c;
     struct config_endpoint *all = ARENA_ARRAY(&c->arena__, struct config_endpoint, c->n_endpoints + layer->n_endpoints);
+    struct sv *resting = ARENA_ARRAY(&c->arena__, struct sv, layer->n_endpoints);
     size_t n = c->n_endpoints;
-    if (!all) {
+    if (!all || !resting) {
         no_memory(l);
         return;
     }
@@ -151,12 +152,14 @@ static void join(struct loader *l, const struct config *layer) {
     for (size_t i = 0; i < layer->n_endpoints; i++) {
         struct sv name = layer->endpoints[i].name;
         if (find(c->endpoints, c->n_endpoints, name) < c->n_endpoints) {
+            resting[c->resting.n++] = name;
             warn(l->report, &from_console, 0, 0, group, "\"%.*s\" was added from the console too: that one rests while the configuration has this name", SV_FMT(name));
             continue;
         }
         all[n] = layer->endpoints[i];
         all[n++].added = true;
     }
+    c->resting.v = resting;
     c->endpoints = all;
     c->n_endpoints = n;
 }

@@ -258,6 +258,7 @@ struct config {
     } discovery;
     const struct config_endpoint *endpoints;
     size_t n_endpoints;
+    struct config_list resting; /* names of added endpoints that the configuration has too: its own are used */
     const struct config_model *models;
     size_t n_models;
     int slugs; /* enum config_slugs */

@@ -548,6 +548,7 @@ static void one_that_the_configuration_names_too_rests_and_is_kept(void **state)
     assert_int_equal(c->n_endpoints, 1);
     assert_string_equal(c->endpoints[0].url.p, "http://here");
     assert_int_equal(report.n_warnings, 1);
+    assert_int_equal(c->resting.n, 1);
     assert_non_null(strstr(report.warnings[0].text, "rests while the configuration has this name"));
     save(c);
     config_unref(c);

@@ -85,6 +85,25 @@ static void look_endpoints(struct findings *all, const struct admin_house *h) {
     }
 }
 
+/* One place, or one name, from two sources. */
+static void look_duplicates(struct findings *all, const struct admin_house *h) {
+    const struct config *c = *h->config;
+    char what[300], where[160];
+    for (size_t i = 0; i < c->resting.n; i++) {
+        snprintf(where, sizeof where, "endpoint %.*s", SV_FMT(sv_first(c->resting.v[i], 128)));
+        tell(all, "endpoint_rests", "warning", "the configuration and the console both have one of this name: the configuration's is used", sv_of(where),
+             "rename the configuration's, or take it out there: then the other is used, and can be removed");
+    }
+    for (size_t i = 0; i < c->n_endpoints; i++)
+        for (size_t j = 0; j < i; j++)
+            if (sv_eq(c->endpoints[i].url, c->endpoints[j].url)) {
+                snprintf(what, sizeof what, "it has the same address as %.*s: what is sent there is counted twice", SV_FMT(c->endpoints[j].name));
+                snprintf(where, sizeof where, "endpoint %.*s", SV_FMT(sv_first(c->endpoints[i].name, 128)));
+                tell(all, "endpoint_twice", "warning", what, sv_of(where), "remove one of the two");
+                break;
+            }
+}
+
 /* This machine as a node of another's fleet. */
 static void look_membership(struct findings *all, const struct admin_house *h) {
     struct member_facts f;
@@ -128,6 +147,7 @@ void doctor_get(struct request *r) {
     look_disk(&all, h);
     look_people(&all, h);
     look_endpoints(&all, h);
+    look_duplicates(&all, h);
     look_membership(&all, h);
     if (h->hub)
         hub_doctor(h->hub, put_finding, &all);
