@@ -28,6 +28,7 @@ enum {
     LOST_BEATS = 6,
     NEW_LINKS_PER_S = 200,
     NEW_LINKS_BURST = 500,
+    EXPIRED_S = 3600, /* what runs when a certificate ends has so long; reference on certificates, section 10 (drain_max) */
     SEEN_EVERY_MS = 600000, /* on the disk; and when a link ends */
     LANE_TOKEN = 32,
 };
@@ -55,6 +56,7 @@ struct session {
     yyjson_doc *beat;            /* the last heartbeat */
     yyjson_doc *told;            /* register_agent, without its models */
     bool has_models, allows;
+    bool is_expired;      /* its certificate has ended; as told to the fleet */
     bool left;            /* RETIRING: it was told that its time is over */
     int64_t clock_off_ms; /* its clock less ours */
 };
@@ -71,11 +73,18 @@ static uint64_t now_ms(const struct hub *h) {
 
 /* --- the fleet ---------------------------------------------------------------------------------------------------------------------------- */
 
+/* How long its certificate has been over, in seconds; negative: it is good. */
+static int64_t expired_s(const struct session *s) {
+    return s->node->not_after_s ? (int64_t)(clock_wall_ms() / 1000) - s->node->not_after_s : -1;
+}
+
 static enum fleet_state state_of(const struct session *s, struct sv *ret_why) {
     uint64_t beat = (*s->hub->house->config)->hub.heartbeat_ms;
     *ret_why = SV("");
     if (s->node->drained || strcmp(s->beat_state, "draining") == 0)
         return *ret_why = SV("draining: no new work is sent there"), FLEET_DOWN;
+    if (expired_s(s) >= 0)
+        return *ret_why = SV("its certificate has ended: no new work is sent there until it is renewed"), FLEET_DOWN;
     if (now_ms(s->hub) - s->heard_ms >= STALE_BEATS * beat)
         return *ret_why = SV("its heartbeats are missing: no new work is sent there"), FLEET_DOWN;
     if (strcmp(s->beat_state, "maintenance") == 0 || strcmp(s->beat_state, "stopping") == 0 || strcmp(s->beat_state, "error") == 0)
@@ -824,8 +833,14 @@ static void tick_up(struct session *s) {
         end_session(s, CLOSE_HEARTBEATS, "its heartbeats are missing, though its connection lives: the node's control loop may be stuck");
         return;
     }
-    if (silent >= STALE_BEATS * beat && silent < STALE_BEATS * beat + 1500)
+    if (expired_s(s) >= EXPIRED_S) {
+        end_session(s, CLOSE_IDENTITY, "its certificate ended an hour ago and was not renewed");
+        return;
+    }
+    bool expired = expired_s(s) >= 0;
+    if (expired != s->is_expired || (silent >= STALE_BEATS * beat && silent < STALE_BEATS * beat + 1500))
         feed(s, false);
+    s->is_expired = expired;
     if (silent < 1500)
         s->node->seen_ms = clock_wall_ms();
     if (now_ms(s->hub) - s->seen_ms >= SEEN_EVERY_MS)
