@@ -249,6 +249,8 @@ static void on_word(struct worker *w, enum worker_word word, struct sv id) {
         (void)gateway_stop(w->gateway, id);
     else if (word == WORKER_STOP_KEY)
         gateway_stop_key(w->gateway, id);
+    else if (word == WORKER_STOP_HUB)
+        gateway_stop_hub(w->gateway);
     else
         (void)gateway_see(w->gateway, id, word == WORKER_SEE);
 }
@@ -272,7 +274,7 @@ static void on_parcel(struct msg *m) {
         send_report(w, p->report);
     if (p->tls)
         take_tls(w, p);
-    if (p->id[0])
+    if (p->id[0] || p->word == WORKER_STOP_HUB)
         on_word(w, p->word, sv_of(p->id));
     if (p->drain || p->stop) {
         stop_accepting(w);

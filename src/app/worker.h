@@ -43,8 +43,9 @@ void worker_tls(struct worker *w, int ask, struct tls_context *tls);
 void worker_revoke(struct worker *w, struct access_cell *cell);
 /* Sends r there; it comes back to r->home, filled, and r->msg.deliver runs. False: it did not go, and stays the caller's. */
 bool worker_report(struct worker *w, struct gateway_report *r) MUST_CHECK;
-/* A word about the request of that x-request-id, if it is this worker's. */
-enum worker_word { WORKER_STOP, WORKER_STOP_KEY, WORKER_SEE, WORKER_UNSEE };
+/* A word about the request of that x-request-id, if it is this worker's; about all of a key; STOP_HUB: about all that our hub asked for,
+ * without an id. */
+enum worker_word { WORKER_STOP, WORKER_STOP_KEY, WORKER_STOP_HUB, WORKER_SEE, WORKER_UNSEE };
 void worker_tell(struct worker *w, enum worker_word word, struct sv id);
 /* Where lanes of the link to our hub land; borrowed until worker_join. */
 struct berth *worker_berth(struct worker *w);

@@ -564,6 +564,13 @@ const struct endpoint_home *fleet__home(const struct fleet *f) {
     return &f->home;
 }
 
+bool fleet_is_looking(const struct fleet *f) {
+    bool looking = f->dirty;
+    LIST_FOR(it, &f->endpoints)
+        looking = looking || CONTAINER(it, struct endpoint, in_fleet)->look;
+    return looking;
+}
+
 struct snapshot *fleet_snapshot(struct fleet *f) {
     return f->snapshot;
 }

@@ -66,6 +66,8 @@ void exchange__end(struct exchange *x, enum request_result result) {
     list_drop(&x->all);
     metrics_in_flight(g->metrics, -1);
     atomic_fetch_sub_explicit(&g->shared->streams, 1, memory_order_relaxed);
+    if (x->is_from_hub)
+        atomic_fetch_sub_explicit(&g->shared->from_hub, 1, memory_order_relaxed);
     wait__look_later(g);
 }
 
@@ -197,6 +199,9 @@ static struct exchange *exchange_new(struct gateway *g, struct http_in *in, cons
     list_push_back(&g->all, &x->all);
     metrics_in_flight(g->metrics, 1);
     atomic_fetch_add_explicit(&g->shared->streams, 1, memory_order_relaxed);
+    x->is_from_hub = ((const struct gateway_listener *)in->tag)->is_link;
+    if (x->is_from_hub)
+        atomic_fetch_add_explicit(&g->shared->from_hub, 1, memory_order_relaxed);
     return x;
 }
 

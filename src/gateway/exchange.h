@@ -58,6 +58,7 @@ enum {
 struct exchange {
     struct gateway *g;
     struct http_in *in;
+    bool is_from_hub; /* it came over the link to our hub */
     enum exchange_state state;
     struct list all, parked;
     struct config *config;      /* shared, given back with the arena */

@@ -20,6 +20,7 @@ struct gateway;
 struct gateway_shared {
     _Atomic uint64_t buffered;  /* bytes of request bodies held */
     _Atomic unsigned streams;   /* exchanges under way */
+    _Atomic unsigned from_hub;  /* those of them that our hub asked for, over the link */
     struct metrics *metrics;
     struct ledger *ledger;      /* NULL: nothing is recorded */
     struct export *export;      /* NULL: there is no way out for traces */

@@ -200,6 +200,16 @@ void gateway_stop_key(struct gateway *g, struct sv key) {
     }
 }
 
+void gateway_stop_hub(struct gateway *g) {
+    struct err e;
+    err_set(&e, ERR_CANCELED, "this node is being drained, and its time is over");
+    LIST_FOR_SAFE(it, &g->all) {
+        struct exchange *x = CONTAINER(it, struct exchange, all);
+        if (x->is_from_hub)
+            answer__fail(x, &e, RESULT_CANCELLED);
+    }
+}
+
 bool gateway_stop(struct gateway *g, struct sv id) {
     struct exchange *x = find(g, id);
     struct err e;

@@ -68,6 +68,8 @@ void gateway_report(struct gateway *g, struct gateway_report *r);
 bool gateway_stop(struct gateway *g, struct sv id);
 /* Ends all that goes on with a key, by its id, or for a person, by their name. What comes later is not stopped. */
 void gateway_stop_key(struct gateway *g, struct sv key);
+/* Ends all that our hub asked for. */
+void gateway_stop_hub(struct gateway *g);
 /* Keeps what its client is sent for the next reports, or keeps it no more. False: not one of this gateway's, or too many. */
 bool gateway_see(struct gateway *g, struct sv id, bool on);
 
