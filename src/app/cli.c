@@ -564,6 +564,8 @@ int cli_main(int argc, char **argv) {
             c.plain = true;
         else if (strcmp(a, "--passphrase") == 0)
             c.passphrase = true;
+        else if (verb && verb->run == verb_node && strcmp(a, "--wait") == 0)
+            c.wait = true;
         else if (strcmp(a, "-y") == 0 || strcmp(a, "--yes") == 0)
             c.yes = true;
         else if (verb && verb->run == verb_hub &&

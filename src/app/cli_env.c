@@ -124,7 +124,7 @@ static const char *const words[][2] = {
     { "key", "list add show set rotate revoke help" },
     { "audit", "list verify" },
     { "hub", "invite status invites void --name --ttl" },
-    { "node", "ls show history doctor approve refuse rename label drain resume revoke rm --yes" },
+    { "node", "ls show history doctor approve refuse rename label drain resume order orders cancel revoke rm --wait --yes" },
     { "config", "check show set unset" },
     { "completion", "bash zsh fish" },
     { "usage", "--by --days --csv" },

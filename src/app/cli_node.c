@@ -344,6 +344,9 @@ int verb_node(struct cli *c) {
         { "label", 3, ARGS_MAX, label },
         { "drain", 2, 2, drain },
         { "resume", 2, 2, resume },
+        { "order", 3, ARGS_MAX, node_order },
+        { "orders", 2, 2, node_orders },
+        { "cancel", 2, 2, node_cancel },
         { "revoke", 2, 2, revoke_node },
         { "rm", 2, 2, rm },
     };
@@ -353,6 +356,7 @@ int verb_node(struct cli *c) {
     fprintf(stderr, "usage: drover node ls | show NODE | history NODE | doctor [NODE]\n"
                     "       drover node approve | refuse | drain | resume NODE\n"
                     "       drover node rename NODE NAME | label NODE KEY=VALUE... KEY-...\n"
+                    "       drover node order NODE OP [KEY=VALUE...] [--wait] | orders NODE | cancel DIRECTIVE [--wait]\n"
                     "       drover node revoke | rm NODE [--yes]\n");
     return CLI_USAGE;
 }

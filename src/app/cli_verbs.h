@@ -24,7 +24,7 @@ struct cli {
     const char *overlap;
     const char *role, *enabled, *passphrase_file;
     const char *hub, *ca_file, *user, *since;
-    bool passphrase, yes;
+    bool passphrase, yes, wait;
     const char *name, *ttl;
     bool join_status, and_serve;
     const char *node_name, *join_mode;
@@ -96,6 +96,10 @@ int verb_endpoints(struct cli *c);
 int verb_endpoint(struct cli *c);
 /* cli_node.c */
 int verb_node(struct cli *c);
+/* cli_order.c */
+int node_order(struct cli *c);
+int node_orders(struct cli *c);
+int node_cancel(struct cli *c);
 /* cli_env.c */
 int verb_env(struct cli *c);
 int verb_launch(struct cli *c);

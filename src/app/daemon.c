@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "app/again.h"
 #include "app/worker.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -84,6 +85,7 @@ struct daemon {
     uv_signal_t signals[3];
     uv_fs_poll_t watch;
     bool watching, has_signals, stopping, told;
+    bool again; /* it stops in order to start anew */
     struct timer drain, settle, changed;
 };
 
@@ -473,7 +475,8 @@ static void on_worker_empty(void *arg) {
 }
 
 static void stop(struct daemon *d, const char *why) {
-    if (d->stopping) { /* asked twice: at once */
+    if (d->stopping) { /* asked twice: at once, and for good */
+        d->again = false;
         stop_now(d);
         return;
     }
@@ -647,12 +650,38 @@ static struct berth *berth_of(void *owner, unsigned i) {
     return worker_berth(((struct daemon *)owner)->workers[i]);
 }
 
+static unsigned hub_requests(void *owner) {
+    return atomic_load_explicit(&((struct daemon *)owner)->shared.from_hub, memory_order_relaxed);
+}
+
+static void stop_hub_requests(void *owner) {
+    struct daemon *d = owner;
+    for (unsigned i = 0; i < d->n_workers; i++)
+        worker_tell(d->workers[i], WORKER_STOP_HUB, SV_NULL);
+}
+
+/* What is under way has until then; once all is down, again_run takes over. */
+static bool restart(void *owner, uint64_t grace_ms) {
+    struct daemon *d = owner;
+    if (d->stopping)
+        return false;
+    d->again = true;
+    stop(d, "the hub asked for a restart");
+    if (grace_ms < d->config->limits.stop.drain_ms)
+        timer_set(&d->loop, &d->drain, grace_ms, stop_now, d);
+    return true;
+}
+
 static bool open_member(struct daemon *d, struct err *e) {
     const struct member_house house = { .loop = &d->loop,
                                         .client = d->client,
                                         .config = (struct config *const *)&d->config,
                                         .fleet = d->fleet,
                                         .metrics = d->metrics,
+                                        .store = d->store,
+                                        .hub_requests = hub_requests,
+                                        .stop_hub_requests = stop_hub_requests,
+                                        .restart = restart,
                                         .berth = berth_of,
                                         .n_berths = d->n_workers,
                                         .owner = d };
@@ -752,6 +781,7 @@ static void take_down(struct daemon *d) {
 int daemon_run(const struct daemon_options *options) {
     struct daemon *d = mem_new(sizeof *d);
     struct err e;
+    bool again = false;
     int code = 1;
     if (!d)
         return 1;
@@ -771,6 +801,7 @@ int daemon_run(const struct daemon_options *options) {
             timer_set(&d->loop, &d->settle, 50, on_settle_look, d);
             loop_run(&d->loop);
             code = 0;
+            again = d->again;
         } else {
             log_event(LOG_ERROR, "start failed", F_STR("cause", e.text));
         }
@@ -778,5 +809,5 @@ int daemon_run(const struct daemon_options *options) {
     take_down(d);
     log_stop();
     mem_free(d);
-    return code;
+    return again ? again_run(options) : code;
 }

@@ -9,7 +9,8 @@ struct daemon_options {
     bool demo_if_empty;          /* switch the demonstration endpoint on when nothing is found */
 };
 
-/* Returns the exit code. Runs until SIGTERM, SIGINT or a fault at the start. */
+/* Runs until SIGTERM, SIGINT or a fault at the start. Returns the exit code. When its hub asked for a restart the same program takes
+ * the process over once all is down: the same settings, the same process id, nobody outside needs to help. */
 int daemon_run(const struct daemon_options *options);
 
 /* The admin socket of the daemon that has these settings. */

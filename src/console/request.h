@@ -136,6 +136,12 @@ void invites_void(struct request *r);
 void enrol(struct request *r);
 void enrol_renew(struct request *r);
 
+/* directives.c */
+void directives_list(struct request *r);
+void directives_make(struct request *r);
+void directives_get(struct request *r);
+void directives_cancel(struct request *r);
+
 /* doctor.c */
 void doctor_get(struct request *r);
 void doctor_node(struct request *r);

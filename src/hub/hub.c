@@ -9,7 +9,7 @@
 #include "base/utf8.h"
 #include "hub/room.h"
 
-enum { TICK_MS = 1000, AUTHORITY_TICKS = 60, DETAIL_MAX = 256 };
+enum { TICK_MS = 1000, AUTHORITY_TICKS = 60 };
 
 const char *node_state_name(enum node_state s) {
     static const char *const names[] = { "waiting", "approved", "refused", "revoked" };
@@ -32,6 +32,7 @@ static void on_tick(void *arg) {
     struct hub *h = arg;
     timer_set(h->loop, &h->tick, TICK_MS, on_tick, h);
     session__tick(h);
+    orders__tick(h);
     if (h->ticks++ % AUTHORITY_TICKS)
         return;
     enrol__tick(h);
@@ -53,8 +54,9 @@ struct hub *hub_new(const struct hub_house *house, struct err *e) {
     h->loop = house->loop;
     list_init(&h->invites);
     list_init(&h->sessions);
+    list_init(&h->orders.all);
     h->authority = authority_new(*house->config, e);
-    if (!h->authority || !roster_load(&h->roster, house->store, e) || !enrol__load(h, e)) {
+    if (!h->authority || !roster_load(&h->roster, house->store, e) || !enrol__load(h, e) || !orders__load(h, e)) {
         hub_stop(h);
         hub_free(h);
         return NULL;
@@ -77,6 +79,7 @@ void hub_stop(struct hub *h) {
     timer_stop(h->loop, &h->tick);
     session__free_all(h);
     enrol__deinit(h);
+    orders__deinit(h);
     roster_deinit(&h->roster);
     authority_free(h->authority);
     h->authority = NULL;
@@ -93,10 +96,9 @@ struct tls_context *hub_tls(struct hub *h, int client_cert) {
 
 /* --- what happened ------------------------------------------------------------------------------------------------------------------------ */
 
-/* What a peer said, as it may be kept and shown: whole characters of UTF-8, and none that control a terminal. */
-static struct sv clean(struct sv from, char to[static DETAIL_MAX]) {
+struct sv hub__clean(struct sv from, char to[static HUB_DETAIL_MAX]) {
     size_t at = 0;
-    for (size_t n; at + 4 <= DETAIL_MAX && (n = utf8_len(from)) > 0; from = sv_from(from, n)) {
+    for (size_t n; at + 4 <= HUB_DETAIL_MAX && (n = utf8_len(from)) > 0; from = sv_from(from, n)) {
         bool is_control = n == 1 && ((unsigned char)from.p[0] < 0x20 || from.p[0] == 0x7f);
         struct sv c = is_control ? SV("\xef\xbf\xbd") : sv_first(from, n);
         memcpy(to + at, c.p, c.n);
@@ -105,7 +107,7 @@ static struct sv clean(struct sv from, char to[static DETAIL_MAX]) {
     return (struct sv){ to, at };
 }
 
-static void tell_followers(struct hub *h, const struct node *n, const char *what, struct sv detail) {
+void hub__tell(struct hub *h, const struct node *n, const char *what, struct sv detail) {
     struct buf told = BUF_MAX(4096);
     log_event(LOG_INFO, "node", F_STR("node", n->name), F_STR("event", what), F_SV("detail", detail));
     buf_add(&told, SV("{\"node\":"));
@@ -137,9 +139,9 @@ static void write_history(struct hub *h, const struct node *n, const char *what,
 }
 
 void hub__event(struct hub *h, const struct node *n, const char *what, struct sv detail) {
-    char text[DETAIL_MAX];
-    detail = clean(detail, text);
-    tell_followers(h, n, what, detail);
+    char text[HUB_DETAIL_MAX];
+    detail = hub__clean(detail, text);
+    hub__tell(h, n, what, detail);
     write_history(h, n, what, detail);
 }
 
@@ -216,6 +218,7 @@ static void apply(struct hub *h, struct node *n, const struct act *a) {
     case NODE_REMOVE:
         hub__cut(h, n, CLOSE_IDENTITY, "removed");
         leave_fleet(h, n);
+        orders__drop(h, sv_of(n->id));
         roster_remove(&h->roster, n);
         break;
     }
@@ -233,7 +236,7 @@ static void on_acted(void *arg, const struct err *e) {
     }
     if (!e) {
         if (a->what == NODE_REMOVE) /* its history has gone with it */
-            tell_followers(h, n, acts[a->what].event, sv_of(a->by));
+            hub__tell(h, n, acts[a->what].event, sv_of(a->by));
         else
             hub__event(h, n, acts[a->what].event, sv_of(a->by));
         apply(h, n, a);
@@ -269,6 +272,7 @@ static void add_statement(struct record *r, const struct act *a) {
                    (struct store_value[]){ id, STORE_I64(a->what == NODE_DRAIN), now, by }, 4);
         break;
     case NODE_REMOVE:
+        orders__forget(r, sv_of(a->id));
         record_add(r, "DELETE FROM node_event WHERE node_id = $1", &id, 1);
         record_add(r, "DELETE FROM node WHERE id = $1", &id, 1);
         break;

@@ -84,6 +84,25 @@ bool hub_act(struct hub *h, enum node_act act, struct sv id, struct sv text, con
 void hub_nodes(struct hub *h, struct buf *out);
 bool hub_node(struct hub *h, struct sv id, struct buf *out);
 bool hub_history(struct hub *h, struct sv id, hub_done *done, void *arg, struct err *e);
+
+/* --- directives ---------------------------------------------------------------------------------------------------------------------------- */
+
+/* What a node is asked to do: docs/protocol.md, "Directives". All borrowed during the call. */
+struct hub_order {
+    struct sv op, args, reason;      /* args: a JSON object, or empty */
+    uint64_t expires_ms, timeout_ms; /* it must begin within, and end within then; 0: the usual */
+};
+/* The answer is the directive as it stands, which is on the disk then. ERR_NOT_FOUND: no such node; ERR_EXISTS: the node is not let in;
+ * ERR_BAD_REQUEST: op or args; ERR_LIMIT: too many are not over. */
+bool hub_order(struct hub *h, struct sv node, const struct hub_order *in, const struct access_actor *by, hub_done *done, void *arg, struct err *e);
+/* One that was not sent ends at once; else the answer is the directive that asks the node to cancel it. */
+bool hub_order_cancel(struct hub *h, struct sv id, const struct access_actor *by, hub_done *done, void *arg, struct err *e);
+/* One; a JSON array of those of a node, the newest first. */
+bool hub_directive(struct hub *h, struct sv id, hub_done *done, void *arg, struct err *e);
+bool hub_directives(struct hub *h, struct sv node, hub_done *done, void *arg, struct err *e);
+
+/* --- what is wrong, and how it is ----------------------------------------------------------------------------------------------------------- */
+
 /* What is not as it should be with the fleet, or with one of its nodes, as far as this hub can see; never a secret. */
 struct hub_finding {
     const char *code, *severity; /* "link_down"; "error", "warning" or "info" */

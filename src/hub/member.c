@@ -93,6 +93,7 @@ void member__proceed(void *arg) {
     struct member *m = arg;
     if (m->is_stopping || !m->has_state)
         return;
+    errands__open(m);
     if (m->house.n_berths == 0)
         member__goto(m, MEMBER_JOINED);
     else if (member__cert_has_ended(m))
@@ -280,9 +281,11 @@ static void stop_timers(struct member *m) {
     timer_stop(m->house.loop, &m->tick);
     timer_stop(m->house.loop, &m->look);
     timer_stop(m->house.loop, &m->settle);
+    timer_stop(m->house.loop, &m->level);
 }
 
 static void drop(struct member *m) {
+    errands__close(m, false);
     if (m->has_state)
         member_state_deinit(&m->state);
     if (m->has_wish)
@@ -302,6 +305,7 @@ bool member_leave(struct member *m, struct err *e) {
     member__cancel(m);
     stop_timers(m);
     end_ties(m, 1000, SV("leaving"));
+    errands__close(m, true);
     drop(m);
     member__failed(m, NULL);
     m->plan = (struct plan){ 0 };
@@ -322,6 +326,7 @@ void member_stop(struct member *m) {
     if (m->is_stopping)
         return;
     m->is_stopping = true;
+    errands__stop(m);
     member__cancel(m);
     stop_timers(m);
     tie__end(m->fresh, 1001, SV("stopping"));

@@ -23,9 +23,15 @@ struct member_house {
     struct fleet
         *fleet; /* NULL with metrics and without berths: it only enrols, as `drover join` does without a daemon */
     struct metrics *metrics;
+    struct store *store; /* for its journal; NULL: it takes no directives */
     struct berth *(*berth)(void *owner, unsigned i);
     unsigned n_berths;
     void (*on_change)(void *owner); /* of its state; may be NULL */
+    /* The three that follow may be NULL without berths. How many requests of the hub are under way; ends them all; ends this
+     * process in good order, within grace_ms, and starts it anew. False: it cannot. */
+    unsigned (*hub_requests)(void *owner);
+    void (*stop_hub_requests)(void *owner);
+    bool (*restart)(void *owner, uint64_t grace_ms);
     void *owner;
 };
 

@@ -434,6 +434,7 @@ static void renewal_failed(struct member *m, const struct asking *a, const struc
     int64_t s = pki_renew_retry_s(c->not_before_s, c->not_after_s);
     m->renew_not_before_ms = clock_wall_ms() + (uint64_t)s * 1000;
     m->at++;
+    snprintf(m->renew_why, sizeof m->renew_why, "%s", e->text);
     log_event(LOG_ERROR, "the certificate could not be renewed; it is tried again", F_STR("cause", e->text),
               F_U64("wait_s", (uint64_t)s), F_I64("valid_for_s", c->not_after_s - now_s()));
     if (m->phase == MEMBER_RENEWING || m->phase == MEMBER_RESTING) {

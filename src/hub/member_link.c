@@ -257,17 +257,6 @@ static void take_goodbye(struct tie *t, yyjson_val *v) {
     member__dial(m);
 }
 
-/* None of them is taken by this version; silence would make the hub send it again for ever. */
-static void refuse_directive(struct tie *t, const struct envelope *e) {
-    struct buf out = BUF_MAX(1024);
-    buf_add(&out, SV("{\"scope\":\"node\",\"directive_id\":"));
-    buf_add_json(&out, json_str(e->payload, "directive_id"));
-    buf_add(&out, SV(",\"accepted\":false,\"code\":\"not_allowed\",\"message\":\"this node takes no directives\"}"));
-    if (!out.failed)
-        wire_send(t->wire, KIND_ACK, buf_sv(&out), e->msg_id);
-    buf_deinit(&out);
-}
-
 static void on_control(void *owner, struct envelope *e) {
     struct tie *t = owner;
     switch (e->kind) {
@@ -284,12 +273,16 @@ static void on_control(void *owner, struct envelope *e) {
         take_goodbye(t, e->payload);
         break;
     case KIND_DIRECTIVE:
-        refuse_directive(t, e);
+        if (t == t->member->now) /* on a link that ends it is not answered: the hub sends it again on the next one */
+            errands__take(t->member, e);
+        break;
+    case KIND_ACK:
+        errands__acknowledged(t->member, e->payload);
         break;
     case KIND_HUB_STATUS:
         log_event(LOG_INFO, "the hub's state", F_SV("state", json_str(e->payload, "state")));
         break;
-    default: /* acknowledgements: nothing here waits for one */
+    default:
         break;
     }
 }
@@ -330,6 +323,7 @@ static void on_up(void *owner) {
     m->beat_state = NULL;
     member__tick(m);
     report__changed(m); /* what did not fit, or came about since the registration was printed */
+    errands__up(m);
 }
 
 static const struct wire_events tie_events = { on_control, on_up, on_end, on_open };

@@ -152,6 +152,8 @@ void report__changed(struct member *m) {
 static const char *state_of(const struct member *m, unsigned all, unsigned healthy) {
     if (m->is_stopping)
         return "stopping";
+    if (m->is_draining)
+        return "draining";
     if (!fleet_is_settled(m->house.fleet))
         return "starting";
     return all && !healthy ? "degraded" : "running";

@@ -3,10 +3,12 @@
  *   member.c         the story: what it is, what comes next, who may ask for what
  *   member_enrol.c   asking to join, and asking for another certificate
  *   member_link.c    ties: sockets to the hub, from the dial to their end
- *   member_report.c  what is said on the first lane */
+ *   member_report.c  what is said on the first lane
+ *   errand*.c        what the hub asks it to do: errand.h */
 #ifndef DROVER_HUB_MEMBER_ROOM_H
 #define DROVER_HUB_MEMBER_ROOM_H
 
+#include "hub/errand.h"
 #include "hub/member.h"
 #include "hub/member_models.h"
 #include "hub/member_plan.h"
@@ -78,6 +80,11 @@ struct member {
     /* a request under way; NULL: none */
     struct asking *asking, *renewing;
     uint64_t renew_not_before_ms; /* wall clock; after a failure */
+    char renew_why[128];          /* of that failure */
+    /* what the hub asked for */
+    struct errands *errands; /* NULL: nothing is taken */
+    bool is_draining;        /* until undrain, or the end of this process */
+    struct timer level;      /* a level of the log that was set for a while */
 };
 
 extern const struct plan_chance member__chance;

@@ -5,6 +5,7 @@
 #include "hub/authority.h"
 #include "hub/gate.h"
 #include "hub/hub.h"
+#include "hub/order.h"
 #include "hub/roster.h"
 
 struct invite {
@@ -22,6 +23,7 @@ struct hub {
     struct roster roster;
     struct list invites; /* of struct invite, open ones and those used within the hour */
     struct list sessions;
+    struct orders orders;
     unsigned n_sessions, n_new_links; /* the latter: since they were last looked at */
     struct access_guard guard;
     struct timer tick;
@@ -36,6 +38,11 @@ struct hub *hub__ref(struct hub *h);
 void hub__unref(struct hub *h);
 /* The line of a node's history, and what followers are told. detail: for people. */
 void hub__event(struct hub *h, const struct node *n, const char *what, struct sv detail);
+/* The latter alone. */
+void hub__tell(struct hub *h, const struct node *n, const char *what, struct sv detail);
+/* What a peer said, as it may be kept and shown: whole characters of UTF-8, and none that control a terminal. */
+enum { HUB_DETAIL_MAX = 256 };
+struct sv hub__clean(struct sv from, char to[static HUB_DETAIL_MAX]);
 /* Ends the links of a node at once. */
 void hub__cut(struct hub *h, struct node *n, unsigned code, const char *why);
 /* Tells the fleet how a node is now. */
@@ -52,6 +59,9 @@ void session__ask(struct hub *h, struct gate_ask *a);
 void session__tick(struct hub *h);
 void session__drain(struct hub *h);
 void session__free_all(struct hub *h);
+/* Whether the link of a node is up; NULL: it has none. */
+bool session__is_up(const struct session *s);
+void session__say(struct session *s, enum link_kind kind, struct sv payload, struct sv re);
 /* What a session knows of its node, as members of a JSON object. */
 void session__print(const struct session *s, struct buf *out);
 void session__feed(struct hub *h, struct node *n);

@@ -338,6 +338,14 @@ static void audit(struct session *s, const char *action, const char *detail) {
     record_submit(s->hub->house->store, r, NULL, NULL, NULL);
 }
 
+bool session__is_up(const struct session *s) {
+    return s && s->state == UP;
+}
+
+void session__say(struct session *s, enum link_kind kind, struct sv payload, struct sv re) {
+    wire_send(s->wire, kind, payload, re);
+}
+
 static void refuse_identity(struct session *s, struct sv re) {
     struct buf p = BUF_MAX(512);
     audit(s, "node.identity_mismatch", "hello names another node than the credentials");
@@ -532,6 +540,8 @@ static void take_register(struct session *s, const struct envelope *m) {
     if (first)
         on_registered_up(s);
     feed(s, true);
+    if (first)
+        orders__up(s->hub, s->node);
 }
 
 static void take_capabilities(struct session *s, const struct envelope *m) {
@@ -595,6 +605,15 @@ static void take_message(struct session *s, struct envelope *m) {
         break;
     case KIND_GOODBYE:
         take_goodbye(s, m);
+        break;
+    case KIND_ACK:
+        orders__take_ack(s->hub, s->node, m);
+        break;
+    case KIND_DIRECTIVE_PROGRESS:
+        orders__take_progress(s->hub, s->node, m);
+        break;
+    case KIND_DIRECTIVE_RESULT:
+        orders__take_result(s->hub, s->node, m);
         break;
     case KIND_ERROR:
         log_event(LOG_WARN, "a node refused a message", F_STR("node", s->node->name), F_SV("code", json_str(m->payload, "code")),

@@ -67,5 +67,18 @@ const struct store_migration store_schema[] = {
       /* One row: number and hash of the last act. Without it nobody could tell that acts are missing at the end. */
       "CREATE TABLE audit_head (id BIGINT NOT NULL PRIMARY KEY, seq BIGINT NOT NULL, hash BLOB NOT NULL);"
       "INSERT INTO audit_head (id, seq, hash) SELECT 1, seq, hash FROM audit ORDER BY seq DESC LIMIT 1;" },
+    { 8, "directives: at a hub those it gives, at a node the journal of those it got",
+      /* States as numbered in hub/directive.h; times are the wall clock's; args and detail are JSON, detail may be empty. ended_ms 0: not over. */
+      "CREATE TABLE directive ("
+      " id TEXT NOT NULL PRIMARY KEY, node_id TEXT NOT NULL, op TEXT NOT NULL, args TEXT NOT NULL, reason TEXT NOT NULL, asked_by TEXT NOT NULL,"
+      " state BIGINT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL, detail TEXT NOT NULL, issued_ms BIGINT NOT NULL, expires_ms BIGINT NOT NULL,"
+      " timeout_ms BIGINT NOT NULL, ended_ms BIGINT NOT NULL);"
+      "CREATE INDEX directive_node ON directive (node_id, issued_ms);"
+      "CREATE INDEX directive_open ON directive (issued_ms) WHERE ended_ms = 0;"
+      /* node_id: who this machine was when it got it. is_told: the hub has the result. */
+      "CREATE TABLE errand ("
+      " node_id TEXT NOT NULL, id TEXT NOT NULL, op TEXT NOT NULL, args TEXT NOT NULL, state BIGINT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL,"
+      " detail TEXT NOT NULL, received_ms BIGINT NOT NULL, expires_ms BIGINT NOT NULL, timeout_ms BIGINT NOT NULL, started_ms BIGINT NOT NULL,"
+      " ended_ms BIGINT NOT NULL, is_told BIGINT NOT NULL, PRIMARY KEY (node_id, id));" },
     { 0 },
 };
