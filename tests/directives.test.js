@@ -263,3 +263,250 @@ test('a node that is killed while one runs says so, and does not run it again', 
   await until('the node to know that the hub knows', () => rows.prepare('SELECT count(*) AS n FROM errand WHERE is_told = 0').get().n === 0);
   rows.close();
 });
+
+// --- a node that keeps to no rule ---------------------------------------------------------------------------------------------------
+
+async function hubAndPeer() {
+  const hub = await hubDaemon();
+  const who = await enrol(hub.dir, hub.linkPort, 'attic');
+  const peer = await Member.join(hub.linkPort, who);
+  open.push(() => peer.leave().catch(() => {}));
+  peer.directives = (id) => peer.messages.filter((m) => m.kind === 'directive' && (!id || m.payload.directive_id === id));
+  peer.got = (id, n = 1) => until(`directive ${id}, ${n} times`, () => peer.directives(id).length >= n && peer.directives(id)[n - 1]);
+  return { hub, who, peer };
+}
+
+test('a directive is sent until it is answered: once more on this link, again on the next one', async () => {
+  const { hub, who, peer } = await hubAndPeer();
+  const id = await hub.order('attic', 'drain', { mode: 'hard', deadline_ms: 7 }, { reason: 'why not', timeout_ms: 1234, expires_ms: 60000 });
+  const { payload } = await peer.got(id);
+  assert.deepEqual([payload.op, payload.args, payload.principal, payload.reason, payload.timeout_ms], ['drain', { mode: 'hard', deadline_ms: 7 }, 'operator', 'why not', 1234]);
+  assert.ok(payload.expires_ms > 50000 && payload.expires_ms <= 60000);
+  assert.ok(Math.abs(Date.parse(payload.issued_at) - Date.now()) < 10000);
+  assert.equal((await hub.directive(id)).state, 'sent');
+  await peer.got(id, 2);
+  await until('the hub to say that there is no answer', async () => (await hub.directive(id)).unanswered === true);
+  await sleep(6000);
+  assert.equal(peer.directives(id).length, 2, 'and not every five seconds');
+  peer.cut();
+  const again = await Member.join(hub.linkPort, who, { instance: peer.instance });
+  open.push(() => again.leave().catch(() => {}));
+  await until('it on the next link', () => again.messages.some((m) => m.kind === 'directive' && m.payload.directive_id === id));
+  again.say('ack', { scope: 'node', directive_id: id, accepted: true });
+  await hub.becomes(id, 'accepted');
+  again.say('directive_progress', { directive_id: id, pct: 12.5, stage: 'draining', message: 'two\u0007 left' });
+  const running = await hub.becomes(id, 'running');
+  assert.deepEqual(running.progress, { stage: 'draining', message: 'two\ufffd left', pct: 12.5 });
+  const re = again.say('directive_result', { directive_id: id, status: 'failed', code: 'busy', detail: { message: 'no', n: 1 } });
+  const ack = await again.answer('ack', re);
+  assert.deepEqual([ack.payload.scope, ack.payload.directive_id, ack.payload.code], ['hub', id, undefined]);
+  const d = await hub.directive(id);
+  assert.deepEqual([d.state, d.code, d.message, d.detail], ['failed', 'busy', 'no', { message: 'no', n: 1 }]);
+  const repeat = again.say('directive_result', { directive_id: id, status: 'succeeded' });
+  assert.equal((await again.answer('ack', repeat)).payload.code, 'unknown_id', 'it may forget it');
+  again.say('ack', { directive_id: id, accepted: false, code: 'not_allowed' });
+  await sleep(300);
+  assert.deepEqual(await hub.directive(id), d, 'an end is an end');
+});
+
+test('what a node says of directives that are not its own, or are none, changes nothing', async () => {
+  const { hub, peer } = await hubAndPeer();
+  const other = await Member.join(hub.linkPort, await enrol(hub.dir, hub.linkPort, 'other'));
+  open.push(() => other.leave().catch(() => {}));
+  const id = await hub.order('attic', 'undrain');
+  await peer.got(id);
+  for (const strange of [id, 'never-was', 'a b\u0000c', 'x'.repeat(128)]) {
+    const re = other.say('directive_result', { directive_id: strange, status: 'succeeded' });
+    assert.equal((await other.answer('ack', re)).payload.code, 'unknown_id', strange);
+    other.say('ack', { directive_id: strange, accepted: false, code: 'not_allowed', message: 'mine' });
+    other.say('directive_progress', { directive_id: strange, stage: 'taken over' });
+  }
+  for (const [kind, payload, where] of [['directive_result', { directive_id: id, status: 'done' }, '/payload/status'], ['directive_result', { status: 'failed' }, '/payload/directive_id'],
+    ['directive_result', { directive_id: id, status: 'failed', detail: [] }, '/payload/detail'], ['directive_result', { directive_id: 'x'.repeat(129), status: 'failed' }, '/payload/directive_id'],
+    ['directive_progress', { directive_id: id, pct: 'half' }, '/payload/pct'], ['directive_progress', { directive_id: id, message: 'x'.repeat(513) }, '/payload/message']]) {
+    const re = peer.say(kind, payload);
+    const { payload: fault } = await peer.answer('error', re);
+    assert.deepEqual([fault.code, fault.path], ['invalid_payload', where]);
+  }
+  const down = peer.say('directive', { directive_id: 'd1', op: 'restart', expires_ms: 60000 });
+  assert.equal((await peer.answer('error', down)).payload.code, 'wrong_direction');
+  assert.equal((await hub.directive(id)).state, 'sent');
+  const re = peer.say('directive_result', { directive_id: id, status: 'succeeded', code: 'Not A Code', detail: { blob: 'x'.repeat(9000) } });
+  await peer.answer('ack', re);
+  const d = await hub.directive(id);
+  assert.deepEqual([d.state, d.code, d.detail], ['succeeded', '', { dropped: 'larger than a hub keeps' }], 'the acknowledgement was lost, the result was not');
+});
+
+test('a directive without an answer is unknown in the end, and the node is asked to cancel it; a late answer still counts', async () => {
+  const { hub, peer } = await hubAndPeer();
+  const id = await hub.order('attic', 'undrain', {}, { expires_ms: 1000 });
+  await peer.got(id);
+  const d = await hub.becomes(id, 'unknown', 45000);
+  assert.ok(d.ended_ms - d.issued_ms >= 31000, `${d.ended_ms - d.issued_ms}`);
+  const cancel = await until('a cancellation', () => peer.directives().find((m) => m.payload.op === 'cancel'));
+  assert.deepEqual(cancel.payload.args, { what: 'directive', id });
+  const re = peer.say('directive_result', { directive_id: id, status: 'succeeded' });
+  assert.equal((await peer.answer('ack', re)).payload.code, undefined);
+  assert.equal((await hub.directive(id)).state, 'succeeded');
+});
+
+test('a hub that is killed before it has written a result gets it again', async () => {
+  const { hub, who, peer } = await hubAndPeer();
+  const id = await hub.order('attic', 'undrain');
+  await peer.got(id);
+  hub.process.kill('SIGSTOP'); // it hears, and writes nothing
+  peer.say('ack', { directive_id: id, accepted: true });
+  peer.say('directive_result', { directive_id: id, status: 'succeeded' });
+  await kill(hub);
+  restart(hub);
+  await until('the hub', async () => (await hub.api('GET', 'status')).status === 200);
+  assert.equal((await hub.directive(id)).state, 'sent');
+  const again = await until('another link', () => Member.join(hub.linkPort, who));
+  open.push(() => again.leave().catch(() => {}));
+  await until('it on the next link', () => again.messages.some((m) => m.kind === 'directive' && m.payload.directive_id === id));
+  const re = again.say('directive_result', { directive_id: id, status: 'succeeded' });
+  await again.answer('ack', re);
+  assert.equal((await hub.directive(id)).state, 'succeeded');
+});
+
+// --- a hub that keeps to no rule ----------------------------------------------------------------------------------------------------
+
+async function nodeAndPeer(options = {}) {
+  const hub = await startHub();
+  open.push(() => hub.stop());
+  const node = await nodeDaemon(hub.line(), options);
+  return { hub, node, link: await hub.linked() };
+}
+const directive = (id, op, more = {}) => ({ directive_id: id, op, issued_at: new Date().toISOString(), expires_ms: 60000, ...more });
+const ackOf = (link, id, after = 0) => link.waitFor('ack', { after, test: (p) => p.directive_id === id });
+const resultOf = (link, id, after = 0) => link.waitFor('directive_result', { after, test: (p) => p.directive_id === id });
+const journal = (node) => {
+  const db = new DatabaseSync(path.join(node.dir, 'data/drover.db'), { readOnly: true });
+  try { return Object.fromEntries(db.prepare('SELECT id, state, is_told FROM errand').all().map((r) => [r.id, r])); } finally { db.close(); }
+};
+
+test('a directive runs once however often it comes, and its result is told until the hub has it', async () => {
+  const { hub, node, link } = await nodeAndPeer();
+  for (let i = 0; i < 3; i++) link.say('directive', directive('d1', 'refresh_inventory', { principal: 'sam' }));
+  const ack = await ackOf(link, 'd1');
+  assert.deepEqual([ack.payload.accepted, ack.payload.scope], [true, 'node']);
+  const first = await resultOf(link, 'd1');
+  assert.equal(first.payload.status, 'succeeded');
+  let at = link.messages.length;
+  link.say('directive', directive('d1', 'restart'));
+  const repeat = await ackOf(link, 'd1', at);
+  assert.equal(repeat.payload.accepted, true);
+  assert.deepEqual((await resultOf(link, 'd1', at)).payload, first.payload, 'where it stands, and nothing runs');
+  assert.deepEqual(Object.keys(journal(node)), ['d1']);
+  link.ws.terminate();
+  const next = await hub.linked(2);
+  assert.deepEqual((await resultOf(next, 'd1')).payload, first.payload, 'again on the next link');
+  await kill(node);
+  restart(node);
+  const third = await hub.linked(3);
+  assert.deepEqual((await resultOf(third, 'd1')).payload, first.payload, 'and after a restart');
+  third.say('ack', { scope: 'hub', directive_id: 'd1' });
+  await until('the node to know that the hub knows', () => journal(node).d1.is_told === 1);
+  third.ws.terminate();
+  const fourth = await hub.linked(4);
+  await sleep(2500);
+  assert.ok(!fourth.messages.some((m) => m.kind === 'directive_result'), 'and then no more');
+  at = fourth.messages.length;
+  fourth.say('directive', directive('d1', 'refresh_inventory'));
+  assert.deepEqual((await resultOf(fourth, 'd1', at)).payload, first.payload, 'but where it is asked for');
+});
+
+test('directives that a node cannot take are answered, and it is as well as before', async () => {
+  const { node, link } = await nodeAndPeer({ allow: { inference: true, restart: false, config: true } });
+  const old = new Date(Date.now() - 25 * 3600e3).toISOString();
+  for (const [id, more, code] of [['a', { op: 'restart' }, 'not_allowed'], ['b', { op: 'load_model', args: { endpoint_id: 'x', id: 'y' } }, 'unsupported_op'],
+    ['c', { op: 'set_log_level' }, 'invalid_payload'], ['d', { op: 'set_log_level', args: { level: 'loud' } }, 'invalid_payload'],
+    ['e', { op: 'refresh_inventory', issued_at: old }, 'directive_forgotten'], ['f', { op: 'refresh_inventory', issued_at: undefined }, 'directive_forgotten'],
+    ['g', { op: 'drain', args: { deadline_ms: -1 } }, 'invalid_payload'], ['a b', { op: 'undrain' }, 'invalid_payload'], ['nul\u0000', { op: 'undrain' }, 'invalid_payload'],
+    ['h', { op: 'set_log_level', args: { level: 'info', pad: 'x'.repeat(17000) } }, 'too_large']]) {
+    link.say('directive', directive(id, more.op, more));
+    const { payload } = await ackOf(link, id);
+    assert.deepEqual([payload.accepted, payload.code], [false, code], id);
+    assert.ok(payload.message, id);
+    const at = link.messages.length;
+    link.say('directive', directive(id, more.op, more));
+    assert.equal((await ackOf(link, id, at)).payload.code, code, 'the same again');
+  }
+  for (const [payload, where] of [[directive('x', 'reboot'), '/payload/op'], [directive('x', 'restart', { expires_ms: 999 }), '/payload/expires_ms'],
+    [directive('x', 'restart', { expires_ms: 86400001 }), '/payload/expires_ms'], [directive('', 'restart'), '/payload/directive_id'], [directive('x', 'restart', { args: [] }), '/payload/args'],
+    [directive('x', 'restart', { timeout_ms: -1 }), '/payload/timeout_ms']]) {
+    const at = link.messages.length;
+    link.say('directive', payload);
+    const fault = await link.waitFor('error', { after: at });
+    assert.deepEqual([fault.payload.code, fault.payload.path], ['invalid_payload', where]);
+  }
+  assert.deepEqual(Object.values(journal(node)).map((r) => r.state), Object.values(journal(node)).map(() => 3), 'all refused');
+  link.say('directive', directive('fine', 'refresh_inventory', { args: { later: true } }));
+  assert.equal((await resultOf(link, 'fine')).payload.status, 'succeeded', 'members that it does not know are a newer hub\'s');
+});
+
+test('directives of one line run one after another; those behind expire, are superseded, are cancelled', async () => {
+  const fake = await fakeOf({ reply: Array.from({ length: 600 }, () => 'word '), delayMs: 50 });
+  const { link } = await nodeAndPeer({ endpoints: [fake], models: ['qwen3'] });
+  const running = link.request('POST', '/v1/chat/completions', { body: { model: 'qwen3', stream: true, messages: [{ role: 'user', content: 'hi' }] } });
+  await running.until((b) => b.includes('word'));
+  link.say('directive', directive('first', 'drain', { args: { deadline_ms: 60000 } }));
+  await link.waitFor('directive_progress', { test: (p) => p.directive_id === 'first' });
+  await link.waitFor('heartbeat', { test: (p) => p.state === 'draining' });
+  link.say('directive', directive('late', 'undrain', { expires_ms: 1000 }));
+  link.say('directive', directive('replaced', 'undrain'));
+  link.say('directive', directive('behind', 'undrain', { supersedes: 'replaced' }));
+  assert.equal((await resultOf(link, 'replaced')).payload.status, 'superseded');
+  assert.equal((await resultOf(link, 'late')).payload.status, 'expired');
+  link.say('directive', directive('beside', 'refresh_inventory'));
+  assert.equal((await resultOf(link, 'beside')).payload.status, 'succeeded', 'others need not wait');
+  link.say('directive', directive('stop-nothing', 'cancel', { args: { what: 'directive', id: 'nobody' } }));
+  assert.deepEqual([(await resultOf(link, 'stop-nothing')).payload.status, (await resultOf(link, 'stop-nothing')).payload.code], ['succeeded', 'unknown_id']);
+  link.say('directive', directive('stop-job', 'cancel', { args: { what: 'job', id: 'j1' } }));
+  assert.deepEqual([(await resultOf(link, 'stop-job')).payload.status, (await resultOf(link, 'stop-job')).payload.code], ['failed', 'unsupported_op']);
+  assert.ok(!link.messages.some((m) => m.kind === 'directive_result' && m.payload.directive_id === 'behind'), 'it waits');
+  link.say('directive', directive('stop', 'cancel', { args: { what: 'directive', id: 'first' } }));
+  assert.equal((await resultOf(link, 'first')).payload.status, 'cancelled');
+  assert.equal((await resultOf(link, 'behind')).payload.status, 'succeeded');
+  link.say('directive', directive('short', 'drain', { args: { deadline_ms: 60000 }, timeout_ms: 700 }));
+  assert.equal((await resultOf(link, 'short')).payload.status, 'timed_out');
+  const told = link.messages.filter((m) => m.kind === 'directive_progress' && m.payload.directive_id === 'first');
+  assert.ok(told.length >= 1 && told.length <= 5, `${told.length} steps of progress`);
+  running.reset();
+});
+
+test('the journal of a node is full at a number, and says so; what is a day old goes', async () => {
+  const { hub, node, link } = await nodeAndPeer();
+  link.say('directive', directive('d1', 'refresh_inventory'));
+  await resultOf(link, 'd1');
+  await kill(node);
+  const dayAgo = Date.now() - 26 * 3600e3, write = (act) => {
+    const db = new DatabaseSync(path.join(node.dir, 'data/drover.db'));
+    act(db);
+    db.close();
+  };
+  write((db) => {
+    const row = db.prepare('SELECT * FROM errand').get(), columns = Object.keys(row);
+    const insert = db.prepare(`INSERT INTO errand (${columns}) VALUES (${columns.map(() => '?')})`);
+    db.exec('BEGIN');
+    for (let i = 0; i < 4095; i++) insert.run(...columns.map((c) => ({ id: `old-${i}`, is_told: 1 })[c] ?? row[c]));
+    db.exec('COMMIT');
+  });
+  const child = restart(node), full = await hub.linked(2);
+  full.say('directive', directive('new', 'refresh_inventory'));
+  const { payload } = await ackOf(full, 'new');
+  assert.deepEqual([payload.accepted, payload.code], [false, 'busy']);
+  full.say('directive', directive('old-3000', 'refresh_inventory'));
+  assert.equal((await resultOf(full, 'old-3000')).payload.status, 'succeeded', 'known: told where it stands');
+  child.kill('SIGKILL');
+  await child.ended;
+  open.pop();
+  write((db) => db.exec(`UPDATE errand SET received_ms = ${dayAgo} WHERE CAST(substr(id, 5) AS INTEGER) < 500 AND id LIKE 'old-%'`));
+  restart(node);
+  const next = await hub.linked(3);
+  await until('the oldest to go', () => Object.keys(journal(node)).length === 3596);
+  next.say('directive', directive('old-7', 'refresh_inventory', { issued_at: new Date(dayAgo).toISOString() }));
+  assert.equal((await ackOf(next, 'old-7')).payload.code, 'directive_forgotten');
+  next.say('directive', directive('new', 'refresh_inventory'));
+  assert.equal((await resultOf(next, 'new')).payload.status, 'succeeded');
+});
