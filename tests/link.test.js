@@ -277,7 +277,7 @@ const rows = [
   }],
   ['hello twice', true, (p) => refused(p, 'wrong_state', '/kind', () => p.say('hello', p.helloPayload()))],
   ['unknown metrics, which are dropped', true, (p) => accepted(p, 'metrics', { gauges: { 'a.name.nobody.knows': 1 }, counters: { x: 2 } })],
-  ['usage rows, which this hub does not keep', true, (p) => refused(p, 'not_allowed', null, () => p.say('usage_report', { outbox: 1, rows: [] }))],
+  ['the state of an agent, which this hub does not keep', true, (p) => refused(p, 'not_allowed', null, () => p.say('agent_status', { agent_id: 'a', state: 'connected' }))],
   ['ten invalid messages', true, async (p) => {
     for (let i = 0; i < 10; i++) p.say('frobnicate', {});
     const { payload } = await p.want('the last error', (e) => e.message?.payload.fatal && e.message);

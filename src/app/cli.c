@@ -469,7 +469,7 @@ static const struct verb {
       "people at the console, their roles and sessions; setup prints the link for the first", 1, 2, verb_user },
     { "mode", "[live | dev | key]", "whether risky acts at the console take the permission key", 0, 1, verb_mode },
     { "audit", "list | verify", "what was changed by whom, and whether that record is whole", 1, 1, verb_audit },
-    { "usage", "[--by WHAT] [--days N] [--csv]", "requests and tokens by key, model, slug, endpoint or day", 0, 0,
+    { "usage", "[--by WHAT] [--days N] [--csv]", "requests and tokens by key, model, slug, endpoint, node or day", 0, 0,
       verb_usage },
     { "requests", "[--key KEY] [--status 5xx] ...", "single requests of the ledger, newest first; -n N, --csv", 0, 0,
       verb_requests },

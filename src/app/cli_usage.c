@@ -37,7 +37,7 @@ static void print_usage(yyjson_val *v, struct arena *a) {
     struct table *table = ARENA_ARRAY(a, struct table, yyjson_arr_size(list) + 1);
     if (!table)
         return;
-    table[0].cells[0] = sv_eq(by, SV("key")) ? SV("KEY") : sv_eq(by, SV("day")) ? SV("DAY") : sv_eq(by, SV("endpoint")) ? SV("ENDPOINT") : SV("MODEL");
+    table[0].cells[0] = sv_eq(by, SV("key")) ? SV("KEY") : sv_eq(by, SV("day")) ? SV("DAY") : sv_eq(by, SV("endpoint")) ? SV("ENDPOINT") : sv_eq(by, SV("node")) ? SV("NODE") : SV("MODEL");
     for (int c = 0; c < COLUMNS; c++)
         table[0].cells[1 + c] = sv_of(columns[c].title);
     table[0].cells[1 + COLUMNS] = fmt(a, "COST (%.*s)", SV_FMT(json_str(v, "currency")));

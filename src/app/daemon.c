@@ -603,6 +603,8 @@ static bool open_records(struct daemon *d, struct err *e) {
     d->mode = d->people ? mode_new(&d->loop, d->store, people_passphrases(d->people), on_mode, d, e) : NULL;
     d->shared.ledger = d->mode ? ledger_new(&d->loop, d->store, (uint64_t)d->config->limits.ledger.queue_rows, d->config->telemetry.retain_ms, e)
                                  : NULL;
+    if (d->shared.ledger)
+        ledger_number(d->shared.ledger, d->config->join.report_usage);
     d->shared.refusals = d->shared.ledger ? access_refusals_new(&d->loop, d->store) : NULL;
     return d->shared.refusals || (d->shared.ledger && err_no_memory(e));
 }

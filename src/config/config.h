@@ -312,6 +312,7 @@ struct config {
             bool inference, models, config, certs, jobs, restart;
             int console;                /* enum config_reach */
         } allow;
+        bool report_usage;              /* the hub is told what this machine's own clients use */
     } join;
     int pq;                             /* enum config_pq */
     struct config_limits limits;

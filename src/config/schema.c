@@ -566,6 +566,8 @@ const struct setting settings[] = {
     ROW("join.allow.restart", T_BOOL, RESTART, TOP(join.allow.restart), "false", 0, 1, .text = "the hub may have this daemon start anew"),
     ROW("join.allow.console", T_ENUM, RESTART, TOP(join.allow.console), "view", 0, 0, .choices = reaches,
         .text = "how far people at the hub reach into this node's console"),
+    ROW("join.report_usage", T_BOOL, RESTART, TOP(join.report_usage), "false", 0, 1,
+        .text = "the hub is told how much this machine's own clients use of which model, but not who they are"),
     ROW("pq", T_ENUM, RESTART, TOP(pq), "auto", 0, 0, .choices = pqs, .text = "post-quantum key exchange (X25519MLKEM768) between hub and nodes"),
     LATER("store"),
     LATER("tunnel"),

@@ -25,6 +25,9 @@ static const struct way {
     { "model", "SELECT u.model, " EACH, false },
     { "slug", "SELECT u.slug, " EACH, false },
     { "endpoint", "SELECT u.endpoint, " EACH, false },
+    /* what nodes tell of their own clients (join.report_usage); what this hub sent there is under "endpoint" */
+    { "node", "SELECT u.node_id, u.requests, u.failed, u.tokens_in, u.tokens_cached, u.tokens_out, u.tokens_reasoning, u.total_us, u.requests, 0 "
+              "FROM node_usage_day u WHERE u.day >= $1", false },
     { "day", "SELECT u.day, " SUMS " GROUP BY u.day ORDER BY u.day DESC LIMIT $2", true },
 };
 enum { WAYS = sizeof ways / sizeof ways[0], DAYS_USUAL = 30, DAYS_MAX = 3660, ROWS_MAX = 10000, GROUPS_BYTES = 64 << 20 };
@@ -110,8 +113,8 @@ static int by_use(const void *left, const void *right) {
     return first ? first : a->name.n < b->name.n ? -1 : a->name.n > b->name.n;
 }
 
-static bool put_key_name(struct store_tx *tx, struct buf *out, struct sv id, struct err *e) {
-    struct store_rows *r = STORE_QUERY(tx, e, "SELECT name FROM api_key WHERE id = $1", STORE_TEXT(id));
+static bool put_name_of(struct store_tx *tx, struct buf *out, const char *sql, struct sv id, struct err *e) {
+    struct store_rows *r = STORE_QUERY(tx, e, sql, STORE_TEXT(id));
     enum store_step step = r ? store_next(r, e) : STORE_FAULT;
     if (step == STORE_FAULT)
         return false;
@@ -122,7 +125,9 @@ static bool put_key_name(struct store_tx *tx, struct buf *out, struct sv id, str
 }
 
 static bool put_groups(struct look *l, struct store_tx *tx, const struct map *groups, struct arena *a, struct err *e) {
-    bool is_key = sv_eq(sv_of(l->way->by), SV("key"));
+    const char *names = sv_eq(sv_of(l->way->by), SV("key"))    ? "SELECT name FROM api_key WHERE id = $1"
+                        : sv_eq(sv_of(l->way->by), SV("node")) ? "SELECT name FROM node WHERE id = $1"
+                                                               : NULL;
     struct group **list = ARENA_ARRAY(a, struct group *, groups->n + 1);
     size_t n = 0;
     if (!list)
@@ -134,7 +139,7 @@ static bool put_groups(struct look *l, struct store_tx *tx, const struct map *gr
     for (size_t i = 0; i < n && i < (size_t)l->limit; i++) {
         buf_add(&l->q.out, i ? SV(",{") : SV("{"));
         put_text(&l->q.out, l->way->by, list[i]->name);
-        if (is_key && !put_key_name(tx, &l->q.out, list[i]->name, e))
+        if (names && !put_name_of(tx, &l->q.out, names, list[i]->name, e))
             return false;
         put_sums(&l->q.out, list[i]->sums);
         buf_add_char(&l->q.out, '}');
@@ -180,7 +185,7 @@ void usage_get(struct request *r) {
         if (by.p ? sv_eq(by, sv_of(ways[i].by)) : i == 0)
             l.way = &ways[i];
     if (!l.way)
-        err_set(&e, ERR_BAD_REQUEST, "\"by\" must be key, model, slug, endpoint or day");
+        err_set(&e, ERR_BAD_REQUEST, "\"by\" must be key, model, slug, endpoint, node or day");
     if (!l.way || !request_count(r, SV("days"), DAYS_USUAL, DAYS_MAX, &days, &e) || !request_count(r, SV("limit"), ROWS_MAX, ROWS_MAX, &l.limit, &e)) {
         request_fail(r, &e, NULL);
         return;

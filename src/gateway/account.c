@@ -85,6 +85,7 @@ void account__finish(struct exchange *x, enum request_result result) {
                   : result == RESULT_CANCELLED ? 499
                                                : 0,
         .stream = x->is_stream,
+        .is_from_hub = x->is_from_hub,
         .attempts = x->attempts,
         .received_us = x->in->received_us,
         .sent_us = x->sent_us,

@@ -5,11 +5,11 @@
 #include "hub/errand.h"
 
 #include <stdio.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "hub/member_room.h"
+#include "hub/moment.h"
 #include "hub/room.h"
 
 enum {
@@ -213,22 +213,10 @@ void errand__written(struct errands *x, struct errand *d, const struct err *e) {
 
 /* --- taking one ------------------------------------------------------------------------------------------------------------------------------ */
 
-/* Seconds since 1970 of "2026-11-21T05:06:07.089Z"; negative: no such moment. */
-static int64_t moment_s(struct sv ts) {
-    struct tm t = { 0 };
-    char text[40];
-    if (!sv_to_cstr(ts, text, sizeof text) ||
-        sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d", &t.tm_year, &t.tm_mon, &t.tm_mday, &t.tm_hour, &t.tm_min, &t.tm_sec) != 6)
-        return -1;
-    t.tm_year -= 1900;
-    t.tm_mon--;
-    return (int64_t)timegm(&t);
-}
-
 /* Both moments are the hub's, so that the clocks need not agree. What the journal has forgotten is older than this. */
 static bool is_forgotten(const struct envelope *m) {
-    int64_t issued = moment_s(json_str(m->payload, "issued_at")), sent = moment_s(m->ts);
-    return issued < 0 || sent < 0 || sent - issued >= ERRAND_KEEP_MS / 1000;
+    int64_t issued = moment_ms(json_str(m->payload, "issued_at")), sent = moment_ms(m->ts);
+    return issued < 0 || sent < 0 || sent - issued >= ERRAND_KEEP_MS;
 }
 
 /* Why it is not taken; NULL: it is. message is filled with why. */

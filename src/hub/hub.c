@@ -273,6 +273,7 @@ static void add_statement(struct record *r, const struct act *a) {
         break;
     case NODE_REMOVE:
         orders__forget(r, sv_of(a->id));
+        record_add(r, "DELETE FROM node_usage WHERE node_id = $1", &id, 1); /* its sums stay, as those of a key do */
         record_add(r, "DELETE FROM node_event WHERE node_id = $1", &id, 1);
         record_add(r, "DELETE FROM node WHERE id = $1", &id, 1);
         break;

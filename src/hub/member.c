@@ -286,6 +286,7 @@ static void stop_timers(struct member *m) {
 
 static void drop(struct member *m) {
     errands__close(m, false);
+    usage__close(m);
     if (m->has_state)
         member_state_deinit(&m->state);
     if (m->has_wish)

@@ -278,6 +278,7 @@ static void on_control(void *owner, struct envelope *e) {
         break;
     case KIND_ACK:
         errands__acknowledged(t->member, e->payload);
+        usage__acknowledged(t->member, e->payload);
         break;
     case KIND_HUB_STATUS:
         log_event(LOG_INFO, "the hub's state", F_SV("state", json_str(e->payload, "state")));
@@ -324,6 +325,7 @@ static void on_up(void *owner) {
     member__tick(m);
     report__changed(m); /* what did not fit, or came about since the registration was printed */
     errands__up(m);
+    usage__up(m);
 }
 
 static const struct wire_events tie_events = { on_control, on_up, on_end, on_open };
@@ -333,6 +335,7 @@ void member__tick(void *arg) {
     if (!m->now || m->is_stopping)
         return;
     report__tick(m);
+    usage__tick(m);
     look_at_lanes(m->now);
     timer_set(m->house.loop, &m->tick, MEMBER_TICK_MS, member__tick, m);
 }

@@ -4,6 +4,7 @@
  *   member_enrol.c   asking to join, and asking for another certificate
  *   member_link.c    ties: sockets to the hub, from the dial to their end
  *   member_report.c  what is said on the first lane
+ *   member_usage.c   what this machine's own clients used
  *   errand*.c        what the hub asks it to do: errand.h */
 #ifndef DROVER_HUB_MEMBER_ROOM_H
 #define DROVER_HUB_MEMBER_ROOM_H
@@ -84,6 +85,7 @@ struct member {
     /* what the hub asked for */
     struct errands *errands; /* NULL: nothing is taken */
     bool is_draining;        /* until undrain, or the end of this process */
+    struct usage_out *usage; /* NULL: nothing was told yet */
     struct timer level;      /* a level of the log that was set for a while */
 };
 
@@ -115,6 +117,13 @@ struct url;
 /* Only https, but for this machine itself. */
 bool member__url_parse(struct sv url, struct url *ret, struct err *e) MUST_CHECK;
 bool member__cert_has_ended(const struct member *m);
+
+/* --- member_usage.c --- */
+void usage__tick(struct member *m);
+void usage__up(struct member *m);
+/* The payload of an ack. */
+void usage__acknowledged(struct member *m, yyjson_val *payload);
+void usage__close(struct member *m);
 
 /* --- member_link.c --- */
 void member__dial(struct member *m);

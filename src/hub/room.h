@@ -61,6 +61,8 @@ void session__drain(struct hub *h);
 void session__free_all(struct hub *h);
 /* Whether the link of a node is up; NULL: it has none. */
 bool session__is_up(const struct session *s);
+/* An error that ends nothing. */
+void session__refuse(struct session *s, enum link_fault code, const char *text, struct sv re);
 void session__say(struct session *s, enum link_kind kind, struct sv payload, struct sv re);
 /* What a session knows of its node, as members of a JSON object. */
 void session__print(const struct session *s, struct buf *out);

@@ -35,6 +35,9 @@ struct node {
     /* Now. */
     struct way *way;                  /* NULL until its first link */
     struct session *session, *retiring;
+    bool is_reporting;         /* a report of what its clients used is being written */
+    uint64_t usage_hour;       /* of the loop's time: in which it has told */
+    unsigned usage_rows;       /* so many rows */
     bool is_place; /* of the fleet's snapshot: it has, or had, models */
     char last_error[160];
     uint64_t down_since_ms;

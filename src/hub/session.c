@@ -10,13 +10,14 @@
  * Two links of one node: the same run's newer one wins at once; another machine with the same identity gets in only when the old link is silent. */
 #include <sodium.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/rand.h"
+#include "hub/moment.h"
 #include "hub/room.h"
+#include "hub/usage.h"
 
 enum {
     MODELS_MAX = 10000, /* of one node */
@@ -329,6 +330,10 @@ static void say_error(struct session *s, enum link_fault code, const char *text,
     buf_deinit(&p);
 }
 
+void session__refuse(struct session *s, enum link_fault code, const char *text, struct sv re) {
+    say_error(s, code, text, re);
+}
+
 static void audit(struct session *s, const char *action, const char *detail) {
     struct record *r = record_new(s->hub->loop);
     const struct access_actor who = { sv_of(s->node->name), sv_of(s->peer) };
@@ -609,6 +614,9 @@ static void take_message(struct session *s, struct envelope *m) {
     case KIND_ACK:
         orders__take_ack(s->hub, s->node, m);
         break;
+    case KIND_USAGE_REPORT:
+        usage__take(s->hub, s->node, s, m);
+        break;
     case KIND_DIRECTIVE_PROGRESS:
         orders__take_progress(s->hub, s->node, m);
         break;
@@ -626,17 +634,10 @@ static void take_message(struct session *s, struct envelope *m) {
     }
 }
 
-/* Moments are "2026-11-21T05:06:07.089Z": link protocol, section 4. */
 static void note_clock(struct session *s, struct sv ts) {
-    struct tm t = { 0 };
-    char text[32];
-    int ms = 0;
-    if (!sv_to_cstr(ts, text, sizeof text) || sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d.%3d", &t.tm_year, &t.tm_mon,
-                                                     &t.tm_mday, &t.tm_hour, &t.tm_min, &t.tm_sec, &ms) < 6)
-        return;
-    t.tm_year -= 1900;
-    t.tm_mon--;
-    s->clock_off_ms = (int64_t)timegm(&t) * 1000 + ms - (int64_t)clock_wall_ms();
+    int64_t ms = moment_ms(ts);
+    if (ms >= 0)
+        s->clock_off_ms = ms - (int64_t)clock_wall_ms();
 }
 
 static void on_control(void *owner, struct envelope *m) {

@@ -80,5 +80,20 @@ const struct store_migration store_schema[] = {
       " node_id TEXT NOT NULL, id TEXT NOT NULL, op TEXT NOT NULL, args TEXT NOT NULL, state BIGINT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL,"
       " detail TEXT NOT NULL, received_ms BIGINT NOT NULL, expires_ms BIGINT NOT NULL, timeout_ms BIGINT NOT NULL, started_ms BIGINT NOT NULL,"
       " ended_ms BIGINT NOT NULL, is_told BIGINT NOT NULL, PRIMARY KEY (node_id, id));" },
+    { 9, "usage of nodes: at a node the cursor of what its hub has, at a hub what nodes tell",
+      /* report_seq: the number of a row that the hub is to be told, 0: it is not. usage_outbox: all up to acked are at the hub. */
+      "ALTER TABLE request ADD COLUMN report_seq BIGINT NOT NULL DEFAULT 0;"
+      "CREATE INDEX request_report ON request (report_seq) WHERE report_seq > 0;"
+      "CREATE TABLE usage_seq (id BIGINT NOT NULL PRIMARY KEY, seq BIGINT NOT NULL);"
+      "INSERT INTO usage_seq (id, seq) VALUES (1, 0);"
+      "CREATE TABLE usage_outbox (node_id TEXT NOT NULL PRIMARY KEY, acked BIGINT NOT NULL);"
+      "CREATE TABLE node_usage ("
+      " node_id TEXT NOT NULL, row_id TEXT NOT NULL, arrived_ms BIGINT NOT NULL, at_ms BIGINT NOT NULL, model TEXT NOT NULL, dialect TEXT NOT NULL,"
+      " tokens_in BIGINT NOT NULL, tokens_cached BIGINT NOT NULL, tokens_out BIGINT NOT NULL, tokens_reasoning BIGINT NOT NULL, ttft_ms BIGINT NOT NULL,"
+      " total_ms BIGINT NOT NULL, status BIGINT NOT NULL, PRIMARY KEY (node_id, row_id));"
+      "CREATE INDEX node_usage_arrived ON node_usage (node_id, arrived_ms);"
+      "CREATE TABLE node_usage_day ("
+      " day BIGINT NOT NULL, node_id TEXT NOT NULL, requests BIGINT NOT NULL, failed BIGINT NOT NULL, tokens_in BIGINT NOT NULL, tokens_cached BIGINT NOT NULL,"
+      " tokens_out BIGINT NOT NULL, tokens_reasoning BIGINT NOT NULL, total_us BIGINT NOT NULL, PRIMARY KEY (day, node_id));" },
     { 0 },
 };

@@ -41,6 +41,7 @@ struct ledger {
     struct list batches;   /* with the lock held: that could not be written */
     struct timer look, retain;
     bool told;             /* that rows are lost */
+    bool numbers;          /* before shards; fixed then */
 };
 
 struct ledger_shard {
@@ -56,7 +57,8 @@ static int64_t day_of(const struct row *w) {
     return (int64_t)(w->r.ended_ms / 86400000u);
 }
 
-static bool insert(struct store_tx *tx, const struct row *w, struct err *e) {
+/* seq 0: it has no number. */
+static bool insert(struct store_tx *tx, const struct row *w, int64_t seq, struct err *e) {
     const struct request_record *r = &w->r;
     const struct store_value v[] = {
         STORE_I64((int64_t)r->ended_ms), STORE_TEXT(w->text[0]), STORE_TEXT(w->text[1]), STORE_TEXT(w->text[2]), STORE_TEXT(w->text[3]),
@@ -65,13 +67,13 @@ static bool insert(struct store_tx *tx, const struct row *w, struct err *e) {
         STORE_I64(r->reasoning), STORE_I64(r->input_source), STORE_I64(r->output_source), STORE_I64((int64_t)r->queue_us),
         STORE_I64(r->first_us ? (int64_t)(r->first_us - r->received_us) : -1), STORE_I64((int64_t)(r->done_us - r->received_us)),
         STORE_I64((int64_t)r->bytes_in), STORE_I64((int64_t)r->bytes_out), r->cost < 0 ? STORE_NULL : STORE_I64(r->cost),
-        STORE_I64(r->cost_source),
+        STORE_I64(r->cost_source), STORE_I64(seq),
     };
     return store_run(tx, e,
                      "INSERT INTO request (ended_ms, id, key_id, slug, model, endpoint, runtime, dialect, api, stream, status, result, attempts, "
                      "tokens_in, tokens_cached, tokens_out, tokens_reasoning, in_source, out_source, queue_us, first_us, total_us, bytes_in, "
-                     "bytes_out, cost, cost_source) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, "
-                     "$23, $24, $25, $26)",
+                     "bytes_out, cost, cost_source, report_seq) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, "
+                     "$23, $24, $25, $26, $27)",
                      v, sizeof v / sizeof v[0], NULL);
 }
 
@@ -118,13 +120,33 @@ static bool add_sum(struct store_tx *tx, struct batch *b, unsigned at, struct er
                      STORE_I64(cost), STORE_I64(unknown));
 }
 
+/* Numbers for n rows: the first of them. The writer is one thread, so their order is that of the commits, and who reads on from a number
+ * misses none. */
+static bool take_numbers(struct store_tx *tx, unsigned n, int64_t *ret_first, struct err *e) {
+    if (!STORE_RUN(tx, e, "UPDATE usage_seq SET seq = seq + $1 WHERE id = 1", STORE_I64(n)))
+        return false;
+    struct store_rows *r = store_query(tx, e, "SELECT seq FROM usage_seq WHERE id = 1", NULL, 0);
+    enum store_step step = r ? store_next(r, e) : STORE_FAULT;
+    if (step != STORE_ROW)
+        return step == STORE_END && err_set(e, ERR_STORE, "the numbers of usage rows are missing");
+    *ret_first = store_i64(r, 0) - n + 1;
+    store_end(r);
+    return true;
+}
+
 static bool run_batch(struct store_tx *tx, struct store_job *job, struct err *e) {
     struct batch *b = CONTAINER(job, struct batch, job);
-    bool ok = true;
-    for (unsigned i = 0; i < b->n; i++)
+    unsigned n_numbered = 0;
+    int64_t seq = 0;
+    for (unsigned i = 0; i < b->n; i++) {
         b->rows[i].is_summed = false;
-    for (unsigned i = 0; ok && i < b->n; i++)
-        ok = insert(tx, &b->rows[i], e) && (b->rows[i].is_summed || add_sum(tx, b, i, e));
+        n_numbered += b->ledger->numbers && !b->rows[i].r.is_from_hub;
+    }
+    bool ok = !n_numbered || take_numbers(tx, n_numbered, &seq, e);
+    for (unsigned i = 0; ok && i < b->n; i++) {
+        bool numbered = b->ledger->numbers && !b->rows[i].r.is_from_hub;
+        ok = insert(tx, &b->rows[i], numbered ? seq++ : 0, e) && (b->rows[i].is_summed || add_sum(tx, b, i, e));
+    }
     return ok;
 }
 
@@ -318,6 +340,10 @@ struct ledger *ledger_new(struct loop *l, struct store *s, uint64_t rows_max, ui
     timer_set(l, &g->look, LOOK_MS, on_look, g);
     timer_set(l, &g->retain, RETAIN_LOOK_MS, on_retain, g);
     return g;
+}
+
+void ledger_number(struct ledger *g, bool on) {
+    g->numbers = on;
 }
 
 void ledger_set(struct ledger *g, uint64_t rows_max, uint64_t retain_ms) {

@@ -21,6 +21,8 @@ struct ledger_shard;
 
 /* Control loop. rows_max: that may wait for the store. retain_ms: rows older than that go; their sums stay. */
 struct ledger *ledger_new(struct loop *l, struct store *s, uint64_t rows_max, uint64_t retain_ms, struct err *e) MUST_CHECK;
+/* Rows of this machine's own clients get numbers, by which they are told a hub: column report_seq, rising, none twice. Before shards. */
+void ledger_number(struct ledger *g, bool on);
 void ledger_set(struct ledger *g, uint64_t rows_max, uint64_t retain_ms);
 /* Hands over all that waits, once; no timer runs after it. */
 void ledger_flush(struct ledger *g);

@@ -47,6 +47,7 @@ struct request_record {
     enum request_result result;
     int status;                        /* sent to the client; 499 when it left before one was sent */
     bool stream;
+    bool is_from_hub;                  /* our hub asked for it, over the link, and has a record of its own */
     unsigned attempts;                 /* at runtimes */
     uint64_t received_us, body_us, sent_us, first_us, last_us, done_us;
     uint64_t queue_us;                 /* spent waiting for room; a duration */
