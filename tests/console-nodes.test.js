@@ -74,6 +74,22 @@ test('a node with models, from the line to the diagnosis when it is gone', async
       await open.getByText(/it dials the hub, from 127\.0\.0\.1, for/).waitFor();
       await open.getByText('0 requests over 1 connection', { exact: true }).waitFor();
       assert.deepEqual(await look(page, 'nodes-linked', TWO), []);
+      await button(open, 'Directives').click();
+      await open.getByText('It was asked nothing yet.').waitFor();
+      await button(open, 'Look at its endpoints').click();
+      await open.getByRole('row', { name: /look at its endpoints again.*done/ }).waitFor(); // by the live event
+      await button(open, 'Set its log level').click();
+      const level = page.getByRole('dialog', { name: 'Set the log level of tower' });
+      await level.getByLabel('Level').selectOption('info');
+      assert.deepEqual(await look(page, 'nodes-level', TWO), []);
+      await button(level, 'Set its log level').click();
+      await open.getByRole('row', { name: /set the level of its log.*refused.*join\.allow\.config/ }).waitFor();
+      await button(open, 'Restart tower').click();
+      const anew = page.getByRole('dialog', { name: 'Restart tower' });
+      await anew.getByText('What runs there has half a minute to end.').waitFor();
+      await button(anew, 'Cancel').click();
+      assert.deepEqual(await look(page, 'nodes-directives', TWO), []);
+      await button(open, 'Directives').click();
       await show(page, hub, '#/fleet?open=tower');
       await page.getByRole('link', { name: 'a node of this hub' }).click();
       await open.waitFor();

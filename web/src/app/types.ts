@@ -269,6 +269,18 @@ export interface Node {
   registration?: { version?: string }
 }
 
+export interface Directive {
+  id: string
+  op: string
+  state: 'queued' | 'sent' | 'accepted' | 'refused' | 'running' | 'succeeded' | 'failed' | 'cancelled' | 'timed_out' | 'expired' | 'superseded' | 'unknown'
+  reason: string
+  by: string
+  code: string
+  message: string
+  detail: object | null
+  issued_ms: number
+}
+
 export interface NodeEvent {
   at_ms: number
   what: string

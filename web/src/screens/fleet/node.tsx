@@ -23,8 +23,9 @@ import { fingerprintGroups, readLabels, writeLabels } from '../../pure/nodes'
 import { visible } from '../../pure/visible'
 import { T } from '../../text'
 import { Certificate, machineOf, State } from './nodes'
+import { Orders } from './orders'
 
-type Asking = 'rename' | 'labels' | 'revoke' | 'remove' | 'history' | undefined
+type Asking = 'rename' | 'labels' | 'revoke' | 'remove' | 'history' | 'orders' | undefined
 
 export function NodeDetail({ n, findings, onDrain }: { n: Node; findings: Finding[]; onDrain(): void }) {
   const [asking, setAsking] = useState<Asking>(undefined)
@@ -35,6 +36,7 @@ export function NodeDetail({ n, findings, onDrain }: { n: Node; findings: Findin
       <Facts rows={facts(n)} />
       <Acts n={n} ask={setAsking} asking={asking} onDrain={onDrain} />
       {asking === 'history' && <History n={n} />}
+      {asking === 'orders' && <Orders n={n} />}
       {asking === 'rename' && <Rename n={n} onClose={close} />}
       {asking === 'labels' && <Labels n={n} onClose={close} />}
       {asking === 'revoke' && <Revoke n={n} onClose={close} />}
@@ -114,6 +116,9 @@ function Acts({ n, ask, asking, onDrain }: { n: Node; ask(what: Asking): void; a
       )}
       <button type="button" class="button" aria-expanded={asking === 'history'} onClick={() => ask(asking === 'history' ? undefined : 'history')}>
         {T.node.history}
+      </button>
+      <button type="button" class="button" aria-expanded={asking === 'orders'} onClick={() => ask(asking === 'orders' ? undefined : 'orders')}>
+        {T.node.orders}
       </button>
       {n.state === 'approved' && (
         <Button act={() => ask('revoke')} locked={admin} kind="danger">
