@@ -225,6 +225,8 @@ static void on_ended(void *arg, const struct err *e) {
         if (x->to == DIRECTIVE_UNKNOWN && o->op != OP_CANCEL)
             ask_cancel(h, o);
         drop(h, o);
+    } else if (o && is_gone) { /* its row is not there any more: nothing of it is left to keep */
+        drop(h, o);
     } else if (e && !is_gone) {
         log_event(LOG_WARN, "the end of a directive was not written; the node tells it again", F_STR("directive", x->id), F_STR("cause", e->text));
     }
