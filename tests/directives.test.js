@@ -330,7 +330,8 @@ test('what a node says of directives that are not its own, or are none, changes 
   }
   const down = peer.say('directive', { directive_id: 'd1', op: 'restart', expires_ms: 60000 });
   assert.equal((await peer.answer('error', down)).payload.code, 'wrong_direction');
-  assert.equal((await hub.directive(id)).state, 'sent');
+  const still = await hub.directive(id);
+  assert.deepEqual([still.state, still.unanswered], ['sent', false], 'the hub has not lost it');
   const re = peer.say('directive_result', { directive_id: id, status: 'succeeded', code: 'Not A Code', detail: { blob: 'x'.repeat(9000) } });
   await peer.answer('ack', re);
   const d = await hub.directive(id);

@@ -63,9 +63,10 @@ static bool enter(struct hub *h, struct order *o) {
     return true;
 }
 
-static struct order *find(const struct hub *h, const struct node *n, struct sv id) {
+/* Of that node: what it says of another's is about none. */
+static struct order *find(const struct hub *h, struct sv node_id, struct sv id) {
     struct order *o = map_get(&h->orders.by_id, id);
-    return o && strcmp(o->node_id, n->id) == 0 ? o : NULL;
+    return o && sv_eq(node_id, sv_of(o->node_id)) ? o : NULL;
 }
 
 static unsigned count_of(const struct hub *h, const struct node *n) {
@@ -213,7 +214,7 @@ static void ask_cancel(struct hub *h, const struct order *o);
 static void on_ended(void *arg, const struct err *e) {
     struct ending *x = arg;
     struct hub *h = x->hub;
-    struct order *o = h->closing ? NULL : map_get(&h->orders.by_id, sv_of(x->id));
+    struct order *o = h->closing ? NULL : find(h, sv_of(x->node_id), sv_of(x->id));
     bool is_gone = e && e->code == ERR_NOT_FOUND; /* it was over before, or is no directive of that node's */
     if (o)
         o->is_settling = false;
@@ -243,7 +244,7 @@ struct how { /* all borrowed */
 
 /* Whatever stands here of it: a late answer may be about one that is unknown already, and then the row alone is asked. */
 static void end_order(struct hub *h, struct sv node_id, struct sv id, const struct how *how) {
-    struct order *o = map_get(&h->orders.by_id, id);
+    struct order *o = find(h, node_id, id);
     struct ending *x = o && o->is_settling ? NULL : mem_new(sizeof *x);
     struct record *r = x ? record_new(h->loop) : NULL;
     char text[HUB_DETAIL_MAX];
@@ -286,7 +287,7 @@ static struct sv code_of(yyjson_val *payload) {
 
 void orders__take_ack(struct hub *h, struct node *n, const struct envelope *m) {
     struct sv id = json_str(m->payload, "directive_id");
-    struct order *o = find(h, n, id);
+    struct order *o = find(h, sv_of(n->id), id);
     yyjson_val *accepted = json_get(m->payload, "accepted");
     if (!directive_id_is_good(id) || !yyjson_is_bool(accepted))
         return; /* acknowledges something else, or none of ours */
@@ -299,7 +300,7 @@ void orders__take_ack(struct hub *h, struct node *n, const struct envelope *m) {
 }
 
 void orders__take_progress(struct hub *h, struct node *n, const struct envelope *m) {
-    struct order *o = find(h, n, json_str(m->payload, "directive_id"));
+    struct order *o = find(h, sv_of(n->id), json_str(m->payload, "directive_id"));
     char text[HUB_DETAIL_MAX];
     if (!o || o->is_settling || (o->state != DIRECTIVE_RUNNING && !directive_may(o->state, DIRECTIVE_RUNNING)))
         return;
