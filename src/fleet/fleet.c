@@ -564,11 +564,13 @@ const struct endpoint_home *fleet__home(const struct fleet *f) {
     return &f->home;
 }
 
-bool fleet_is_looking(const struct fleet *f) {
-    bool looking = f->dirty;
-    LIST_FOR(it, &f->endpoints)
-        looking = looking || CONTAINER(it, struct endpoint, in_fleet)->look;
-    return looking;
+bool fleet_is_looking(const struct fleet *f, uint64_t begun_ms) {
+    LIST_FOR(it, &f->endpoints) {
+        const struct endpoint *p = endpoint_at(it);
+        if (p->look && p->look_ms <= begun_ms)
+            return true;
+    }
+    return false;
 }
 
 struct snapshot *fleet_snapshot(struct fleet *f) {

@@ -316,8 +316,8 @@ struct fleet_trial *fleet_try(struct fleet *f, const struct config_endpoint *at,
 void fleet_trial_free(struct fleet_trial *t); /* NULL is fine */
 /* Looks again now, all endpoints and discovery. */
 void fleet_refresh(struct fleet *f);
-/* Whether an endpoint is being looked at at this moment, or what was seen is not in the snapshot yet. */
-bool fleet_is_looking(const struct fleet *f);
+/* Whether a look that began then (loop time) or before is still under way. */
+bool fleet_is_looking(const struct fleet *f, uint64_t begun_ms);
 struct snapshot *fleet_snapshot(struct fleet *f); /* borrowed until the next on_snapshot */
 void fleet_free(struct fleet *f);
 

@@ -20,18 +20,20 @@ static bool has_endpoint(const struct snapshot *s, struct sv name) {
     return false;
 }
 
+/* marks: [0] when it began, in loop time, [1] whether all looks have ended: a moment later the snapshot has what they saw */
 static enum op_step refresh_begin(struct member *m, struct errand *d, yyjson_val *args) {
     struct sv name = json_str(args, "endpoint_id");
     if (name.n && !has_endpoint(fleet_snapshot(m->house.fleet), name))
         return fail(d, "unknown_id", "this node has no such endpoint");
     fleet_refresh(m->house.fleet);
+    d->marks[0] = loop_now_ms(m->house.loop);
     return OP_GOES_ON;
 }
 
 static enum op_step refresh_look(struct member *m, struct errand *d) {
     unsigned all, healthy;
     const struct snapshot *s = fleet_snapshot(m->house.fleet);
-    if (fleet_is_looking(m->house.fleet))
+    if (fleet_is_looking(m->house.fleet, d->marks[0]) || !d->marks[1]++)
         return OP_GOES_ON;
     member_endpoints(s, &all, &healthy);
     buf_printf(&d->detail, "{\"endpoints\":%u,\"healthy\":%u,\"models\":%zu}", all, healthy, s ? s->n_listed : 0);
