@@ -471,6 +471,11 @@ test('directives of one line run one after another; those behind expire, are sup
   assert.equal((await resultOf(link, 'behind')).payload.status, 'succeeded');
   link.say('directive', directive('short', 'drain', { args: { deadline_ms: 60000 }, timeout_ms: 700 }));
   assert.equal((await resultOf(link, 'short')).payload.status, 'timed_out');
+  link.say('directive', directive('long', 'drain', { args: { deadline_ms: 60000 }, timeout_ms: 3000 }));
+  await link.waitFor('directive_progress', { test: (p) => p.directive_id === 'long' });
+  for (let i = 0; i < 20; i++) link.say('directive', directive('long', 'drain'));
+  await until('an answer to each', () => link.messages.filter((m) => m.kind === 'ack' && m.payload.directive_id === 'long').length >= 21);
+  assert.ok(link.messages.filter((m) => m.kind === 'directive_progress' && m.payload.directive_id === 'long').length <= 2, 'one step of progress a second');
   const told = link.messages.filter((m) => m.kind === 'directive_progress' && m.payload.directive_id === 'first');
   assert.ok(told.length >= 1 && told.length <= 5, `${told.length} steps of progress`);
   running.reset();

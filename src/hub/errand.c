@@ -40,13 +40,13 @@ static void put(struct buf *out, const char *name, const char *v) {
     buf_add_json(out, sv_of(v));
 }
 
-static void send_and_free(struct errands *x, enum link_kind kind, struct buf *out, struct sv re) {
-    if (x->member->now && !out->failed)
-        wire_send(x->member->now->wire, kind, buf_sv(out), re);
+static void send_and_free(struct member *m, enum link_kind kind, struct buf *out, struct sv re) {
+    if (m->now && !out->failed)
+        wire_send(m->now->wire, kind, buf_sv(out), re);
     buf_deinit(out);
 }
 
-static void say_ack(struct errands *x, struct sv id, const char *code, const char *message, struct sv re) {
+static void say_ack(struct member *m, struct sv id, const char *code, const char *message, struct sv re) {
     struct buf out = BUF_MAX(4096);
     buf_add(&out, SV("{\"scope\":\"node\",\"directive_id\":"));
     buf_add_json(&out, id);
@@ -56,7 +56,7 @@ static void say_ack(struct errands *x, struct sv id, const char *code, const cha
         put(&out, "message", message);
     }
     buf_add_char(&out, '}');
-    send_and_free(x, KIND_ACK, &out, re);
+    send_and_free(m, KIND_ACK, &out, re);
 }
 
 static void say_progress(struct errands *x, struct errand *d) {
@@ -66,7 +66,7 @@ static void say_progress(struct errands *x, struct errand *d) {
     put(&out, "stage", op__stage(d));
     put(&out, "message", d->message);
     buf_add_char(&out, '}');
-    send_and_free(x, KIND_DIRECTIVE_PROGRESS, &out, SV_NULL);
+    send_and_free(x->member, KIND_DIRECTIVE_PROGRESS, &out, SV_NULL);
     d->said_ms = now_ms(x);
 }
 
@@ -87,15 +87,15 @@ static void say_result(struct errands *x, struct errand *d) {
         put(&out, "started_at", clock_iso8601(d->started_ms, at));
     put(&out, "finished_at", clock_iso8601(d->ended_ms, at));
     buf_add_char(&out, '}');
-    send_and_free(x, KIND_DIRECTIVE_RESULT, &out, SV_NULL);
+    send_and_free(x->member, KIND_DIRECTIVE_RESULT, &out, SV_NULL);
     d->sent_ms = now_ms(x);
 }
 
 /* Where it stands, to a hub that asks (again). */
 static void say_state(struct errands *x, struct errand *d, struct sv re) {
     bool refused = d->state == DIRECTIVE_REFUSED;
-    say_ack(x, sv_of(d->id), refused ? d->code : NULL, d->message, re);
-    if (d->state == DIRECTIVE_RUNNING)
+    say_ack(x->member, sv_of(d->id), refused ? d->code : NULL, d->message, re);
+    if (d->state == DIRECTIVE_RUNNING && (!d->said_ms || now_ms(x) - d->said_ms >= SAY_LEAST_MS))
         say_progress(x, d);
     else if (directive_is_over(d->state) && !refused && d->on_disk == d->state)
         say_result(x, d);
@@ -196,7 +196,7 @@ static void start_those_due(struct errands *x) {
 void errand__written(struct errands *x, struct errand *d, const struct err *e) {
     if (e && !d->has_row) { /* it was never taken */
         log_event(LOG_WARN, "a directive of the hub was refused: the journal cannot be written", F_STR("directive", d->id), F_STR("cause", e->text));
-        say_ack(x, sv_of(d->id), "internal", "the journal of this node cannot be written", SV_NULL);
+        say_ack(x->member, sv_of(d->id), "internal", "the journal of this node cannot be written", SV_NULL);
         errand__free(x, d);
         return;
     }
@@ -284,11 +284,11 @@ static void take_new(struct errands *x, const struct envelope *m, struct sv id, 
     char audit[400];
     struct err e;
     if (!d) {
-        say_ack(x, id, "busy", "the journal of this node holds as many directives as it may; the oldest go after a day", m->msg_id);
+        say_ack(x->member, id, "busy", "the journal of this node holds as many directives as it may; the oldest go after a day", m->msg_id);
         return;
     }
     if (!fill(x, d, m, op)) {
-        say_ack(x, id, "too_large", "\"args\" is larger than a node keeps, or memory is out", m->msg_id);
+        say_ack(x->member, id, "too_large", "\"args\" is larger than a node keeps, or memory is out", m->msg_id);
         errand__free(x, d);
         return;
     }
@@ -303,7 +303,11 @@ void errands__take(struct member *m, const struct envelope *e) {
     struct errands *x = m->errands;
     struct sv id = json_str(e->payload, "directive_id");
     enum directive_op op;
-    if (!x || x->is_stopping)
+    if (!x) {
+        say_ack(m, id, "internal", "the journal of this node cannot be read", e->msg_id);
+        return;
+    }
+    if (x->is_stopping)
         return; /* no answer: the hub sends it again on the next link */
     struct errand *known = errand__find(x, id);
     if (known) {
@@ -312,7 +316,7 @@ void errands__take(struct member *m, const struct envelope *e) {
         return;
     }
     if (!directive_id_is_good(id) || !directive_op_read(json_str(e->payload, "op"), &op)) {
-        say_ack(x, id, "invalid_payload", "directive_id must be 1 to 128 of A-Z a-z 0-9 . _ : -", e->msg_id);
+        say_ack(x->member, id, "invalid_payload", "directive_id must be 1 to 128 of A-Z a-z 0-9 . _ : -", e->msg_id);
         return;
     }
     take_new(x, e, id, op);
