@@ -88,7 +88,7 @@ test('a node enrols with its line, links, and tells what it has', async () => {
   assert.equal(qwen.id, 'qwen3');
   assert.equal(qwen.endpoint_id, fake.name);
   assert.equal(typeof qwen.context_max, 'number');
-  assert.deepEqual(link.register.allow, { inference: true, models: false, config: false, certs: true, jobs: false, restart: false });
+  assert.deepEqual(link.register.allow, { inference: true, models: false, config: false, certs: true, jobs: false, restart: false, console: 'view' });
   assert.deepEqual(link.register.services, ['http', 'echo']);
   const beat = await link.waitFor('heartbeat', { test: (p) => p.state === 'running' && p.healthy_endpoints === 1 });
   assert.equal(beat.payload.total_endpoints, 1);

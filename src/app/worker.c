@@ -398,7 +398,8 @@ static bool open_berth(struct worker *w, struct err *e) {
     const struct config *c = w->config;
     w->link = (struct gateway_listener){ .is_link = true,
                                          .may_infer = c->join.allow.inference,
-                                         .may_manage = c->join.allow.models };
+                                         .may_manage = c->join.allow.models,
+                                         .console = c->join.allow.console };
     w->berth = berth_new(&w->loop, w->links, w->server, &w->link, e);
     return w->berth != NULL;
 }

@@ -340,6 +340,7 @@ enum {
     RISKY = 1 << 1,   /* in Live only with the permission key */
     INSIDE = 1 << 2,  /* on the socket only */
     PROGRAM = 1 << 3, /* for programs that bring their own proof; no page may ask, and no session counts */
+    HOME = 1 << 4,    /* never for visitors from the hub: who may be here, and whose this machine is, is decided here */
 };
 
 static const struct route {
@@ -373,7 +374,7 @@ static const struct route {
     { "GET", "/drover/v1/invites", invites_list, ROLE_ADMIN, 0, 0 },
     { "POST", "/drover/v1/invites", invites_make, ROLE_ADMIN, FRESH | RISKY, 4096 },
     { "DELETE", "/drover/v1/invites/{id}", invites_void, ROLE_ADMIN, 0, 1024 },
-    { "DELETE", "/drover/v1/join", join_end, ROLE_ADMIN, FRESH | RISKY, 1024 },
+    { "DELETE", "/drover/v1/join", join_end, ROLE_ADMIN, FRESH | RISKY | HOME, 1024 },
     { "GET", "/drover/v1/join", join_get, ROLE_VIEWER, 0, 0 },
     { "POST", "/drover/v1/join", join_begin, ROLE_ADMIN, INSIDE, 16384 },
     { "GET", "/drover/v1/keys", keys_list, ROLE_ADMIN, 0, 0 },
@@ -389,8 +390,8 @@ static const struct route {
     { "PUT", "/drover/v1/log-level", log_level_put, ROLE_OPERATOR, RISKY, 1024 },
     { "GET", "/drover/v1/logs", logs, ROLE_OPERATOR, 0, 0 },
     { "GET", "/drover/v1/mode", mode_get, ROLE_VIEWER, 0, 0 },
-    { "PUT", "/drover/v1/mode", mode_put, ROLE_ADMIN, FRESH, 4096 },
-    { "PUT", "/drover/v1/mode/key", mode_key_put, ROLE_ADMIN, FRESH, 4096 },
+    { "PUT", "/drover/v1/mode", mode_put, ROLE_ADMIN, FRESH | HOME, 4096 },
+    { "PUT", "/drover/v1/mode/key", mode_key_put, ROLE_ADMIN, FRESH | HOME, 4096 },
     { "GET", "/drover/v1/models", models_list, ROLE_VIEWER, 0, 0 },
     { "GET", "/drover/v1/nodes", nodes_list, ROLE_VIEWER, 0, 0 },
     { "DELETE", "/drover/v1/nodes/{id}", nodes_remove, ROLE_ADMIN, FRESH | RISKY, 1024 },
@@ -407,13 +408,13 @@ static const struct route {
     { "POST", "/drover/v1/nodes/{id}/revoke", nodes_revoke, ROLE_ADMIN, FRESH | RISKY, 1024 },
     { "POST", "/drover/v1/reload", reload, ROLE_ADMIN, RISKY, 1024 },
     { "GET", "/drover/v1/requests", requests_list, ROLE_VIEWER, 0, 0 },
-    { "DELETE", "/drover/v1/session", session_end, ROLE_VIEWER, 0, 1024 },
+    { "DELETE", "/drover/v1/session", session_end, ROLE_VIEWER, HOME, 1024 },
     { "GET", "/drover/v1/session", session_get, ROLE_NONE, 0, 0 },
-    { "POST", "/drover/v1/session", session_begin, ROLE_NONE, 0, 8192 },
-    { "POST", "/drover/v1/session/confirm", session_confirm, ROLE_VIEWER, 0, 8192 },
+    { "POST", "/drover/v1/session", session_begin, ROLE_NONE, HOME, 8192 },
+    { "POST", "/drover/v1/session/confirm", session_confirm, ROLE_VIEWER, HOME, 8192 },
     { "GET", "/drover/v1/sessions", sessions_list, ROLE_VIEWER, 0, 0 },
     { "DELETE", "/drover/v1/sessions/{id}", sessions_end, ROLE_VIEWER, 0, 1024 },
-    { "POST", "/drover/v1/setup", setup, ROLE_NONE, 0, 8192 },
+    { "POST", "/drover/v1/setup", setup, ROLE_NONE, HOME, 8192 },
     { "POST", "/drover/v1/setup/token", setup_token, ROLE_ADMIN, INSIDE, 1024 },
     { "GET", "/drover/v1/settings", settings_get, ROLE_ADMIN, 0, 0 },
     { "PATCH", "/drover/v1/settings", settings_patch, ROLE_ADMIN, FRESH | RISKY, 64 << 10 },
@@ -422,9 +423,9 @@ static const struct route {
     { "POST", "/drover/v1/store/check", store_check_run, ROLE_ADMIN, 0, 1024 },
     { "GET", "/drover/v1/usage", usage_get, ROLE_VIEWER, 0, 0 },
     { "GET", "/drover/v1/users", users_list, ROLE_ADMIN, 0, 0 },
-    { "POST", "/drover/v1/users", users_add, ROLE_ADMIN, FRESH | RISKY, 8192 },
-    { "DELETE", "/drover/v1/users/{name}", users_remove, ROLE_ADMIN, FRESH | RISKY, 1024 },
-    { "PUT", "/drover/v1/users/{name}", users_change, ROLE_ADMIN, FRESH | RISKY, 8192 },
+    { "POST", "/drover/v1/users", users_add, ROLE_ADMIN, FRESH | RISKY | HOME, 8192 },
+    { "DELETE", "/drover/v1/users/{name}", users_remove, ROLE_ADMIN, FRESH | RISKY | HOME, 1024 },
+    { "PUT", "/drover/v1/users/{name}", users_change, ROLE_ADMIN, FRESH | RISKY | HOME, 8192 },
     { "GET", "/drover/v1/version", version, ROLE_VIEWER, 0, 0 },
 };
 enum { ROUTES = sizeof routes / sizeof routes[0] };
@@ -433,9 +434,10 @@ const char *admin_route_at(unsigned i) {
     static char name[128];
     if (i >= ROUTES)
         return NULL;
-    snprintf(name, sizeof name, "%s %s %s%s%s%s%s", routes[i].method, routes[i].path, access_role_name(routes[i].role),
+    snprintf(name, sizeof name, "%s %s %s%s%s%s%s%s", routes[i].method, routes[i].path, access_role_name(routes[i].role),
              routes[i].flags & FRESH ? " fresh" : "", routes[i].flags & RISKY ? " key" : "",
-             routes[i].flags & INSIDE ? " socket" : "", routes[i].flags & PROGRAM ? " program" : "");
+             routes[i].flags & INSIDE ? " socket" : "", routes[i].flags & PROGRAM ? " program" : "",
+             routes[i].flags & HOME ? " home" : "");
     return name;
 }
 
@@ -522,6 +524,21 @@ static bool check_page(const struct http_head *head, bool has_body, struct err *
     return true;
 }
 
+/* Our hub, which looks at the models and no more; or somebody there who visits the console. gateway/surface.c let it through. */
+static bool identify_hub(struct request *r, struct err *e) {
+    const struct http_head *head = r->in->head;
+    struct sv role = http_get(head, SV(DOOR_ROLE));
+    if (!role.p) {
+        r->role = ROLE_VIEWER;
+        r->who = SV("hub");
+        return !changes(head) || err_set(e, ERR_DENIED, "a hub does not change anything here");
+    }
+    r->is_visitor = true;
+    r->is_fresh = http_get(head, SV(DOOR_FRESH)).p;
+    r->who = http_get(head, SV(DOOR_WHO));
+    return access_role_read(role, &r->role) || err_set(e, ERR_BAD_REQUEST, "no such role");
+}
+
 static bool identify(struct request *r, struct err *e) {
     const struct http_head *head = r->in->head;
     struct sv secret;
@@ -537,11 +554,8 @@ static bool identify(struct request *r, struct err *e) {
     if (r->route->flags & PROGRAM)
         return !(http_get(head, SV("origin")).p || http_get(head, SV("sec-fetch-site")).p) ||
                err_set(e, ERR_DENIED, "this is for programs: no page may ask it");
-    if (http_get(head, SV(DOOR_LINK)).p) { /* gateway/surface.c let it through: it looks, and no more */
-        r->role = ROLE_VIEWER;
-        r->who = SV("hub");
-        return !changes(head) || err_set(e, ERR_DENIED, "a hub does not change anything here");
-    }
+    if (http_get(head, SV(DOOR_LINK)).p)
+        return identify_hub(r, e);
     if (!read_secret(head, &secret, &by_cookie, e) || (by_cookie && !check_page(head, r->body.n > 0, e)))
         return false;
     if (by_cookie && !is_same_origin(r))
@@ -550,6 +564,7 @@ static bool identify(struct request *r, struct err *e) {
     if (!r->session)
         return true;
     r->role = r->session->person->role;
+    r->is_fresh = r->session->fresh_until_ms >= clock_wall_ms();
     r->cell = access_cell_ref((struct access_cell *)r->session->cell);
     r->who = arena_sv(&r->in->arena, r->session->person->name);
     return r->who.p || err_no_memory(e);
@@ -557,6 +572,8 @@ static bool identify(struct request *r, struct err *e) {
 
 static bool may(const struct request *r, struct err *e) {
     const struct route *t = r->route;
+    if (r->is_visitor && (t->flags & (HOME | PROGRAM | INSIDE)))
+        return err_set(e, ERR_DENIED, "this is not for visitors from the hub: it is done on the node itself");
     if (t->role == ROLE_NONE)
         return true;
     if (r->is_outside && (t->flags & INSIDE))
@@ -566,8 +583,9 @@ static bool may(const struct request *r, struct err *e) {
     if (r->role < t->role)
         return err_set(e, ERR_DENIED, "this needs the role %s; \"%.*s\" is %s. An admin can change that", access_role_name(t->role),
                        SV_FMT(r->who), access_role_name(r->role));
-    if (r->is_outside && (t->flags & FRESH) && r->session->fresh_until_ms < clock_wall_ms())
-        return err_set(e, ERR_REAUTH, "give your passphrase again for this");
+    if (r->is_outside && (t->flags & FRESH) && !r->is_fresh)
+        return r->is_visitor ? err_set(e, ERR_DENIED, "this needs a passphrase given lately: open the node's console again from the hub")
+                             : err_set(e, ERR_REAUTH, "give your passphrase again for this");
     return true;
 }
 

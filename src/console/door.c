@@ -127,6 +127,7 @@ void door_pass(struct http_proxy *p, struct http_in *in) {
     };
     enum { N = sizeof fields / sizeof fields[0], MOST = 32 };
     struct http_header h[MOST];
+    struct gateway_visitor visitor;
     struct tls_facts tls;
     char spki[2 * TLS_PIN + 1];
     unsigned n = 0;
@@ -141,6 +142,12 @@ void door_pass(struct http_proxy *p, struct http_in *in) {
             (struct http_header){ SV(DOOR_SPKI), sv_of(sodium_bin2hex(spki, sizeof spki, tls.spki, sizeof tls.spki)) };
     if (((const struct gateway_listener *)in->tag)->is_link)
         h[n++] = (struct http_header){ SV(DOOR_LINK), SV("1") };
+    if (gateway_visitor(in, &visitor)) {
+        h[n++] = (struct http_header){ SV(DOOR_ROLE), sv_of(access_role_name(visitor.role)) };
+        h[n++] = (struct http_header){ SV(DOOR_WHO), visitor.who };
+        if (visitor.is_fresh)
+            h[n++] = (struct http_header){ SV(DOOR_FRESH), SV("1") };
+    }
     for (unsigned i = 0; i < in->head->n_headers; i++)
         for (unsigned f = 0; f < N; f++)
             if (sv_eq(in->head->headers[i].name, sv_of(fields[f])) && http_value_is_clean(in->head->headers[i].value)) {

@@ -25,6 +25,9 @@ void door_pass(struct http_proxy *p, struct http_in *in);
 #define DOOR_TLS "drover-tls"
 #define DOOR_SPKI "drover-spki" /* of the client's certificate, where it proved one: SHA-256 of its key, in hex */
 #define DOOR_LINK "drover-link" /* our hub asks, and the gateway found that it may ask for just this */
+#define DOOR_ROLE "drover-role" /* besides: for somebody who visits the console, who may so much here */
+#define DOOR_WHO "drover-who"   /* "hub:ALICE" */
+#define DOOR_FRESH "drover-fresh" /* the passphrase was given lately, at the hub */
 #define DOOR_HOST "drover-host" /* as the client wrote it, port included */
 
 #endif

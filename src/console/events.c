@@ -478,7 +478,7 @@ static bool check(struct request *r, char accept[static WS_ACCEPT], struct err *
     bool by_cookie = !http_get(head, SV("authorization")).p;
     if (!head->upgrade)
         return err_set(e, ERR_BAD_REQUEST, "this is a WebSocket; connect with one");
-    if (r->is_outside && by_cookie && !http_get(head, SV("origin")).p) /* the worker has found that an origin is ours */
+    if (r->is_outside && !r->is_visitor && by_cookie && !http_get(head, SV("origin")).p) /* the worker has found that an origin is ours */
         return err_set(e, ERR_DENIED, "a page must say where it is from (Origin)");
     if (r->admin->pages->n >= PAGES_MAX || pages_of(r->admin->pages, r->who) >= PAGES_PER_PERSON)
         return err_set(e, ERR_UNAVAILABLE, "%d pages may be open, %d of one person; close one", PAGES_MAX, PAGES_PER_PERSON);

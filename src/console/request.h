@@ -44,6 +44,8 @@ struct request { /* in the arena of its http_in */
     uint64_t log_seq;
     struct waiting *waits;   /* NULL: for nothing */
     bool is_outside;         /* it came through the door */
+    bool is_visitor;         /* over the link to our hub, by somebody who visits the console; has no session here */
+    bool is_fresh;           /* the passphrase was given lately; a visitor's at the hub */
     bool is_tls;
     enum access_role role;   /* ROLE_NONE: nobody has signed in */
     struct sv who, peer;     /* the person's name, or "operator"; the client's address, or "unix" */

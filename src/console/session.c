@@ -8,13 +8,22 @@
 
 /* --- a session as JSON -------------------------------------------------------------------------------------------- */
 
+/* Whoever visits from the hub has no session here; it ends there. */
+static void put_visitor(const struct request *r, struct buf *out) {
+    put_text(out, "version", SV(DROVER_VERSION));
+    put_text(out, "user", r->who);
+    put_text(out, "role", sv_of(access_role_name(r->role)));
+    put_number(out, "now_ms", clock_wall_ms());
+    put_truth(out, "visit", true);
+}
+
 /* s: NULL: nobody has signed in. */
 static void put_state(struct request *r, struct buf *out, const struct session *s) {
     const struct admin_house *h = r->admin->house;
     struct mode_state mode;
     mode_now(h->mode, &mode);
     buf_add_char(out, '{');
-    put_truth(out, "signed_in", s != NULL);
+    put_truth(out, "signed_in", s || r->is_visitor);
     put_truth(out, "setup", !people_has_admin(h->people));
     put_text(out, "name", (*h->config)->name);
     if (s) {
@@ -27,8 +36,11 @@ static void put_state(struct request *r, struct buf *out, const struct session *
         put_number(out, "expires_ms", s->expires_ms);
         put_number(out, "idle_ms", (*h->config)->access.session_idle_ms);
         put_number(out, "fresh_until_ms", s->fresh_until_ms);
-        put_text(out, "mode", mode.is_live ? SV("live") : SV("dev"));
+    } else if (r->is_visitor) {
+        put_visitor(r, out);
     }
+    if (s || r->is_visitor)
+        put_text(out, "mode", mode.is_live ? SV("live") : SV("dev"));
     buf_add_char(out, '}');
 }
 

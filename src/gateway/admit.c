@@ -120,7 +120,7 @@ static bool check_query(const struct llm_route *route, struct sv query, struct e
 bool gateway_admits(struct gateway *g, struct http_in *in) {
     const struct gateway_listener *l = in->tag;
     struct err e;
-    if (l->is_link && !surface__allows(g, in, NULL, &e)) {
+    if (l->is_link && !(surface__is_visit(in) ? surface__shows(in, &e) : surface__allows(g, in, NULL, &e))) {
         answer__error(g, in, NULL, &e, NULL);
         return false;
     }

@@ -161,8 +161,9 @@ unsigned surface__hops(const struct http_in *in);
 /* "hub:ALICE", in the request's arena; empty where it did not come over the link. */
 struct sv surface__principal(struct http_in *in);
 enum { HOPS_MAX = 4, HOPS_TEXT = 12 };
-#define HOPS_FIELD "drover-hops"
-#define PRINCIPAL_FIELD "drover-principal"
+/* Whether it is for the console and its API, by somebody who visits; and whether that is allowed here. */
+bool surface__is_visit(const struct http_in *in);
+bool surface__shows(const struct http_in *in, struct err *e);
 
 /* local.c: what Drover answers itself: model lists, health, version. False: not one of those. */
 bool local__answer(struct gateway *g, struct http_in *in, const struct admission *who);

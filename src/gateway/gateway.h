@@ -7,6 +7,7 @@
 #define DROVER_GATEWAY_GATEWAY_H
 
 #include "access/access.h"
+#include "access/people.h"
 #include "config/config.h"
 #include "fleet/fleet.h"
 #include "http/server.h"
@@ -42,6 +43,19 @@ struct gateway_listener {
     bool has_links;             /* nodes join and link here */
     bool is_link; /* streams of the link to our hub, which says for whom it asks; surface.c has its rules */
     bool may_infer, may_manage; /* of a link: join.allow.inference, join.allow.models */
+    int console;                /* of a link: enum config_reach, join.allow.console */
+};
+
+/* What a hub adds to a request that it sends over a link; of anybody else these are never believed. */
+#define GATEWAY_HOPS "drover-hops"           /* how many links it has come over */
+#define GATEWAY_PRINCIPAL "drover-principal" /* for whom */
+#define GATEWAY_VISIT "drover-visit"         /* somebody at the hub visits the console: "viewer", "operator" or "admin", and behind a blank "fresh" */
+
+/* Somebody at our hub who visits the console here, with no more rights than join.allow.console gives. */
+struct gateway_visitor {
+    enum access_role role;
+    bool is_fresh; /* the passphrase was given at the hub within the last minutes */
+    struct sv who; /* "hub:ALICE", in the request's arena */
 };
 
 struct gateway *gateway_new(struct loop *l, struct gateway_shared *shared, struct metrics_shard *metrics, struct config *c,
@@ -54,6 +68,8 @@ void gateway_access(struct gateway *g, struct access_snapshot *s);
 void gateway_revoke(struct gateway *g, const struct access_cell *cell);
 /* Whether a request comes from where it should: its Host is one of ours and no other site's page has sent it. Else it is answered. */
 bool gateway_admits(struct gateway *g, struct http_in *in);
+/* Whether it is a visitor's. Only what gateway_admits has let through. */
+bool gateway_visitor(struct http_in *in, struct gateway_visitor *ret);
 /* Handles one request; in->tag is a struct gateway_listener. */
 void gateway_request(struct gateway *g, struct http_in *in);
 /* The body for a request that could not even be read, in the envelope its path suggests. */

@@ -1,5 +1,6 @@
 /* gateway/surface.c - what comes over the link to our hub: who is in charge there has been let in by certificate, so no key is asked
- * for, but the operator of this machine has the last word (join.allow), and nothing is served here but the models.
+ * for, but the operator of this machine has the last word (join.allow), and nothing is served here but the models, and the console
+ * to people at the hub who visit it.
  *
  * Paths are judged as strictly as the hub was to judge them before it sent them: what two programs could read differently goes no
  * further. */
@@ -25,7 +26,7 @@ unsigned surface__hops(const struct http_in *in) {
     uint64_t n = 0;
     if (!is_link(in))
         return 0;
-    if (!sv_to_u64(http_get(in->head, SV(HOPS_FIELD)), &n))
+    if (!sv_to_u64(http_get(in->head, SV(GATEWAY_HOPS)), &n))
         return 1; /* a hub that does not count has handed it on once all the same */
     return n > HOPS_MAX ? HOPS_MAX + 1 : (unsigned)n;
 }
@@ -61,8 +62,46 @@ bool surface__allows(const struct gateway *g, const struct http_in *in, const st
 struct sv surface__principal(struct http_in *in) {
     if (!is_link(in)) /* as nearly every request */
         return SV_NULL;
-    struct sv who = http_get(in->head, SV(PRINCIPAL_FIELD));
+    struct sv who = http_get(in->head, SV(GATEWAY_PRINCIPAL));
     if (who.n == 0 || who.n > PRINCIPAL_MAX || !http_value_is_clean(who) || sv_find_char(who, '\t') >= 0)
         return SV("hub");
     return sv_of(arena_printf(&in->arena, "hub:%.*s", SV_FMT(who)));
+}
+
+/* --- visitors of the console -------------------------------------------------------------------------------------- */
+
+bool surface__is_visit(const struct http_in *in) {
+    return is_link(in) && http_get(in->head, SV(GATEWAY_VISIT)).p;
+}
+
+static bool read_visit(const struct http_in *in, enum access_role *ret_role, bool *ret_fresh) {
+    struct sv word = SV_NULL, rest = http_get(in->head, SV(GATEWAY_VISIT));
+    if (!sv_cut(&rest, ' ', &word)) {
+        word = rest;
+        rest = SV_NULL;
+    }
+    *ret_fresh = sv_eq(rest, SV("fresh"));
+    return access_role_read(word, ret_role) && (*ret_fresh || rest.n == 0);
+}
+
+bool surface__shows(const struct http_in *in, struct err *e) {
+    const struct gateway_listener *l = in->tag;
+    enum access_role role;
+    bool fresh;
+    if (!path_is_clean(in->head->path))
+        return err_set(e, ERR_BAD_REQUEST, "the path has empty or dot segments, or escapes that hide a slash");
+    if (l->console == CONFIG_REACH_OFF)
+        return err_set(e, ERR_DENIED, "this node does not show its console to its hub (join.allow.console)");
+    return read_visit(in, &role, &fresh) ||
+           err_set(e, ERR_BAD_REQUEST, "\"" GATEWAY_VISIT "\" must name a role: viewer, operator or admin");
+}
+
+bool gateway_visitor(struct http_in *in, struct gateway_visitor *ret) {
+    const struct gateway_listener *l = in->tag;
+    if (!surface__is_visit(in) || l->console == CONFIG_REACH_OFF || !read_visit(in, &ret->role, &ret->is_fresh))
+        return false;
+    if (l->console != CONFIG_REACH_FULL)
+        ret->role = ROLE_VIEWER;
+    ret->who = surface__principal(in);
+    return true;
 }

@@ -86,6 +86,8 @@ static void put_hardware(struct buf *out) {
                (unsigned long long)pages * (unsigned long long)page);
 }
 
+static const char *const reaches[] = { [CONFIG_REACH_OFF] = "off", [CONFIG_REACH_VIEW] = "view", [CONFIG_REACH_FULL] = "full" };
+
 static void put_allow(const struct config *c, struct buf *out) {
     buf_add(out, SV(",\"allow\":{\"inference\":"));
     buf_add(out, c->join.allow.inference ? SV("true") : SV("false"));
@@ -94,6 +96,7 @@ static void put_allow(const struct config *c, struct buf *out) {
     put_truth(out, "certs", c->join.allow.certs);
     put_truth(out, "jobs", c->join.allow.jobs);
     put_truth(out, "restart", c->join.allow.restart);
+    buf_printf(out, ",\"console\":\"%s\"", reaches[c->join.allow.console]);
     buf_add_char(out, '}');
 }
 

@@ -82,7 +82,9 @@ static const struct field gpu[] = { RANGE("index", NEEDED, 0, 63), STR("vendor",
                                     STR("driver", 0, 64), STR("compute", 0, 64), END };
 static const struct field gpus[] = { { NULL, OBJECT, 0, 0, 0, NULL, gpu } };
 static const struct field hardware[] = { RANGE("cpus", 0, 0, 65536), COUNT("mem_bytes", 0), ARR("gpus", 0, 32, gpus), END };
-static const struct field allow[] = { TRUTH("inference", 0), TRUTH("models", 0), TRUTH("config", 0), TRUTH("certs", 0), TRUTH("jobs", 0), TRUTH("restart", 0), END };
+static const char *const reaches[] = { "off", "view", "full", NULL };
+static const struct field allow[] = { TRUTH("inference", 0), TRUTH("models", 0), TRUTH("config", 0), TRUTH("certs", 0), TRUTH("jobs", 0), TRUTH("restart", 0),
+                                      ONE_OF("console", 0, reaches), END };
 static const char *const sandboxes[] = { "strict", "standard", "none", NULL };
 static const struct field jobs[] = { RANGE("max_running", 0, 0, 1024), ONE_OF("sandbox", 0, sandboxes), ARR("agents", 0, 64, a_word), END };
 
