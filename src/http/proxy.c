@@ -7,7 +7,7 @@ enum {
     QUEUE_MAX = 64 << 10, /* bytes towards one side before the other is not read any more */
     CONNECT_MS = 5000, REPLY_MS = 120000, STALL_MS = 3600000, /* event streams may be silent for long */
     IDLE_MS = 30000,
-    HEADERS_MAX = 100,
+    HEADERS_MAX = 100, /* of a server's that go on */
 };
 
 struct http_proxy {
@@ -16,9 +16,12 @@ struct http_proxy {
     struct dialer *dialer;
     struct joints joined;
     unsigned joined_max;
+    struct list passes;        /* of struct pass */
+    http_proxy_filter *filter; /* NULL: everything goes on */
 };
 
 struct pass { /* one request, in its arena */
+    struct list passes;
     struct http_proxy *proxy;
     struct http_in *in;
     struct http_call *call;
@@ -39,12 +42,19 @@ static bool is_hop(const struct http_head *head, struct sv name, bool upgraded) 
     return false;
 }
 
-static unsigned goes_on(const struct http_head *head, bool upgraded, struct http_header to[static HEADERS_MAX]) {
+/* Negative: none of it may. */
+static int goes_on(const struct pass *p, const struct http_head *head, bool upgraded, struct http_header to[static HTTP_PROXY_FIELDS]) {
     unsigned n = 0;
     for (unsigned i = 0; i < head->n_headers && n < HEADERS_MAX; i++)
         if (!is_hop(head, head->headers[i].name, upgraded) && http_value_is_clean(head->headers[i].value))
             to[n++] = head->headers[i];
-    return n;
+    return p->proxy->filter ? p->proxy->filter(p->in, head, to, n) : (int)n;
+}
+
+static void refuse(struct http_in *in, int status) {
+    http_in_reply(in, status, NULL, 0, SV("application/json"),
+                  status == 503 ? SV("{\"error\":{\"code\":\"unavailable\",\"message\":\"too many live connections; close a page\"}}\n")
+                                : SV("{\"error\":{\"code\":\"upstream_unreachable\",\"message\":\"the service behind this path does not answer\"}}\n"));
 }
 
 static void on_ready(void *x) {
@@ -55,10 +65,16 @@ static void on_ready(void *x) {
 
 static void on_head(void *x, const struct http_head *head) {
     struct pass *p = x;
-    struct http_header headers[HEADERS_MAX];
-    unsigned n = goes_on(head, false, headers);
+    struct http_header headers[HTTP_PROXY_FIELDS];
+    int n = goes_on(p, head, false, headers);
+    if (n < 0) {
+        http_call_cancel(p->call);
+        list_drop(&p->passes);
+        refuse(p->in, 502);
+        return;
+    }
     p->started = true;
-    http_in_start(p->in, head->status, headers, n, head->chunked || head->until_eof ? -1 : head->length);
+    http_in_start(p->in, head->status, headers, (unsigned)n, head->chunked || head->until_eof ? -1 : head->length);
 }
 
 static void on_body(void *x, struct sv bytes) {
@@ -73,13 +89,8 @@ static void on_body(void *x, struct sv bytes) {
 static void on_end(void *x) {
     struct pass *p = x;
     p->call = NULL;
+    list_drop(&p->passes);
     http_in_finish(p->in);
-}
-
-static void refuse(struct http_in *in, int status) {
-    http_in_reply(in, status, NULL, 0, SV("application/json"),
-                  status == 503 ? SV("{\"error\":{\"code\":\"unavailable\",\"message\":\"too many live connections; close a page\"}}\n")
-                                : SV("{\"error\":{\"code\":\"upstream_unreachable\",\"message\":\"the service behind this path does not answer\"}}\n"));
 }
 
 static void on_fail(void *x, const struct err *e, bool stale) {
@@ -87,6 +98,7 @@ static void on_fail(void *x, const struct err *e, bool stale) {
     (void)e;
     (void)stale;
     p->call = NULL;
+    list_drop(&p->passes);
     if (p->started)
         http_in_abort(p->in);
     else
@@ -100,14 +112,20 @@ static void on_call_drain(void *x) {
 
 static void on_upgrade(void *x, const struct http_head *head, struct stream *server, struct sv ahead) {
     struct pass *p = x;
-    struct http_header headers[HEADERS_MAX];
-    unsigned n = goes_on(head, true, headers);
+    struct http_header headers[HTTP_PROXY_FIELDS];
+    int n = goes_on(p, head, true, headers);
     struct http_proxy *proxy = p->proxy;
     struct buf out = BUF_MAX(64 << 10);
     struct sv early;
     p->call = NULL;
+    list_drop(&p->passes);
+    if (n < 0) {
+        stream_close(server);
+        refuse(p->in, 502);
+        return;
+    }
     buf_add(&out, SV("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n"));
-    for (unsigned i = 0; i < n; i++)
+    for (int i = 0; i < n; i++)
         buf_printf(&out, "%.*s: %.*s\r\n", SV_FMT(headers[i].name), SV_FMT(headers[i].value));
     buf_add(&out, SV("\r\n"));
     buf_add(&out, ahead);
@@ -145,6 +163,7 @@ static void on_in_body_end(void *x) {
 static void on_gone(void *x, const struct err *e) {
     struct pass *p = x;
     (void)e;
+    list_drop(&p->passes);
     http_call_cancel(p->call);
 }
 
@@ -174,16 +193,20 @@ void http_proxy_pass(struct http_proxy *proxy, struct http_in *in, struct sv tar
     if (head->upgrade)
         memcpy(all + n_headers, upgrade_headers, sizeof upgrade_headers);
     *p = (struct pass){ .proxy = proxy, .in = in, .wants_body = head->chunked || head->length > 0 };
+    list_init(&p->passes);
     in->on = &in_events;
     in->x = p;
     struct http_call_spec spec = { .dialer = proxy->dialer, .method = head->method, .target = target, .headers = all,
                                    .n_headers = n_headers + (head->upgrade ? 2 : 0), .length = head->chunked ? -1 : head->length > 0 ? head->length : 0,
                                    .connect_ms = CONNECT_MS, .first_byte_ms = REPLY_MS, .stall_ms = STALL_MS, .pool_idle_ms = IDLE_MS,
-                                   .fresh = p->wants_body || head->upgrade, .upgrade = head->upgrade };
+                                   .fresh = p->wants_body || head->upgrade || proxy->filter, .upgrade = head->upgrade };
     p->call = http_call_start(proxy->client, &in->arena, &spec, &call_events, p, &e);
-    if (!p->call)
+    if (!p->call) {
         refuse(in, 502);
-    else if (http_call_is_ready(p->call))
+        return;
+    }
+    list_push_back(&proxy->passes, &p->passes);
+    if (http_call_is_ready(p->call))
         on_ready(p);
 }
 
@@ -198,7 +221,25 @@ struct http_proxy *http_proxy_new(struct loop *l, struct http_client *client, st
     p->dialer = dialer_ref(dialer);
     p->joined_max = joined_max;
     joints_init(&p->joined);
+    list_init(&p->passes);
     return p;
+}
+
+void http_proxy_filtered(struct http_proxy *p, http_proxy_filter *filter) {
+    p->filter = filter;
+}
+
+void http_proxy_cut(struct http_proxy *p) {
+    for (struct list *it; (it = list_pop(&p->passes));) {
+        struct pass *one = CONTAINER(it, struct pass, passes);
+        http_call_cancel(one->call);
+        http_in_abort(one->in);
+    }
+    joints_deinit(&p->joined);
+}
+
+bool http_proxy_is_idle(const struct http_proxy *p) {
+    return list_empty(&p->passes) && p->joined.n == 0;
 }
 
 void http_proxy_free(struct http_proxy *p) {

@@ -15,6 +15,16 @@ struct http_proxy *http_proxy_new(struct loop *l, struct http_client *client, st
 /* Requests under way must have ended; joined connections are cut. NULL is fine. */
 void http_proxy_free(struct http_proxy *p);
 
+/* What of a server's answer goes on, where not all of it may: h holds its fields without those of one hop; changes them, and returns how
+ * many there are now; -1: the client gets 502 instead. 101 comes here, too. What it adds lives in in's arena. */
+enum { HTTP_PROXY_FIELDS = 128 };
+typedef int http_proxy_filter(struct http_in *in, const struct http_head *head, struct http_header h[static HTTP_PROXY_FIELDS], unsigned n);
+/* From now on; and each request goes on a connection of its own. */
+void http_proxy_filtered(struct http_proxy *p, http_proxy_filter *filter);
+/* Ends all requests under way and all joined connections. */
+void http_proxy_cut(struct http_proxy *p);
+bool http_proxy_is_idle(const struct http_proxy *p);
+
 /* Takes in: it is answered, whatever happens. headers: what goes along instead of the client's own; Host too, no framing fields;
  * borrowed during the call. An upgrade goes along when the request asks for one. */
 void http_proxy_pass(struct http_proxy *p, struct http_in *in, struct sv target, const struct http_header *headers, unsigned n_headers);

@@ -253,6 +253,53 @@ static void who_leaves_and_who_does_not_answer(void **state) {
     close_house();
 }
 
+/* Nothing of the back's, one field of ours; 101 and /echo?no are not let through. */
+static int filter(struct http_in *in, const struct http_head *head, struct http_header h[static HTTP_PROXY_FIELDS], unsigned n) {
+    assert_true(n > 0);
+    for (unsigned i = 0; i < n; i++)
+        assert_false(sv_eq(h[i].name, SV("x-hop")));
+    h[0] = (struct http_header){ SV("x-ours"), SV("yes") };
+    return head->status == 101 || sv_eq(in->head->query, SV("no")) ? -1 : 1;
+}
+
+static void an_answer_is_filtered_or_refused(void **state) {
+    (void)state;
+    assert_true(open_house_at(4));
+    http_proxy_filtered(house->proxy, filter);
+    say("POST /echo HTTP/1.1\r\nhost: front\r\ncontent-length: 5\r\n\r\nhello");
+    assert_true(heard("201 Created") && heard("x-ours: yes") && heard("\r\n\r\nhello"));
+    assert_false(heard("x-back"));
+    buf_reset(&house->heard);
+    say("POST /echo?no HTTP/1.1\r\nhost: front\r\ncontent-length: 5\r\n\r\nhello");
+    assert_true(heard("502 Bad Gateway"));
+    assert_false(heard("x-ours"));
+    assert_true(http_proxy_is_idle(house->proxy));
+    close_house();
+    assert_true(open_house_at(4));
+    http_proxy_filtered(house->proxy, filter);
+    say("GET /up HTTP/1.1\r\nhost: front\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
+    assert_true(heard("502 Bad Gateway"));
+    assert_false(heard("early"));
+    close_house();
+}
+
+static void what_goes_on_can_be_cut(void **state) {
+    static const char *const scenes[] = { "GET /slow HTTP/1.1\r\nhost: front\r\n\r\n",
+                                          "POST /echo HTTP/1.1\r\nhost: front\r\ncontent-length: 5\r\n\r\nhel",
+                                          "GET /up HTTP/1.1\r\nhost: front\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n" };
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(open_house_at(4));
+        say(scenes[i]);
+        assert_false(http_proxy_is_idle(house->proxy));
+        http_proxy_cut(house->proxy);
+        assert_true(http_proxy_is_idle(house->proxy));
+        turn(10);
+        assert_true(house->ended && (house->joined_ended || house->n_gone == 1));
+        close_house();
+    }
+}
+
 static void each_allocation_may_fail(void **state) {
     static const char *const scenes[] = { "POST /echo HTTP/1.1\r\nhost: front\r\ncontent-length: 5\r\n\r\nhello",
                                           "GET /up HTTP/1.1\r\nhost: front\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
@@ -277,6 +324,8 @@ int main(void) {
         cmocka_unit_test(a_request_and_its_answer_go_over),
         cmocka_unit_test(an_upgraded_connection_is_joined_until_either_side_ends),
         cmocka_unit_test(who_leaves_and_who_does_not_answer),
+        cmocka_unit_test(an_answer_is_filtered_or_refused),
+        cmocka_unit_test(what_goes_on_can_be_cut),
         cmocka_unit_test(each_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
