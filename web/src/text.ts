@@ -198,6 +198,13 @@ export const T = {
   signInAgain: 'Sign in again',
   sessionEnded: 'The session has ended.',
 
+  visit: {
+    of: (name: string, role: string) => `You look at the node ${name} through its hub${role ? `, as ${role.toLowerCase()}` : ''}.`,
+    back: 'Back to the hub',
+    over: 'This visit has ended',
+    overWhy: 'It ends with the session at the hub, when nothing was done for a while, and when the node is put out. It is opened again at the hub.',
+  },
+
   /* --- entrances --- */
   signIn: 'Sign in',
   signInTo: (hub: string) => `Sign in to ${hub}`,
@@ -466,6 +473,9 @@ export const T = {
     labelsOf: (name: string) => `Set labels of ${name}`,
     labelRule: 'One on each line, as in site=cellar.',
     badLabel: (line: string) => `cannot read "${line}"`,
+    console: 'Its console',
+    consoleIs: { off: 'not shown to this hub (join.allow.console there)', view: 'can be looked at', full: 'can be used' },
+    openConsole: (name: string) => `Open the console of ${name}`,
     history: 'History',
     historyOf: (name: string) => `History of ${name}`,
     event: 'Event',

@@ -5,6 +5,7 @@ import { ReplyReader } from '../pure/reply'
 import { count, duration } from '../pure/format'
 import { T } from '../text'
 import { answeredMs } from './api'
+import { path as at } from './place'
 import { prefs } from './prefs'
 import { say } from './say'
 import { store } from './store'
@@ -147,7 +148,7 @@ export async function ask(path: string, body: unknown, answer: Answer, signal: A
   let status = 0
   try {
     /* With a key of its own the request comes as that key and not as the person who is signed in. */
-    const res = await fetch(path, {
+    const res = await fetch(at(path), {
       method: 'POST',
       headers,
       body: JSON.stringify(body),

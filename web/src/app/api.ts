@@ -1,5 +1,6 @@
 /* api.ts - calls of the admin API. Every call goes through `call`: it adds the header that a form or an image cannot add, turns
  * faults into ApiError, and asks the person where the hub wants to be sure (guard.tsx): the passphrase again, the permission key. */
+import { path as at } from './place'
 import { store } from './store'
 
 export class ApiError extends Error {
@@ -51,7 +52,7 @@ async function once<T>(method: string, path: string, o: CallOptions, permissionK
   let res: Response
   let text: string
   try {
-    res = await fetch(path, {
+    res = await fetch(at(path), {
       method,
       headers,
       body: o.body === undefined ? null : JSON.stringify(o.body),

@@ -2,6 +2,7 @@
  * stop after 30 s and catch up when they are seen again. */
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { Link, type Phase } from './link'
+import { path } from './place'
 import { prefs } from './prefs'
 import { store, useStore } from './store'
 import type { HubEvent, Live, Point, Topic } from './types'
@@ -46,7 +47,7 @@ function spread(kind: string, value: unknown, whole: Record<string, unknown>): v
 const link = new Link(
   {
     open(on) {
-      const s = new WebSocket((location.protocol === 'https:' ? 'wss://' : 'ws://') + location.host + '/drover/v1/events')
+      const s = new WebSocket((location.protocol === 'https:' ? 'wss://' : 'ws://') + location.host + path('/drover/v1/events'))
       s.onopen = on.open
       s.onmessage = (m) => {
         if (typeof m.data === 'string') on.text(m.data)

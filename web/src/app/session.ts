@@ -1,7 +1,8 @@
 /* session.ts - who is signed in here, what they may, and when that ends. The identity itself is a cookie the page cannot read. */
-import { answeredMs, call, del, post } from './api'
+import { answeredMs, ApiError, call, del, post } from './api'
 import { forgetAll } from './data'
 import { hubNow, linkView, startEvents, stopEvents } from './events'
+import { wayBack } from './place'
 import { setIdleLimit } from './presence'
 import { store } from './store'
 import { T } from '../text'
@@ -54,7 +55,13 @@ export async function look(): Promise<void> {
     sessionFault.set(undefined)
   } catch (e) {
     sessionFault.set(e)
+    if (visitIsOver(e)) sessionLost('')
   }
+}
+
+/* A visit ends at the hub, which says so here. */
+export function visitIsOver(fault: unknown): boolean {
+  return wayBack !== undefined && fault instanceof ApiError && fault.status === 401
 }
 
 export async function signIn(name: string, passphrase: string): Promise<void> {

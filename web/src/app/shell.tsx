@@ -16,6 +16,7 @@ import { Lazy } from './lazy'
 import { lists } from './lists'
 import { ModeButton } from './mode'
 import { nextTheme, Palette } from './palette'
+import { wayBack } from './place'
 import { go, href, replaceScreen, setParams, useRoute } from './route'
 import { closeToast, spoken, toasts } from './say'
 import { screens, type Screen } from './screens'
@@ -80,6 +81,7 @@ export function Shell() {
         )}
       </nav>
       <div class="middle">
+        <VisitLine />
         <ConnectionLine />
         <main id="main" ref={main} tabIndex={-1} aria-labelledby="title">
           <Lazy key={screen.id} load={screen.load} what={screen.name} />
@@ -177,11 +179,24 @@ function PersonMenu() {
         <button type="button" class="button" onClick={nextTheme}>
           {T.themeNext}
         </button>
-        <button type="button" class="button" onClick={() => void signOut()}>
-          {T.signOut}
-        </button>
+        {!s?.visit && (
+          <button type="button" class="button" onClick={() => void signOut()}>
+            {T.signOut}
+          </button>
+        )}
       </div>
     </details>
+  )
+}
+
+/* Whose console this is, for somebody who came from a hub, and the way back. */
+function VisitLine() {
+  const s = useStore(session)
+  if (!wayBack || !s?.visit) return null
+  return (
+    <div class="visit" role="note">
+      {T.visit.of(visible(s.name ?? ''), s.role ? T.roles[s.role] : '')} <a href={wayBack}>{T.visit.back}</a>
+    </div>
   )
 }
 

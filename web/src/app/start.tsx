@@ -7,9 +7,10 @@ import { Skeleton } from '../parts/skeleton'
 import { T } from '../text'
 import { Lazy } from './lazy'
 import { lists } from './lists'
+import { wayBack } from './place'
 import { setupToken, useRoute } from './route'
 import { firstRunPage, screens, signInPage } from './screens'
-import { look, session, sessionFault } from './session'
+import { look, session, sessionFault, visitIsOver } from './session'
 import { Regions, Shell } from './shell'
 import { useStore } from './store'
 
@@ -20,10 +21,22 @@ function Console() {
   const fault = useStore(sessionFault)
   const route = useRoute()
   useEffect(() => {
-    if (s || fault === undefined) return
+    if (s || fault === undefined || visitIsOver(fault)) return
     const t = setTimeout(() => void look(), RETRY_MS)
     return () => clearTimeout(t)
   }, [s, fault])
+  if (wayBack && (s ? !s.signed_in : visitIsOver(fault)))
+    return (
+      <main class="entrance">
+        <h1>{T.visit.over}</h1>
+        <p>{T.visit.overWhy}</p>
+        <p>
+          <a class="button" href={wayBack}>
+            {T.visit.back}
+          </a>
+        </p>
+      </main>
+    )
   if (!s)
     return fault === undefined ? (
       <Skeleton what={T.console} rows={8} />

@@ -16,6 +16,7 @@ export interface Session {
   idle_ms?: number
   fresh_until_ms?: number
   mode?: 'dev' | 'live'
+  visit?: boolean /* by somebody of another hub: nothing to sign in to or out of */
 }
 
 export interface Mode {
@@ -266,7 +267,7 @@ export interface Node {
   reason?: string
   models?: number
   link?: NodeLink
-  registration?: { version?: string }
+  registration?: { version?: string; allow?: { console?: 'off' | 'view' | 'full' } }
 }
 
 export interface Directive {

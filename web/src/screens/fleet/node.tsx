@@ -3,6 +3,7 @@ import { useMemo, useState } from 'preact/hooks'
 import { del, part, post, put } from '../../app/api'
 import { resource, useResource } from '../../app/data'
 import { lists } from '../../app/lists'
+import { wayBack } from '../../app/place'
 import { setParams } from '../../app/route'
 import { toast } from '../../app/say'
 import { may } from '../../app/session'
@@ -72,6 +73,7 @@ function facts(n: Node): Parameters<typeof Facts>[0]['rows'] {
     [T.node.carries, l && T.node.carriesIs(count(l.streams), l.lanes)],
     [T.node.traffic, l && T.node.trafficIs(bytes(l.bytes_in), bytes(l.bytes_out))],
     [T.colModels, l && count(n.models)],
+    [T.node.console, l && T.node.consoleIs[reachOf(n)]],
     [T.address, n.url ? visible(n.url) : undefined],
     [T.node.machine, machineOf(n)],
     [T.node.certificate, <Certificate n={n} />],
@@ -81,6 +83,14 @@ function facts(n: Node): Parameters<typeof Facts>[0]['rows'] {
     [T.node.came, <Clock ms={n.created_ms} />],
     [T.node.decided, n.decided_by ? T.node.decidedBy(visible(n.decided_by)) : undefined],
   ]
+}
+
+const reachOf = (n: Node): 'off' | 'view' | 'full' => n.registration?.allow?.console ?? 'off'
+
+/* The node's page takes this one's place: it leads back. A visitor visits no further. */
+async function visit(n: Node): Promise<void> {
+  const v = await post<{ path: string }>(`nodes/${part(n.id)}/visit`)
+  location.assign(v.path)
 }
 
 function Acts({ n, ask, asking, onDrain }: { n: Node; ask(what: Asking): void; asking: Asking; onDrain(): void }) {
@@ -94,6 +104,11 @@ function Acts({ n, ask, asking, onDrain }: { n: Node; ask(what: Asking): void; a
   }
   return (
     <div class="row">
+      {n.linked && reachOf(n) !== 'off' && !wayBack && (
+        <Button act={() => visit(n)} hub>
+          {T.node.openConsole(name)}
+        </Button>
+      )}
       {n.state === 'approved' &&
         (n.drained ? (
           <Button act={resume} locked={operator} hub>
