@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "console/door.h"
+#include "console/visitor.h"
 #include "hub/gate.h"
 #include "io/sock.h"
 #include "io/tls.h"
@@ -26,6 +27,7 @@ struct worker {
     struct gateway *gateway;
     struct http_client *to_console;
     struct http_proxy *console;
+    struct visitor *visitor; /* of nodes' consoles; NULL: no nodes */
     struct link_host *links;
     struct gate *gate;    /* NULL: no nodes */
     struct demo_host *demo;
@@ -172,12 +174,23 @@ static void from_node(struct worker *w, struct http_in *in) {
         door_pass(w->console, in);
 }
 
+/* A person at the console, who visits a node. */
+static void to_node(struct worker *w, struct http_in *in) {
+    const struct gateway_listener *l = in->tag;
+    if (l->no_console || l->is_link)
+        not_here(in);
+    else if (gateway_admits_visit(w->gateway, in))
+        visitor_take(w->visitor, in);
+}
+
 static void on_request(void *owner, struct http_in *in) {
     struct worker *w = owner;
     const struct gateway_listener *l = in->tag;
     count_connections(w);
     if (gate_wants(in->head) || door_enrols(in->head))
         from_node(w, in);
+    else if (w->visitor && passage_wants(in->head))
+        to_node(w, in);
     else if (!l->no_console && door_wants(in->head)) {
         if (gateway_admits(w->gateway, in))
             door_pass(w->console, in);
@@ -351,6 +364,7 @@ static void free_parts(struct worker *w) {
     berth_free(w->berth);
     link_host_free(w->links);
     http_server_free(w->server);
+    visitor_free(w->visitor);
     http_proxy_free(w->console);
     http_client_free(w->to_console);
     gateway_free(w->gateway);
@@ -430,7 +444,8 @@ struct worker *worker_start(const struct worker_house *house, struct metrics_sha
     w->links = w->gateway ? link_host_new(&w->loop, e) : NULL;
     w->gate = w->links && house->hub ? gate_new(&w->loop, w->links, house->control, house->hub, e) : NULL;
     w->demo = w->links && (w->gate || !house->hub) && open_console(w, house->door, e) ? demo_host_new(house->demo, &w->loop, e) : NULL;
-    if (!w->demo || !open_berth(w, e) || !listen_all(w, ports, n_ports, e)) {
+    w->visitor = w->demo && house->hub ? visitor_new(&w->loop, house->visits, e) : NULL;
+    if (!w->demo || (house->hub && !w->visitor) || !open_berth(w, e) || !listen_all(w, ports, n_ports, e)) {
         free_parts(w);
         return NULL;
     }

@@ -28,6 +28,7 @@ struct worker_house {
     struct demo *demo;
     struct dialer *door;              /* to the console */
     struct hub *hub;                  /* NULL: no nodes */
+    struct visits *visits;            /* of nodes' consoles */
     struct loop *control;
     unsigned number;                  /* of this worker */
 };

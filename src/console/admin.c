@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "console/door.h"
 #include "console/settings.h"
+#include "console/visits.h"
 #include "http/url.h"
 #include "io/dialer.h"
 #include "io/sock.h"
@@ -406,6 +407,7 @@ static const struct route {
     { "POST", "/drover/v1/nodes/{id}/refuse", nodes_refuse, ROLE_ADMIN, FRESH | RISKY, 1024 },
     { "POST", "/drover/v1/nodes/{id}/resume", nodes_resume, ROLE_OPERATOR, 0, 1024 },
     { "POST", "/drover/v1/nodes/{id}/revoke", nodes_revoke, ROLE_ADMIN, FRESH | RISKY, 1024 },
+    { "POST", "/drover/v1/nodes/{id}/visit", visits_make, ROLE_VIEWER, HOME, 1024 },
     { "POST", "/drover/v1/reload", reload, ROLE_ADMIN, RISKY, 1024 },
     { "GET", "/drover/v1/requests", requests_list, ROLE_VIEWER, 0, 0 },
     { "DELETE", "/drover/v1/session", session_end, ROLE_VIEWER, HOME, 1024 },
@@ -732,7 +734,8 @@ struct admin *admin_new(struct loop *l, const struct admin_house *house, struct 
     a->bus = bus_new(BUS_EVENTS, BUS_BYTES);
     a->pages = a->bus ? pages_new(a) : NULL;
     a->alerts = a->pages ? alerts_new(a, e) : NULL;
-    a->server = a->door && a->alerts ? http_server_new(l, &server_events, a, e) : NULL;
+    a->visits = a->alerts ? visits_new(a, e) : NULL;
+    a->server = a->door && a->visits ? http_server_new(l, &server_events, a, e) : NULL;
     a->listener = a->server ? listener_new(l, fd, &listener_events, a, e) : NULL;
     if (!a->listener) {
         err_ctx(e, "admin socket %s", a->path);
@@ -740,6 +743,7 @@ struct admin *admin_new(struct loop *l, const struct admin_house *house, struct 
             close(fd);
         http_server_free(a->server);
         dialer_unref(a->door);
+        visits_close(a->visits);
         alerts_free(a->alerts);
         pages_free(a->pages);
         bus_free(a->bus);
@@ -756,6 +760,10 @@ struct dialer *admin_door(struct admin *a) {
     return a->door;
 }
 
+struct visits *admin_visits(struct admin *a) {
+    return a->visits;
+}
+
 void admin_free(struct admin *a) {
     if (!a)
         return;
@@ -764,6 +772,7 @@ void admin_free(struct admin *a) {
     door_close(a->door);
     dialer_unref(a->door);
     listener_close(a->listener);
+    visits_close(a->visits);
     alerts_free(a->alerts);
     pages_free(a->pages);
     http_server_free(a->server);

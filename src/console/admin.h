@@ -49,6 +49,8 @@ struct admin *admin_new(struct loop *l, const struct admin_house *house, struct 
 void admin_free(struct admin *a);
 /* Through which workers reach it; borrowed until admin_free. */
 struct dialer *admin_door(struct admin *a);
+/* Who visits which node (console/visits.h); borrowed likewise. */
+struct visits *admin_visits(struct admin *a);
 
 /* What has changed, for the pages that follow: the fleet's snapshot; keys, people, the mode, the settings. */
 void admin_fleet_changed(struct admin *a, struct snapshot *s);

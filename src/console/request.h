@@ -30,6 +30,7 @@ struct admin {
     struct pages *pages;
     struct alerts *alerts;
     struct list trials;    /* places that are being looked at (endpoints.c) */
+    struct visits *visits;
     struct change *change; /* of settings, until its row of the audit log is written; NULL: none */
     struct snapshot *told; /* the fleet as the bus last told of it */
 };
@@ -143,6 +144,9 @@ void directives_list(struct request *r);
 void directives_make(struct request *r);
 void directives_get(struct request *r);
 void directives_cancel(struct request *r);
+
+/* visits.c */
+void visits_make(struct request *r);
 
 /* doctor.c */
 void doctor_get(struct request *r);

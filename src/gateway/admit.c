@@ -74,12 +74,17 @@ static bool origin_is_ours(const struct gateway_listener *l, struct sv origin) {
     return host_is_ours(l, host_name(origin));
 }
 
+static bool check_host(const struct gateway_listener *l, const struct http_head *head, struct err *e) {
+    return l->is_unix || !head->host.n || host_is_ours(l, host_name(head->host)) ||
+           err_set(e, ERR_MISDIRECTED, "this service does not answer to the host name \"%.*s\" (add it to listen.names)",
+                   SV_FMT(sv_first(head->host, 120)));
+}
+
 static bool check_sender(const struct gateway_listener *l, const struct http_head *head, struct err *e) {
     if (l->is_link) /* its certificate said who it is, and no browser is near */
         return true;
-    if (!l->is_unix && head->host.n && !host_is_ours(l, host_name(head->host)))
-        return err_set(e, ERR_MISDIRECTED, "this service does not answer to the host name \"%.*s\" (add it to listen.names)",
-                       SV_FMT(sv_first(head->host, 120)));
+    if (!check_host(l, head, e))
+        return false;
     bool has_origin = false, cross_site = false;
     for (unsigned i = 0; i < head->n_headers; i++) { /* each of them: nobody can say which one counts */
         struct http_header h = head->headers[i];
@@ -129,6 +134,19 @@ bool gateway_admits(struct gateway *g, struct http_in *in) {
         return true;
     answer__error(g, in, NULL, &e, NULL);
     return false;
+}
+
+bool gateway_admits_visit(struct gateway *g, struct http_in *in) {
+    const struct http_head *head = in->head;
+    struct err e;
+    bool ok = check_host(in->tag, head, &e);
+    for (unsigned i = 0; ok && i < head->n_headers; i++)
+        ok = !sv_eq(head->headers[i].name, SV("origin")) || sv_eq(head->headers[i].value, SV("null")) ||
+             err_set(&e, ERR_DENIED, "a node's console is for its own page alone");
+    ok = ok && (path_is_clean(head->path) || err_set(&e, ERR_BAD_REQUEST, "the path has empty or dot segments, or escapes that hide a slash"));
+    if (!ok)
+        answer__error(g, in, NULL, &e, NULL);
+    return ok;
 }
 
 /* A page of the console, by its session. */

@@ -68,6 +68,8 @@ void gateway_access(struct gateway *g, struct access_snapshot *s);
 void gateway_revoke(struct gateway *g, const struct access_cell *cell);
 /* Whether a request comes from where it should: its Host is one of ours and no other site's page has sent it. Else it is answered. */
 bool gateway_admits(struct gateway *g, struct http_in *in);
+/* The same for what may come from the page of a node that is visited, which has no origin ("null"). */
+bool gateway_admits_visit(struct gateway *g, struct http_in *in);
 /* Whether it is a visitor's. Only what gateway_admits has let through. */
 bool gateway_visitor(struct http_in *in, struct gateway_visitor *ret);
 /* Handles one request; in->tag is a struct gateway_listener. */

@@ -25,6 +25,7 @@ bool hub_name_is_good(struct sv v);
 #define HUB_NAME_RULE "a node's name is 1 to %d letters, digits, '.', '_' or '-', and begins with a letter or a digit"
 
 struct hub;
+struct way;
 
 struct hub_house {
     struct loop *loop;
@@ -103,6 +104,15 @@ bool hub_directives(struct hub *h, struct sv node, hub_done *done, void *arg, st
 
 /* --- what is wrong, and how it is ----------------------------------------------------------------------------------------------------------- */
 
+
+/* How a node is reached, for those who visit its console. False: ERR_NOT_FOUND, there is none of that name that was let in;
+ * ERR_UNAVAILABLE, it has no link. */
+struct hub_reach {
+    struct sv id, name; /* borrowed until this returns to the loop */
+    struct way *way;    /* borrowed likewise */
+    int console;        /* enum config_reach, as the node told; off when it said nothing */
+};
+bool hub_reach(struct hub *h, struct sv id, struct hub_reach *ret, struct err *e) MUST_CHECK;
 /* What is not as it should be with the fleet, or with one of its nodes, as far as this hub can see; never a secret. */
 struct hub_finding {
     const char *code, *severity; /* "link_down"; "error", "warning" or "info" */

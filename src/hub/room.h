@@ -75,6 +75,7 @@ struct session_facts {
     int64_t clock_off_ms;              /* its clock less ours, as its last message said; a message's way is in it */
     int64_t endpoints, endpoints_well; /* as its last heartbeat said; negative: it did not say */
     struct sv version;                 /* borrowed */
+    struct sv console;                 /* borrowed: "off", "view", "full", or empty */
 };
 void session__facts(const struct session *s, struct session_facts *ret);
 

@@ -903,7 +903,8 @@ void session__facts(const struct session *s, struct session_facts *ret) {
                                    .clock_off_ms = s->clock_off_ms,
                                    .endpoints = json_i64(beat, "total_endpoints", -1),
                                    .endpoints_well = json_i64(beat, "healthy_endpoints", -1),
-                                   .version = sv_of(s->version) };
+                                   .version = sv_of(s->version),
+                                   .console = json_str(json_get(yyjson_doc_get_root(s->told), "allow"), "console") };
 }
 
 void session__print(const struct session *s, struct buf *out) {
