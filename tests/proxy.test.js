@@ -323,6 +323,16 @@ test('a session has eight visits: with one more the oldest ends', async () => {
   assert.equal((await at(`${mine}x`)).status, 200, 'another session has its own');
 });
 
+test('the command line says where a node is opened', async () => {
+  const told = await hub.cli('node', 'open', 'attic');
+  assert.deepEqual([told.code, told.stdout], [0, `${hub.url}/node/${id}/\n`]);
+  assert.deepEqual(await hub.cliJson('node', 'open', id), { url: `${hub.url}/node/${id}/` });
+  await other.register({ allow: { inference: true, console: 'off' } });
+  const off = await hub.cli('node', 'open', 'other');
+  assert.deepEqual([off.code, off.stdout, /join\.allow\.console/.test(off.stderr)], [1, '', true]);
+  await other.register({ allow: { inference: true, console: 'view' } });
+});
+
 test('no ticket is written down anywhere', async () => {
   const base = await visit(sam, 'mean'), ticket = base.split('~')[1].slice(0, -1);
   await at(`${base}x`);

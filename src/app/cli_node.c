@@ -322,6 +322,49 @@ static int doctor(struct cli *c) {
     return code;
 }
 
+/* --- its console -------------------------------------------------------------------------------------------------- */
+
+/* Where people reach this hub: as they said, else its first address. Empty: it has none but sockets. */
+static struct sv address_of(const struct cli *c, yyjson_val *status) {
+    yyjson_val *it;
+    size_t i, n;
+    if (c->hub && sv_starts(sv_of(c->hub), SV("http")))
+        return sv_ends(sv_of(c->hub), SV("/")) ? sv_first(sv_of(c->hub), strlen(c->hub) - 1) : sv_of(c->hub);
+    yyjson_arr_foreach(json_get(status, "listen"), i, n, it) if (sv_starts(json_sv(it), SV("http"))) return json_sv(it);
+    return SV_NULL;
+}
+
+/* Says the address; what opens it is a session, so that nothing here is a secret. */
+static int tell_address(const struct cli *c, yyjson_val *node, yyjson_val *status) {
+    struct sv reach = json_str(json_get(json_get(node, "registration"), "allow"), "console"), at = address_of(c, status);
+    const char *why = !json_bool(node, "linked", false) ? "the node has no link to this hub at the moment"
+                      : !reach.n || sv_eq(reach, SV("off")) ? "the node does not show its console to its hub (join.allow.console there)"
+                      : !at.n ? "this hub listens on no address a browser could reach"
+                              : NULL;
+    if (why) {
+        fprintf(stderr, "drover: %s\n", why);
+        return CLI_FAILED;
+    }
+    printf(c->json ? "{\"url\":\"%.*s/node/%.*s/\"}\n" : "%.*s/node/%.*s/\n", SV_FMT(at), SV_FMT(json_str(node, "id")));
+    return CLI_DONE;
+}
+
+static int open_node(struct cli *c) {
+    struct buf path = path_of(c->args[1], ""), node = BUF_MAX(ANSWER_MAX), status = BUF_MAX(ANSWER_MAX);
+    int code = ask(c, SV("GET"), buf_sv(&path), SV_NULL, SV_NULL, &node);
+    if (code == CLI_DONE)
+        code = ask(c, SV("GET"), SV("/drover/v1/status"), SV_NULL, SV_NULL, &status);
+    if (code == CLI_DONE) {
+        CLEANUP(json_doc_freep) yyjson_doc *n = json_parse(buf_sv(&node));
+        CLEANUP(json_doc_freep) yyjson_doc *s = json_parse(buf_sv(&status));
+        code = tell_address(c, yyjson_doc_get_root(n), yyjson_doc_get_root(s));
+    }
+    buf_deinit(&path);
+    buf_deinit(&node);
+    buf_deinit(&status);
+    return code;
+}
+
 static int list(struct cli *c) {
     return show(c, SV("/drover/v1/nodes"), print_nodes);
 }
@@ -336,6 +379,7 @@ int verb_node(struct cli *c) {
         { "list", 1, 1, list },
         { "show", 2, 2, show_node },
         { "history", 2, 2, history },
+        { "open", 2, 2, open_node },
         { "doctor", 1, 1, verb_doctor },
         { "doctor", 2, 2, doctor },
         { "approve", 2, 2, approve },
@@ -353,7 +397,7 @@ int verb_node(struct cli *c) {
     for (size_t i = 0; i < sizeof acts / sizeof acts[0]; i++)
         if (strcmp(c->args[0], acts[i].name) == 0 && c->n_args >= acts[i].args_min && c->n_args <= acts[i].args_max)
             return acts[i].run(c);
-    fprintf(stderr, "usage: drover node ls | show NODE | history NODE | doctor [NODE]\n"
+    fprintf(stderr, "usage: drover node ls | show NODE | history NODE | open NODE | doctor [NODE]\n"
                     "       drover node approve | refuse | drain | resume NODE\n"
                     "       drover node rename NODE NAME | label NODE KEY=VALUE... KEY-...\n"
                     "       drover node order NODE OP [KEY=VALUE...] [--wait] | orders NODE | cancel DIRECTIVE [--wait]\n"
