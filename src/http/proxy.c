@@ -17,7 +17,9 @@ struct http_proxy {
     struct joints joined;
     unsigned joined_max;
     struct list passes;        /* of struct pass */
+    unsigned n_passes;
     http_proxy_filter *filter; /* NULL: everything goes on */
+    http_proxy_refuse *refuse;
 };
 
 struct pass { /* one request, in its arena */
@@ -27,6 +29,11 @@ struct pass { /* one request, in its arena */
     struct http_call *call;
     bool wants_body, started;
 };
+
+static void leave(struct pass *p) {
+    list_drop(&p->passes);
+    p->proxy->n_passes--;
+}
 
 /* --- the answer --------------------------------------------------------------------------------------------------- */
 
@@ -69,8 +76,8 @@ static void on_head(void *x, const struct http_head *head) {
     int n = goes_on(p, head, false, headers);
     if (n < 0) {
         http_call_cancel(p->call);
-        list_drop(&p->passes);
-        refuse(p->in, 502);
+        leave(p);
+        p->proxy->refuse(p->in, 502);
         return;
     }
     p->started = true;
@@ -89,7 +96,7 @@ static void on_body(void *x, struct sv bytes) {
 static void on_end(void *x) {
     struct pass *p = x;
     p->call = NULL;
-    list_drop(&p->passes);
+    leave(p);
     http_in_finish(p->in);
 }
 
@@ -98,11 +105,11 @@ static void on_fail(void *x, const struct err *e, bool stale) {
     (void)e;
     (void)stale;
     p->call = NULL;
-    list_drop(&p->passes);
+    leave(p);
     if (p->started)
         http_in_abort(p->in);
     else
-        refuse(p->in, 502);
+        p->proxy->refuse(p->in, 502);
 }
 
 static void on_call_drain(void *x) {
@@ -118,10 +125,11 @@ static void on_upgrade(void *x, const struct http_head *head, struct stream *ser
     struct buf out = BUF_MAX(64 << 10);
     struct sv early;
     p->call = NULL;
-    list_drop(&p->passes);
-    if (n < 0) {
+    leave(p);
+    bool is_full = proxy->joined.n >= proxy->joined_max; /* others may have come meanwhile */
+    if (n < 0 || is_full) {
         stream_close(server);
-        refuse(p->in, 502);
+        proxy->refuse(p->in, is_full ? 503 : 502);
         return;
     }
     buf_add(&out, SV("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n"));
@@ -163,7 +171,7 @@ static void on_in_body_end(void *x) {
 static void on_gone(void *x, const struct err *e) {
     struct pass *p = x;
     (void)e;
-    list_drop(&p->passes);
+    leave(p);
     http_call_cancel(p->call);
 }
 
@@ -186,7 +194,7 @@ void http_proxy_pass(struct http_proxy *proxy, struct http_in *in, struct sv tar
         return;
     }
     if (head->upgrade && proxy->joined.n >= proxy->joined_max) {
-        refuse(in, 503);
+        proxy->refuse(in, 503);
         return;
     }
     memcpy(all, headers, n_headers * sizeof *all);
@@ -202,10 +210,11 @@ void http_proxy_pass(struct http_proxy *proxy, struct http_in *in, struct sv tar
                                    .fresh = p->wants_body || head->upgrade || proxy->filter, .upgrade = head->upgrade };
     p->call = http_call_start(proxy->client, &in->arena, &spec, &call_events, p, &e);
     if (!p->call) {
-        refuse(in, 502);
+        proxy->refuse(in, 502);
         return;
     }
     list_push_back(&proxy->passes, &p->passes);
+    proxy->n_passes++;
     if (http_call_is_ready(p->call))
         on_ready(p);
 }
@@ -222,24 +231,27 @@ struct http_proxy *http_proxy_new(struct loop *l, struct http_client *client, st
     p->joined_max = joined_max;
     joints_init(&p->joined);
     list_init(&p->passes);
+    p->refuse = refuse;
     return p;
 }
 
-void http_proxy_filtered(struct http_proxy *p, http_proxy_filter *filter) {
+void http_proxy_filtered(struct http_proxy *p, http_proxy_filter *filter, http_proxy_refuse *say_no) {
     p->filter = filter;
+    p->refuse = say_no;
 }
 
 void http_proxy_cut(struct http_proxy *p) {
-    for (struct list *it; (it = list_pop(&p->passes));) {
-        struct pass *one = CONTAINER(it, struct pass, passes);
+    while (!list_empty(&p->passes)) {
+        struct pass *one = CONTAINER(p->passes.next, struct pass, passes);
+        leave(one);
         http_call_cancel(one->call);
         http_in_abort(one->in);
     }
     joints_deinit(&p->joined);
 }
 
-bool http_proxy_is_idle(const struct http_proxy *p) {
-    return list_empty(&p->passes) && p->joined.n == 0;
+unsigned http_proxy_busy(const struct http_proxy *p) {
+    return p->n_passes + p->joined.n;
 }
 
 void http_proxy_free(struct http_proxy *p) {

@@ -19,11 +19,14 @@ void http_proxy_free(struct http_proxy *p);
  * many there are now; -1: the client gets 502 instead. 101 comes here, too. What it adds lives in in's arena. */
 enum { HTTP_PROXY_FIELDS = 128 };
 typedef int http_proxy_filter(struct http_in *in, const struct http_head *head, struct http_header h[static HTTP_PROXY_FIELDS], unsigned n);
+/* Tells the client that nothing comes: 502, or 503 when there are too many joined connections. */
+typedef void http_proxy_refuse(struct http_in *in, int status);
 /* From now on; and each request goes on a connection of its own. */
-void http_proxy_filtered(struct http_proxy *p, http_proxy_filter *filter);
+void http_proxy_filtered(struct http_proxy *p, http_proxy_filter *filter, http_proxy_refuse *refuse);
 /* Ends all requests under way and all joined connections. */
 void http_proxy_cut(struct http_proxy *p);
-bool http_proxy_is_idle(const struct http_proxy *p);
+/* Requests under way and joined connections. */
+unsigned http_proxy_busy(const struct http_proxy *p);
 
 /* Takes in: it is answered, whatever happens. headers: what goes along instead of the client's own; Host too, no framing fields;
  * borrowed during the call. An upgrade goes along when the request asks for one. */

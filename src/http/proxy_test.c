@@ -262,21 +262,25 @@ static int filter(struct http_in *in, const struct http_head *head, struct http_
     return head->status == 101 || sv_eq(in->head->query, SV("no")) ? -1 : 1;
 }
 
+static void say_no(struct http_in *in, int status) {
+    http_in_reply(in, status, NULL, 0, SV("text/plain"), SV("in our words"));
+}
+
 static void an_answer_is_filtered_or_refused(void **state) {
     (void)state;
     assert_true(open_house_at(4));
-    http_proxy_filtered(house->proxy, filter);
+    http_proxy_filtered(house->proxy, filter, say_no);
     say("POST /echo HTTP/1.1\r\nhost: front\r\ncontent-length: 5\r\n\r\nhello");
     assert_true(heard("201 Created") && heard("x-ours: yes") && heard("\r\n\r\nhello"));
     assert_false(heard("x-back"));
     buf_reset(&house->heard);
     say("POST /echo?no HTTP/1.1\r\nhost: front\r\ncontent-length: 5\r\n\r\nhello");
-    assert_true(heard("502 Bad Gateway"));
+    assert_true(heard("502 Bad Gateway") && heard("in our words"));
     assert_false(heard("x-ours"));
-    assert_true(http_proxy_is_idle(house->proxy));
+    assert_int_equal(http_proxy_busy(house->proxy), 0);
     close_house();
     assert_true(open_house_at(4));
-    http_proxy_filtered(house->proxy, filter);
+    http_proxy_filtered(house->proxy, filter, say_no);
     say("GET /up HTTP/1.1\r\nhost: front\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
     assert_true(heard("502 Bad Gateway"));
     assert_false(heard("early"));
@@ -291,9 +295,9 @@ static void what_goes_on_can_be_cut(void **state) {
     for (size_t i = 0; i < 3; i++) {
         assert_true(open_house_at(4));
         say(scenes[i]);
-        assert_false(http_proxy_is_idle(house->proxy));
+        assert_int_equal(http_proxy_busy(house->proxy), 1);
         http_proxy_cut(house->proxy);
-        assert_true(http_proxy_is_idle(house->proxy));
+        assert_int_equal(http_proxy_busy(house->proxy), 0);
         turn(10);
         assert_true(house->ended && (house->joined_ended || house->n_gone == 1));
         close_house();
