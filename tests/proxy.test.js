@@ -2,15 +2,18 @@
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import { chmodSync } from 'node:fs';
+import net from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import WebSocket from 'ws';
 import { addPeople, person } from './lib/browser.js';
 import { freePort, startDrover, until } from './lib/drover.js';
+import { startFake } from './fakes/index.js';
+import { allSse, chatText } from './lib/http.js';
 import { Member, admin, enrol } from './lib/peers.js';
 import { talk } from './lib/wire.js';
 
-let hub, port, linkPort, node, id, mean, other, sam, olga, vera;
+let hub, port, linkPort, fake, node, id, mean, other, sam, olga, vera;
 const people = { sam: 'admin', olga: 'operator', vera: 'viewer' };
 
 /** What the nodes of our own were asked: {member, method, url, headers, body}. */
@@ -39,7 +42,9 @@ before(async () => {
     prepare: (dir) => addPeople(dir, people) });
   port = Number(new URL(hub.url).port);
   const { line } = (await admin(hub.dir, 'POST', 'invites', { name: 'attic' })).body;
-  node = await startDrover({ config: { name: 'attic', workers: 2, join: { token: line, allow: { console: 'full' } } }, prepare: (dir) => chmodSync(path.join(dir, 'drover.yaml'), 0o600) });
+  fake = await startFake('openai', { models: ['coder'] });
+  fake.name = 'box';
+  node = await startDrover({ endpoints: [fake], models: ['coder'], config: { name: 'attic', workers: 2, join: { token: line, allow: { console: 'full' } } }, prepare: (dir) => chmodSync(path.join(dir, 'drover.yaml'), 0o600) });
   [mean, other] = await Promise.all([member('mean'), member('other')]);
   [sam, olga, vera] = await Promise.all(Object.keys(people).map((name) => person(hub, name)));
   await until('the node to be linked', async () => {
@@ -52,6 +57,7 @@ after(async () => {
   await mean?.leave();
   await other?.leave();
   await node?.stop();
+  await fake?.close();
   await hub?.stop();
 });
 
@@ -152,6 +158,15 @@ test('an admin acts on a node that permits it, and the node writes down who it w
   assert.equal((await at(`${await visit(olga, 'attic')}drover/v1/keys`)).status, 403, 'an operator is no admin there either');
   for (const route of ['session', 'setup', 'users', 'session/confirm'])
     assert.equal((await at(`${base}drover/v1/${route}`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' })).status, 403, route);
+});
+
+test('its models are tried from there, and a stream comes as it is told', async () => {
+  const base = await visit(vera, 'attic');
+  const r = await at(`${base}v1/chat/completions`, { method: 'POST', headers: { 'content-type': 'application/json', 'drover-console': '1', origin: 'null' },
+    body: JSON.stringify({ model: 'coder', stream: true, messages: [{ role: 'user', content: 'hi' }] }) });
+  assert.deepEqual([r.status, r.headers.get('content-type').split(';')[0]], [200, 'text/event-stream']);
+  assert.ok(chatText(await allSse(r)).length > 0);
+  await until('the row of the node\'s ledger', async () => (await admin(node.dir, 'GET', 'requests')).body.requests.find((x) => x.key === 'hub:vera'));
 });
 
 test('paths, targets and methods that are none', async () => {
@@ -321,6 +336,32 @@ test('a session has eight visits: with one more the oldest ends', async () => {
   for (const base of all.slice(1)) assert.equal((await at(`${base}x`)).status, 200);
   const mine = await visit(vera, 'mean');
   assert.equal((await at(`${mine}x`)).status, 200, 'another session has its own');
+});
+
+test('what one visit may have open at one time', async () => {
+  const base = await visit(vera, 'mean'), open = [], counts = {};
+  mean.server.on('upgrade', (request, socket) => socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n'));
+  handlers.set('/held', () => {});
+  const dial = (lines) => new Promise((go, fail) => {
+    const socket = net.connect(port, '127.0.0.1', () => socket.write(lines));
+    open.push(socket);
+    socket.on('error', fail).once('data', (d) => go({ status: Number(d.toString('latin1').split(' ')[1]), text: d.toString() }));
+  });
+  const upgrade = bytes(`GET ${base}live HTTP/1.1`).replace('Connection: close', 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==');
+  for (const one of await Promise.all(Array.from({ length: 40 }, () => dial(upgrade)))) {
+    counts[one.status] = (counts[one.status] ?? 0) + 1;
+    if (one.status === 503) assert.match(one.text, /too many live connections/);
+  }
+  assert.ok(counts[101] <= 32 && counts[503] >= 8, JSON.stringify(counts)); // 16 on each of two workers
+  for (let i = 0; i < 130; i++) void dial(bytes(`GET ${base}held HTTP/1.1`)).catch(() => {});
+  const refused = await until('a refusal', async () => {
+    const r = await raw(`GET ${base}x HTTP/1.1`);
+    return r.status === 503 && r;
+  });
+  assert.match(refused.text, /too many requests of this visit/);
+  assert.equal((await at(`${await visit(olga, 'mean')}x`)).status, 200, 'another visit goes on');
+  for (const socket of open) socket.destroy();
+  await until('room again', async () => (await raw(`GET ${base}x HTTP/1.1`)).status === 200);
 });
 
 test('the command line says where a node is opened', async () => {

@@ -180,6 +180,13 @@ void passage_fail(struct http_in *in, int status, const char *code, struct sv te
     buf_deinit(&body);
 }
 
+void passage_refuse(struct http_in *in, int status) {
+    if (status == 503)
+        passage_fail(in, status, "unavailable", SV("too many live connections of this visit; close a page"));
+    else
+        passage_fail(in, status, "upstream_unreachable", SV("the node does not answer, or with what is not let through"));
+}
+
 void passage_preflight(struct http_in *in) {
     static const struct http_header h[] = {
         FIELD("access-control-allow-origin", "null"),

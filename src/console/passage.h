@@ -41,6 +41,7 @@ bool passage_is_preflight(const struct http_head *head);
 void passage_preflight(struct http_in *in);
 /* The filter of answers. in's path is PASSAGE_INSIDE. */
 int passage_answer(struct http_in *in, const struct http_head *head, struct http_header h[static HTTP_PROXY_FIELDS], unsigned n);
+void passage_refuse(struct http_in *in, int status); /* where the node gives none */
 /* An answer of the hub's own to a page inside. */
 void passage_fail(struct http_in *in, int status, const char *code, struct sv text);
 /* The page of the hub's own for whoever has no ticket: it leads to the console. node is a PASSAGE_DOOR's. */

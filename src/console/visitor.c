@@ -11,6 +11,7 @@
 enum {
     LOOK_MS = 250,
     JOINED_MAX = 16, /* live connections of one visit on one worker */
+    BUSY_MAX = 64,   /* with its requests under way: the node has streams for others, too */
 };
 
 struct visitor {
@@ -69,7 +70,7 @@ static void on_look(void *arg) {
     for (struct list *it = v->stays.next, *next; it != &v->stays; it = next) {
         struct stay *s = CONTAINER(it, struct stay, all);
         next = it->next;
-        if (visit_is_over(s->visit) || http_proxy_is_idle(s->proxy))
+        if (visit_is_over(s->visit) || http_proxy_busy(s->proxy) == 0)
             stay_free(s);
     }
     if (!list_empty(&v->stays))
@@ -88,7 +89,7 @@ static struct stay *stay_of(struct visitor *v, const struct visit_ask *a, struct
         mem_free(s);
         return NULL;
     }
-    http_proxy_filtered(p, passage_answer);
+    http_proxy_filtered(p, passage_answer, passage_refuse);
     *s = (struct stay){ .visit = visit_ref(a->visit), .way = way_ref(a->way), .proxy = p };
     list_init(&s->all);
     list_push_back(&v->stays, &s->all);
@@ -108,6 +109,10 @@ static void pass(struct visitor *v, struct http_in *in, const struct visit_ask *
     int n = passage_request(in->head, h);
     if (!s || n < 0) {
         passage_fail(in, s ? 431 : 503, s ? "headers_too_large" : "unavailable", s ? SV("too many fields") : SV("out of memory"));
+        return;
+    }
+    if (http_proxy_busy(s->proxy) >= BUSY_MAX) {
+        passage_fail(in, 503, "unavailable", SV("too many requests of this visit at one time; close a page"));
         return;
     }
     (void)passage_read(in->head->path, &at);
