@@ -6,7 +6,8 @@ import net from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import WebSocket from 'ws';
-import { addPeople, person } from './lib/browser.js';
+import { PASS, addPeople, person } from './lib/browser.js';
+import { home, serve } from './lib/daemon.js';
 import { freePort, startDrover, until } from './lib/drover.js';
 import { startFake } from './fakes/index.js';
 import { allSse, chatText } from './lib/http.js';
@@ -167,6 +168,39 @@ test('its models are tried from there, and a stream comes as it is told', async 
   assert.deepEqual([r.status, r.headers.get('content-type').split(';')[0]], [200, 'text/event-stream']);
   assert.ok(chatText(await allSse(r)).length > 0);
   await until('the row of the node\'s ledger', async () => (await admin(node.dir, 'GET', 'requests')).body.requests.find((x) => x.key === 'hub:vera'));
+});
+
+test('an admin gives the passphrase again before opening a node that permits changes, when it was long ago', async () => {
+  const ports = [await freePort(), await freePort()];
+  const place = home(ports[0], { hub: { name: 'home' }, listen: [{ address: `127.0.0.1:${ports[0]}`, auth: 'none' }, { address: `127.0.0.1:${ports[1]}`, tls: 'ca', client_cert: 'optional', roles: ['link'] }] });
+  addPeople(place.dir, { sam: 'admin', vera: 'viewer' });
+  let child = serve(place), far;
+  const up = () => until('the hub', async () => (await fetch(`${place.url}/healthz`)).ok);
+  const link = async (who) => {
+    far = await Member.join(ports[1], who, { on: handler('far') });
+    await far.register({ allow: { inference: true, console: 'full' } });
+  };
+  try {
+    await up();
+    const who = await enrol(place.dir, ports[1], 'far'), here = await person(place, 'sam'), viewer = await person(place, 'vera');
+    await link(who);
+    assert.equal((await here.ask('POST', 'nodes/far/visit')).status, 201, 'signed in a moment ago');
+    child.kill('SIGTERM');
+    assert.equal((await child.ended).code, 0, child.log);
+    child = serve(place); // sessions outlive it; that a passphrase was given lately does not
+    await up();
+    await link(who);
+    const asks = await here.ask('POST', 'nodes/far/visit');
+    assert.deepEqual([asks.status, asks.json.error.code], [403, 'reauth_required']);
+    assert.equal((await viewer.ask('POST', 'nodes/far/visit')).status, 201, 'who only looks is not asked');
+    assert.equal((await here.ask('POST', 'session/confirm', { passphrase: PASS })).status, 200);
+    assert.equal((await here.ask('POST', 'nodes/far/visit')).status, 201);
+    await far.leave();
+  } finally {
+    child.kill('SIGTERM');
+    await child.ended;
+    place.remove();
+  }
 });
 
 test('paths, targets and methods that are none', async () => {

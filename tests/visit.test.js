@@ -70,7 +70,7 @@ test('full: the role that the hub says and no more; acts are in the audit log as
 
 test('what decides who may be here is never a visitor\'s', async () => {
   const { drover, ask } = await linked('full');
-  const acts = [['POST', 'session', { name: 'nora', passphrase: 'x' }], ['DELETE', 'session'], ['POST', 'session/confirm', { passphrase: 'x' }], ['POST', 'setup', {}], ['POST', 'setup/token', {}],
+  const acts = [['POST', 'session', { name: 'nora', passphrase: 'x' }], ['DELETE', 'session'], ['POST', 'session/confirm', { passphrase: 'x' }], ['DELETE', 'sessions/x'], ['POST', 'setup', {}], ['POST', 'setup/token', {}],
     ['POST', 'users', { name: 'eve', role: 'admin', passphrase: 'a long enough phrase' }], ['PUT', 'users/nora', { role: 'viewer' }], ['DELETE', 'users/nora'], ['PUT', 'mode', { mode: 'live' }],
     ['PUT', 'mode/key', {}], ['DELETE', 'join'], ['POST', 'join', {}], ['POST', 'backup', {}]];
   for (const [method, route, body] of acts) {

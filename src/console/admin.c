@@ -415,7 +415,7 @@ static const struct route {
     { "POST", "/drover/v1/session", session_begin, ROLE_NONE, HOME, 8192 },
     { "POST", "/drover/v1/session/confirm", session_confirm, ROLE_VIEWER, HOME, 8192 },
     { "GET", "/drover/v1/sessions", sessions_list, ROLE_VIEWER, 0, 0 },
-    { "DELETE", "/drover/v1/sessions/{id}", sessions_end, ROLE_VIEWER, 0, 1024 },
+    { "DELETE", "/drover/v1/sessions/{id}", sessions_end, ROLE_VIEWER, HOME, 1024 },
     { "POST", "/drover/v1/setup", setup, ROLE_NONE, HOME, 8192 },
     { "POST", "/drover/v1/setup/token", setup_token, ROLE_ADMIN, INSIDE, 1024 },
     { "GET", "/drover/v1/settings", settings_get, ROLE_ADMIN, 0, 0 },

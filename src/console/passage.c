@@ -143,23 +143,29 @@ static bool goes_on(struct sv name) {
     return sv_starts(name, SV("drover-")) || is_listed(name, fields, sizeof fields / sizeof fields[0]);
 }
 
-static bool switches(struct sv name) {
-    return sv_eq(name, SV("upgrade")) || sv_eq(name, SV("sec-websocket-accept"));
+/* A 101 is for a WebSocket or none. */
+static int switched(const struct http_head *head, struct http_header h[static HTTP_PROXY_FIELDS]) {
+    struct sv to = http_get(head, SV("upgrade")), accept = http_get(head, SV("sec-websocket-accept"));
+    if (!sv_eq_nocase(to, SV("websocket")) || !accept.p)
+        return -1;
+    h[0] = (struct http_header){ SV("upgrade"), SV("websocket") };
+    h[1] = (struct http_header){ SV("sec-websocket-accept"), accept };
+    return 2;
 }
 
 int passage_answer(struct http_in *in, const struct http_head *head, struct http_header h[static HTTP_PROXY_FIELDS], unsigned n) {
     struct passage at;
     unsigned kept = 0;
+    if (head->status == 101)
+        return switched(head, h);
     (void)passage_read(in->head->path, &at);
     for (unsigned i = 0; i < n; i++) {
         struct http_header f = h[i];
         if (sv_eq(f.name, SV("location")) && !passage_rebase(f.value, at.base, &in->arena, &f.value))
             return -1;
-        if (head->status == 101 ? switches(f.name) : goes_on(f.name) || sv_eq(f.name, SV("location")))
+        if (goes_on(f.name) || sv_eq(f.name, SV("location")))
             h[kept++] = f;
     }
-    if (head->status == 101)
-        return (int)kept;
     if (kept > HTTP_PROXY_FIELDS - SHIELD)
         return -1;
     unsigned ours = shield(in, h + kept);

@@ -129,7 +129,10 @@ static int answered(struct arena *a, struct sv host, int status, const struct ht
     struct stream s = { .is_tls = true };
     struct http_head head = { .path = SV(BASE "console/"), .host = host };
     struct http_in in = { .arena = *a, .head = &head, .stream = &s };
-    const struct http_head answer = { .status = status };
+    struct http_header copy[HTTP_PROXY_FIELDS];
+    const struct http_head answer = { .status = status, .headers = copy, .n_headers = n };
+    if (n)
+        memcpy(copy, from, n * sizeof *from);
     if (n)
         memcpy(to, from, n * sizeof *from);
     int m = passage_answer(&in, &answer, to, n);
@@ -170,6 +173,10 @@ static void only_listed_fields_of_an_answer_reach_the_browser(void **state) {
     assert_int_equal(answered(&a, SV("hub"), 302, out, 1, to), -1);
     static const struct http_header up[] = { F("upgrade", "websocket"), F("sec-websocket-accept", "x"), F("sec-websocket-extensions", "permessage-deflate"), F("set-cookie", "a=b") };
     assert_int_equal(answered(&a, SV("hub"), 101, up, 4, to), 2);
+    assert_true(sv_eq(field(to, 2, "upgrade"), SV("websocket")) && sv_eq(field(to, 2, "sec-websocket-accept"), SV("x")));
+    assert_int_equal(answered(&a, SV("hub"), 101, up, 1, to), -1);
+    static const struct http_header h2[] = { F("upgrade", "h2c"), F("sec-websocket-accept", "x") };
+    assert_int_equal(answered(&a, SV("hub"), 101, h2, 2, to), -1);
     arena_deinit(&a);
 }
 

@@ -6,6 +6,7 @@
 enum {
     QUEUE_MAX = 64 << 10, /* bytes towards one side before the other is not read any more */
     CONNECT_MS = 5000, REPLY_MS = 120000, STALL_MS = 3600000, /* event streams may be silent for long */
+    REPLY_FAR_MS = 600000, /* of a server of somebody else's, which may load a model first */
     IDLE_MS = 30000,
     HEADERS_MAX = 100, /* of a server's that go on */
 };
@@ -206,7 +207,7 @@ void http_proxy_pass(struct http_proxy *proxy, struct http_in *in, struct sv tar
     in->x = p;
     struct http_call_spec spec = { .dialer = proxy->dialer, .method = head->method, .target = target, .headers = all,
                                    .n_headers = n_headers + (head->upgrade ? 2 : 0), .length = head->chunked ? -1 : head->length > 0 ? head->length : 0,
-                                   .connect_ms = CONNECT_MS, .first_byte_ms = REPLY_MS, .stall_ms = STALL_MS, .pool_idle_ms = IDLE_MS,
+                                   .connect_ms = CONNECT_MS, .first_byte_ms = proxy->filter ? REPLY_FAR_MS : REPLY_MS, .stall_ms = STALL_MS, .pool_idle_ms = IDLE_MS,
                                    .fresh = p->wants_body || head->upgrade || proxy->filter, .upgrade = head->upgrade };
     p->call = http_call_start(proxy->client, &in->arena, &spec, &call_events, p, &e);
     if (!p->call) {
