@@ -3,7 +3,8 @@ import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import { chmodSync } from 'node:fs';
 import path from 'node:path';
-import { addPeople, look, person, settled, show, startBrowser, TWO, withPage } from './lib/browser.js';
+import { chromium } from 'playwright-core';
+import { addPeople, launchOptions, look, person, settled, show, startBrowser, TWO, withPage } from './lib/browser.js';
 import { startFake } from './fakes/index.js';
 import { freePort, startDrover, until } from './lib/drover.js';
 import { Member, admin, enrol } from './lib/peers.js';
@@ -26,7 +27,7 @@ async function member(name) {
 before(async () => {
   browser = await startBrowser();
   linkPort = await freePort();
-  hub = await startDrover({ config: { hub: { name: 'home' } }, listen: [{ address: `127.0.0.1:${linkPort}`, tls: 'ca', client_cert: 'optional', roles: ['link'] }],
+  hub = await startDrover({ config: { hub: { name: 'home' } }, listen: [{ address: `127.0.0.1:${linkPort}`, tls: 'ca', client_cert: 'optional', roles: ['link'] }, { address: '[::1]:0', auth: 'none' }],
     prepare: (dir) => addPeople(dir, { sam: 'admin', vera: 'viewer' }) });
   const { line } = (await admin(hub.dir, 'POST', 'invites', { name: 'attic' })).body;
   fake = await startFake('openai', { models: ['coder'] });
@@ -135,29 +136,48 @@ const attempt = async (name, f) => { try { tries[name] = await f(); } catch { tr
 })();
 `;
 
-test('a hostile page of a node gets nothing of the hub\'s, nor of another node\'s', async () => {
-  files.set('/console/?victim', { type: 'text/plain', text: '' });
-  files.set('/console/evil.js', { type: 'text/javascript', text: HOSTILE });
-  await withPage(browser, hub, { as: 'sam', expects: [/./] }, async (page) => {
-    await show(page, hub, '#/fleet');
+/** The hostile page at that address of the hub: what its tries came to, as text, but for its own path, which it must be given. */
+async function tries(shown, at) {
+  const cookies = [];
+  let got;
+  await withPage(shown, at, { as: 'sam', expects: [/./] }, async (page) => {
+    await show(page, at, '#/fleet');
     const visit = (name) => page.evaluate(async (n) => (await (await fetch(`/drover/v1/nodes/${n}/visit`, { method: 'POST', headers: { 'drover-console': '1' } })).json()).path, name);
-    const victim = (await visit('other')).slice(0, -'console/'.length), at = await visit('mean');
+    const victim = (await visit('other')).slice(0, -'console/'.length), mine = await visit('mean');
     const query = `?victim=${encodeURIComponent(victim)}`;
+    files.set('/console/evil.js', { type: 'text/javascript', text: HOSTILE });
     files.set(`/console/${query}`, { type: 'text/html', text: '<!doctype html><title>mean</title><body><script src="evil.js"></script>' });
-    const cookies = await page.context().cookies();
+    cookies.push(await page.context().cookies());
     asked.length = 0;
-    await page.evaluate((to) => location.assign(to), at + query);
+    await page.evaluate((to) => location.assign(to), mine + query);
     await page.waitForFunction(() => globalThis.tries, null, { timeout: 30000 });
-    const { own, origin, ...tries } = await page.evaluate(() => globalThis.tries);
+    const { own, origin, ...rest } = await page.evaluate(() => globalThis.tries);
     assert.match(own, /^200 cors secret of mean$/, 'its own path is there for it');
     assert.equal(origin, 'null');
-    assert.deepEqual(Object.entries(tries).filter(([, got]) => got !== 'no'), []);
-    assert.deepEqual(asked.filter((a) => a.startsWith('other')), [], 'no request of it has reached the other node');
-    assert.deepEqual(await page.context().cookies(), cookies, 'the hub\'s cookie is as it was, and no other was set');
-    await show(page, hub, '#/fleet'); // by its address: another document
-    await page.goto(`${hub.url}/console/#/fleet`);
+    got = Object.entries(rest).filter(([, v]) => v !== 'no').map(([k, v]) => `${k}: ${v}`);
+    cookies.push(await page.context().cookies());
+    await page.goto(`${at.url}/console/#/fleet`);
     await settled(page);
     await page.getByRole('row', { name: /mean/ }).first().waitFor();
     assert.equal(await page.evaluate(() => JSON.stringify({ ...localStorage }).includes('evil')), false);
   });
+  assert.deepEqual(cookies[1], cookies[0], 'the hub\'s cookie is as it was, and no other was set');
+  return got;
+}
+
+test('a hostile page of a node gets nothing of the hub\'s, nor of another node\'s', async () => {
+  assert.deepEqual(await tries(browser, hub), []);
+  assert.deepEqual(asked.filter((a) => a.startsWith('other')), [], 'no request of it has reached the other node, though it was told its ticket');
+});
+
+test('nor where the policy has no word for the hub\'s address, so that it may ask, and gets no answer', async () => {
+  const sixth = { ...hub, url: (await hub.cliJson('status')).listen.find((a) => a.startsWith('http://[::1]')) };
+  const chromium6 = await chromium.launch(launchOptions('--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE ::1'));
+  try {
+    const ofOther = (text) => /^(other|image)/.test(text); // whoever knows a ticket may use it; a node is told its own alone
+    const rest = (await tries(chromium6, sixth)).filter((text) => !ofOther(text));
+    assert.deepEqual(rest, ['blind: 0 opaque '], 'a request whose answer nobody may read: it was refused, as one of another page');
+  } finally {
+    await chromium6.close();
+  }
 });
