@@ -15,7 +15,7 @@ import { Member, admin, enrol } from './lib/peers.js';
 import { talk } from './lib/wire.js';
 
 let hub, port, linkPort, fake, node, id, mean, other, sam, olga, vera;
-const people = { sam: 'admin', olga: 'operator', vera: 'viewer' };
+const people = { sam: 'admin', olga: 'operator', vera: 'viewer', otto: 'viewer' };
 
 /** What the nodes of our own were asked: {member, method, url, headers, body}. */
 const asked = [];
@@ -47,7 +47,7 @@ before(async () => {
   fake.name = 'box';
   node = await startDrover({ endpoints: [fake], models: ['coder'], config: { name: 'attic', workers: 2, join: { token: line, allow: { console: 'full' } } }, prepare: (dir) => chmodSync(path.join(dir, 'drover.yaml'), 0o600) });
   [mean, other] = await Promise.all([member('mean'), member('other')]);
-  [sam, olga, vera] = await Promise.all(Object.keys(people).map((name) => person(hub, name)));
+  [sam, olga, vera] = await Promise.all(['sam', 'olga', 'vera'].map((name) => person(hub, name)));
   await until('the node to be linked', async () => {
     const n = (await sam.ask('GET', 'nodes/attic')).json;
     id = n.id;
@@ -419,4 +419,18 @@ test('no ticket is written down anywhere', async () => {
   const acts = JSON.stringify((await sam.ask('GET', 'audit?limit=200')).json);
   for (const text of [hub.log, logs, figures, acts]) assert.ok(text.length && !text.includes(ticket));
   assert.ok(!asked.some((a) => JSON.stringify(a).includes(ticket)), 'nor told to the node');
+});
+
+test('a hub has 256 visits open, of all sessions together', async () => {
+  const sessions = [];
+  let last;
+  for (let i = 0; i < 36 && last?.status !== 503; i++) {
+    const who = await person(hub, Object.keys(people)[i % 4]);
+    sessions.push(who);
+    for (let n = 0; n < 8 && last?.status !== 503; n++) last = await who.ask('POST', 'nodes/mean/visit');
+  }
+  assert.deepEqual([last.status, last.json.error.code, /256 visits/.test(last.json.error.message)], [503, 'unavailable', true]);
+  assert.ok(sessions.length > 25, `after ${sessions.length} sessions`);
+  assert.equal((await sessions.at(-2).ask('DELETE', 'session')).status, 200);
+  await until('its visits to have made room', async () => (await sessions.at(-1).ask('POST', 'nodes/mean/visit')).status === 201);
 });

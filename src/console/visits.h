@@ -14,7 +14,7 @@
 struct admin;
 
 enum {
-    VISITS_MAX = 1024,
+    VISITS_MAX = 256,
     VISITS_PER_SESSION = 8, /* the oldest gives way */
     VISIT_TTL_MS = 8 * 3600000,
     VISIT_WHO = 72,
