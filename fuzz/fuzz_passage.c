@@ -1,5 +1,5 @@
-/* Paths below /node/, and where a node sends a browser: whatever is let through stays below the path it was given. The input is a path and a
- * Location, with a line feed between them. */
+/* Paths below /node/, and where a node sends a browser: whatever is let through stays below the path it was given. The input is
+ * a path and a Location, with a line feed between them. */
 #undef NDEBUG /* the assertions are the point */
 #include <assert.h>
 #include <stdint.h>
@@ -26,7 +26,8 @@ static void check_location(struct sv location) {
         size_t n = 0;
         while (n < to.n && to.p[n] != '?' && to.p[n] != '#')
             n++;
-        assert(sv_starts(to, BASE) && path_is_clean(sv_first(to, n)) && http_value_is_clean(to) && sv_find_char(to, '\\') < 0);
+        assert(sv_starts(to, BASE) && path_is_clean(sv_first(to, n)) && http_value_is_clean(to) &&
+               sv_find_char(to, '\\') < 0);
     }
     arena_deinit(&a);
 }

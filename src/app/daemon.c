@@ -361,7 +361,8 @@ static bool start_worker(struct daemon *d, unsigned index, struct err *e) {
         }
         ports[n++] = (struct worker_port){ fd, p->listener, p->by_ca ? hub_tls(d->hub, p->ask) : p->tls, p->by_ca, p->ask };
     }
-    const struct worker_house house = { &d->shared, d->census, d->demo, admin_door(d->admin), d->hub, admin_visits(d->admin), &d->loop, index };
+    const struct worker_house house = { &d->shared, d->census, d->demo, admin_door(d->admin), d->hub, admin_visits(d->admin),
+                                        &d->loop, index };
     d->workers[index] = worker_start(&house, metrics_shard(d->metrics, index), d->config, access_now(d->access), ports, n, e);
     if (!d->workers[index])
         return false;

@@ -13,7 +13,8 @@ bool passage_wants(const struct http_head *head) {
 static bool is_word(struct sv v, bool dots) {
     for (size_t i = 0; i < v.n; i++) {
         char c = v.p[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || (dots && c == '.')))
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+              (dots && c == '.')))
             return false;
     }
     return true;
@@ -30,7 +31,8 @@ enum passage_place passage_read(struct sv path, struct passage *ret) {
         return PASSAGE_NOWHERE;
     if (rest.n == 0)
         return PASSAGE_DOOR;
-    if (!sv_cut(&rest, '/', &part) || part.n != PASSAGE_TICKET + 1 || part.p[0] != '~' || !is_word(sv_from(part, 1), false))
+    if (!sv_cut(&rest, '/', &part) || part.n != PASSAGE_TICKET + 1 || part.p[0] != '~' ||
+        !is_word(sv_from(part, 1), false))
         return PASSAGE_NOWHERE;
     ret->ticket = sv_from(part, 1);
     ret->base = sv_first(path, path.n - rest.n);
@@ -65,12 +67,25 @@ static bool is_listed(struct sv name, const char *const *list, size_t n) {
 
 int passage_request(const struct http_head *head, struct http_header to[static PASSAGE_REQUEST]) {
     /* The permission key is the node's own, typed into the node's own page. */
-    static const char *const fields[] = { "accept", "accept-encoding", "accept-language", "anthropic-beta", "anthropic-version", "content-type",
-                                          "drover-permission-key", "if-match", "if-modified-since", "if-none-match", "last-event-id", "range",
-                                          "sec-websocket-key", "sec-websocket-version", "user-agent" };
+    static const char *const fields[] = { "accept",
+                                          "accept-encoding",
+                                          "accept-language",
+                                          "anthropic-beta",
+                                          "anthropic-version",
+                                          "content-type",
+                                          "drover-permission-key",
+                                          "if-match",
+                                          "if-modified-since",
+                                          "if-none-match",
+                                          "last-event-id",
+                                          "range",
+                                          "sec-websocket-key",
+                                          "sec-websocket-version",
+                                          "user-agent" };
     int n = 0;
     for (unsigned i = 0; i < head->n_headers; i++) {
-        if (!is_listed(head->headers[i].name, fields, sizeof fields / sizeof fields[0]) || !http_value_is_clean(head->headers[i].value))
+        if (!is_listed(head->headers[i].name, fields, sizeof fields / sizeof fields[0]) ||
+            !http_value_is_clean(head->headers[i].value))
             continue;
         if (n == PASSAGE_REQUEST)
             return -1;
@@ -85,7 +100,12 @@ bool passage_is_preflight(const struct http_head *head) {
 
 /* --- answers ------------------------------------------------------------------------------------------------------ */
 
-#define FIELD(name, value) { { name, sizeof(name) - 1 }, { value, sizeof(value) - 1 } }
+#define FIELD(name, value)                                                                                             \
+    {                                                                                                                  \
+        { name, sizeof(name) - 1 }, {                                                                                  \
+            value, sizeof(value) - 1                                                                                   \
+        }                                                                                                              \
+    }
 
 /* "name:port" as a policy can write it, which has no way to write an IPv6 address. */
 static bool is_source(struct sv host) {
@@ -105,15 +125,17 @@ static struct sv policy(struct http_in *in, struct sv base) {
     const char *live = can ? arena_printf(&in->arena, " ws%s://%.*s%.*s", s, SV_FMT(host), SV_FMT(base)) : "";
     if (!own || !live)
         return SV_NULL;
-    return sv_of(arena_printf(&in->arena,
-                              "sandbox allow-scripts allow-forms allow-modals allow-downloads; default-src 'none'; script-src %s; style-src %s; "
-                              "img-src %s data:; font-src %s; connect-src %s%s; form-action %s; base-uri 'none'; frame-ancestors 'none'; "
-                              "require-trusted-types-for 'script'",
-                              own, own, own, own, own, live, own));
+    return sv_of(arena_printf(
+        &in->arena,
+        "sandbox allow-scripts allow-forms allow-modals allow-downloads; default-src 'none'; script-src %s; style-src "
+        "%s; "
+        "img-src %s data:; font-src %s; connect-src %s%s; form-action %s; base-uri 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'",
+        own, own, own, own, own, live, own));
 }
 
-/* What stands on every answer below a ticket, the node's and our own. "null" is the origin of a page without one; whoever knows the ticket may read.
- * 0: memory is out. */
+/* What stands on every answer below a ticket, the node's and our own. "null" is the origin of a page without one; whoever knows
+ * the ticket may read. 0: memory is out. */
 enum { SHIELD = 10 };
 static unsigned shield(struct http_in *in, struct http_header to[static SHIELD]) {
     static const struct http_header always[] = {
@@ -121,9 +143,11 @@ static unsigned shield(struct http_in *in, struct http_header to[static SHIELD])
         FIELD("x-frame-options", "DENY"),
         FIELD("referrer-policy", "no-referrer"),
         FIELD("cross-origin-opener-policy", "same-origin"),
-        FIELD("cross-origin-resource-policy", "cross-origin"), /* to a page without an origin even its own files are another's */
+        FIELD("cross-origin-resource-policy",
+              "cross-origin"), /* to a page without an origin even its own files are another's */
         FIELD("access-control-allow-origin", "null"),
-        FIELD("access-control-expose-headers", "retry-after, x-request-id, etag, drover-model, drover-endpoint, drover-attempts"),
+        FIELD("access-control-expose-headers",
+              "retry-after, x-request-id, etag, drover-model, drover-endpoint, drover-attempts"),
         FIELD("cache-control", "no-store"),
     };
     struct passage at;
@@ -138,8 +162,10 @@ static unsigned shield(struct http_in *in, struct http_header to[static SHIELD])
 }
 
 static bool goes_on(struct sv name) {
-    static const char *const fields[] = { "accept-ranges", "content-disposition", "content-encoding", "content-language", "content-range", "content-type",
-                                          "etag", "last-modified", "retry-after", "x-request-id" };
+    static const char *const fields[] = {
+        "accept-ranges", "content-disposition", "content-encoding", "content-language", "content-range", "content-type",
+        "etag",          "last-modified",       "retry-after",      "x-request-id"
+    };
     return sv_starts(name, SV("drover-")) || is_listed(name, fields, sizeof fields / sizeof fields[0]);
 }
 
@@ -153,7 +179,8 @@ static int switched(const struct http_head *head, struct http_header h[static HT
     return 2;
 }
 
-int passage_answer(struct http_in *in, const struct http_head *head, struct http_header h[static HTTP_PROXY_FIELDS], unsigned n) {
+int passage_answer(struct http_in *in, const struct http_head *head, struct http_header h[static HTTP_PROXY_FIELDS],
+                   unsigned n) {
     struct passage at;
     unsigned kept = 0;
     if (head->status == 101)
@@ -190,7 +217,8 @@ void passage_refuse(struct http_in *in, int status) {
     if (status == 503)
         passage_fail(in, status, "unavailable", SV("too many live connections of this visit; close a page"));
     else
-        passage_fail(in, status, "upstream_unreachable", SV("the node does not answer, or with what is not let through"));
+        passage_fail(in, status, "upstream_unreachable",
+                     SV("the node does not answer, or with what is not let through"));
 }
 
 void passage_preflight(struct http_in *in) {
@@ -208,7 +236,8 @@ void passage_preflight(struct http_in *in) {
 
 void passage_door(struct http_in *in, struct sv node) {
     static const struct http_header h[] = {
-        FIELD("content-security-policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+        FIELD("content-security-policy",
+              "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
         FIELD("x-content-type-options", "nosniff"),
         FIELD("x-frame-options", "DENY"),
         FIELD("referrer-policy", "no-referrer"),
@@ -220,8 +249,10 @@ void passage_door(struct http_in *in, struct sv node) {
     buf_printf(&page,
                "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
                "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-               "<meta http-equiv=\"refresh\" content=\"0; url=/console/#/fleet?node=%.*s\">\n<title>Drover</title>\n</head>\n<body>\n<main>\n<h1>%.*s</h1>\n"
-               "<p>This node's console is opened from its hub: <a href=\"/console/#/fleet?node=%.*s\">Open</a></p>\n</main>\n</body>\n</html>\n",
+               "<meta http-equiv=\"refresh\" content=\"0; "
+               "url=/console/#/fleet?node=%.*s\">\n<title>Drover</title>\n</head>\n<body>\n<main>\n<h1>%.*s</h1>\n"
+               "<p>This node's console is opened from its hub: <a "
+               "href=\"/console/#/fleet?node=%.*s\">Open</a></p>\n</main>\n</body>\n</html>\n",
                SV_FMT(node), SV_FMT(node), SV_FMT(node));
     if (page.failed)
         http_in_abort(in);

@@ -13,7 +13,7 @@
 
 enum {
     PASSAGE_NODE_MAX = 64,
-    PASSAGE_TICKET = 43, /* 32 bytes as base64url */
+    PASSAGE_TICKET = 43,  /* 32 bytes as base64url */
     PASSAGE_REQUEST = 40, /* fields of a request that go to the node, with ours */
 };
 
@@ -40,7 +40,8 @@ bool passage_is_preflight(const struct http_head *head);
 /* Answers it: yes, for what the console sends. */
 void passage_preflight(struct http_in *in);
 /* The filter of answers. in's path is PASSAGE_INSIDE. */
-int passage_answer(struct http_in *in, const struct http_head *head, struct http_header h[static HTTP_PROXY_FIELDS], unsigned n);
+int passage_answer(struct http_in *in, const struct http_head *head, struct http_header h[static HTTP_PROXY_FIELDS],
+                   unsigned n);
 void passage_refuse(struct http_in *in, int status); /* where the node gives none */
 /* An answer of the hub's own to a page inside. */
 void passage_fail(struct http_in *in, int status, const char *code, struct sv text);

@@ -93,7 +93,12 @@ static void a_node_sends_nobody_out_of_its_path(void **state) {
     arena_deinit(&a);
 }
 
-#define F(name, value) { { name, sizeof(name) - 1 }, { value, sizeof(value) - 1 } }
+#define F(name, value)                                                                                                 \
+    {                                                                                                                  \
+        { name, sizeof(name) - 1 }, {                                                                                  \
+            value, sizeof(value) - 1                                                                                   \
+        }                                                                                                              \
+    }
 
 static struct sv field(const struct http_header *h, int n, const char *name) {
     struct sv found = SV_NULL;
@@ -106,17 +111,38 @@ static struct sv field(const struct http_header *h, int n, const char *name) {
 }
 
 static void only_listed_fields_of_a_request_reach_the_node(void **state) {
-    struct http_header from[] = { F("cookie", "drover-session=x"), F("authorization", "Bearer x"), F("x-api-key", "x"), F("api-key", "x"), F("proxy-authorization", "x"),
-                                  F("forwarded", "for=1"), F("x-forwarded-for", "1"), F("x-forwarded-host", "h"), F("via", "1.1 x"), F("x-real-ip", "1"),
-                                  F("drover-visit", "admin fresh"), F("drover-principal", "root"), F("drover-hops", "0"), F("drover-role", "admin"), F("drover-link", "1"),
-                                  F("drover-console", "1"), F("origin", "null"), F("referer", "x"), F("host", "hub"), F("connection", "x-mine"), F("x-mine", "1"),
-                                  F("sec-fetch-site", "cross-site"), F("accept", "*/*"), F("content-type", "application/json"), F("drover-permission-key", "k") };
+    struct http_header from[] = { F("cookie", "drover-session=x"),
+                                  F("authorization", "Bearer x"),
+                                  F("x-api-key", "x"),
+                                  F("api-key", "x"),
+                                  F("proxy-authorization", "x"),
+                                  F("forwarded", "for=1"),
+                                  F("x-forwarded-for", "1"),
+                                  F("x-forwarded-host", "h"),
+                                  F("via", "1.1 x"),
+                                  F("x-real-ip", "1"),
+                                  F("drover-visit", "admin fresh"),
+                                  F("drover-principal", "root"),
+                                  F("drover-hops", "0"),
+                                  F("drover-role", "admin"),
+                                  F("drover-link", "1"),
+                                  F("drover-console", "1"),
+                                  F("origin", "null"),
+                                  F("referer", "x"),
+                                  F("host", "hub"),
+                                  F("connection", "x-mine"),
+                                  F("x-mine", "1"),
+                                  F("sec-fetch-site", "cross-site"),
+                                  F("accept", "*/*"),
+                                  F("content-type", "application/json"),
+                                  F("drover-permission-key", "k") };
     const struct http_head head = { .headers = from, .n_headers = sizeof from / sizeof from[0] };
     struct http_header to[PASSAGE_REQUEST];
     (void)state;
     int n = passage_request(&head, to);
     assert_int_equal(n, 3);
-    assert_true(sv_eq(field(to, n, "accept"), SV("*/*")) && sv_eq(field(to, n, "drover-permission-key"), SV("k")) && field(to, n, "content-type").p);
+    assert_true(sv_eq(field(to, n, "accept"), SV("*/*")) && sv_eq(field(to, n, "drover-permission-key"), SV("k")) &&
+                field(to, n, "content-type").p);
     struct http_header many[PASSAGE_REQUEST + 1];
     for (size_t i = 0; i < sizeof many / sizeof many[0]; i++)
         many[i] = (struct http_header)F("accept", "*/*");
@@ -125,7 +151,8 @@ static void only_listed_fields_of_a_request_reach_the_node(void **state) {
 }
 
 /* A request inside as the worker has it. */
-static int answered(struct arena *a, struct sv host, int status, const struct http_header *from, unsigned n, struct http_header to[static HTTP_PROXY_FIELDS]) {
+static int answered(struct arena *a, struct sv host, int status, const struct http_header *from, unsigned n,
+                    struct http_header to[static HTTP_PROXY_FIELDS]) {
     struct stream s = { .is_tls = true };
     struct http_head head = { .path = SV(BASE "console/"), .host = host };
     struct http_in in = { .arena = *a, .head = &head, .stream = &s };
@@ -141,26 +168,59 @@ static int answered(struct arena *a, struct sv host, int status, const struct ht
 }
 
 static void only_listed_fields_of_an_answer_reach_the_browser(void **state) {
-    static const struct http_header from[] = { F("set-cookie", "drover-session=evil; Path=/"), F("set-cookie2", "x"), F("clear-site-data", "\"*\""), F("service-worker-allowed", "/"),
-                                               F("strict-transport-security", "max-age=0"), F("content-security-policy", "default-src *"), F("access-control-allow-origin", "*"),
-                                               F("access-control-allow-credentials", "true"), F("referrer-policy", "unsafe-url"), F("cross-origin-opener-policy", "unsafe-none"),
-                                               F("x-frame-options", "ALLOWALL"), F("refresh", "0; url=/console/"), F("link", "</x>; rel=preload"), F("www-authenticate", "Basic realm=hub"),
-                                               F("alt-svc", "h3=\":1\""), F("report-to", "{}"), F("nel", "{}"), F("permissions-policy", "camera=*"), F("cache-control", "public, max-age=9"),
-                                               F("content-type", "text/html"), F("etag", "\"3\""), F("drover-model", "m"), F("retry-after", "1"), F("location", "/x") };
+    static const struct http_header from[] = { F("set-cookie", "drover-session=evil; Path=/"),
+                                               F("set-cookie2", "x"),
+                                               F("clear-site-data", "\"*\""),
+                                               F("service-worker-allowed", "/"),
+                                               F("strict-transport-security", "max-age=0"),
+                                               F("content-security-policy", "default-src *"),
+                                               F("access-control-allow-origin", "*"),
+                                               F("access-control-allow-credentials", "true"),
+                                               F("referrer-policy", "unsafe-url"),
+                                               F("cross-origin-opener-policy", "unsafe-none"),
+                                               F("x-frame-options", "ALLOWALL"),
+                                               F("refresh", "0; url=/console/"),
+                                               F("link", "</x>; rel=preload"),
+                                               F("www-authenticate", "Basic realm=hub"),
+                                               F("alt-svc", "h3=\":1\""),
+                                               F("report-to", "{}"),
+                                               F("nel", "{}"),
+                                               F("permissions-policy", "camera=*"),
+                                               F("cache-control", "public, max-age=9"),
+                                               F("content-type", "text/html"),
+                                               F("etag", "\"3\""),
+                                               F("drover-model", "m"),
+                                               F("retry-after", "1"),
+                                               F("location", "/x") };
     struct http_header to[HTTP_PROXY_FIELDS];
     struct arena a;
     (void)state;
     arena_init(&a, 64 << 10, NULL);
     int n = answered(&a, SV("hub.example:8443"), 201, from, sizeof from / sizeof from[0], to);
-    static const char *const gone[] = { "set-cookie", "set-cookie2", "clear-site-data", "service-worker-allowed", "strict-transport-security", "access-control-allow-credentials",
-                                        "refresh", "link", "www-authenticate", "alt-svc", "report-to", "nel", "permissions-policy" };
+    static const char *const gone[] = { "set-cookie",
+                                        "set-cookie2",
+                                        "clear-site-data",
+                                        "service-worker-allowed",
+                                        "strict-transport-security",
+                                        "access-control-allow-credentials",
+                                        "refresh",
+                                        "link",
+                                        "www-authenticate",
+                                        "alt-svc",
+                                        "report-to",
+                                        "nel",
+                                        "permissions-policy" };
     for (size_t i = 0; i < sizeof gone / sizeof gone[0]; i++)
         assert_null(field(to, n, gone[i]).p);
-    assert_true(sv_eq(field(to, n, "location"), SV(BASE "x")) && sv_eq(field(to, n, "content-type"), SV("text/html")) && sv_eq(field(to, n, "etag"), SV("\"3\"")));
-    assert_true(sv_eq(field(to, n, "access-control-allow-origin"), SV("null")) && sv_eq(field(to, n, "cache-control"), SV("no-store")));
-    assert_true(sv_eq(field(to, n, "referrer-policy"), SV("no-referrer")) && sv_eq(field(to, n, "x-frame-options"), SV("DENY")));
+    assert_true(sv_eq(field(to, n, "location"), SV(BASE "x")) && sv_eq(field(to, n, "content-type"), SV("text/html")) &&
+                sv_eq(field(to, n, "etag"), SV("\"3\"")));
+    assert_true(sv_eq(field(to, n, "access-control-allow-origin"), SV("null")) &&
+                sv_eq(field(to, n, "cache-control"), SV("no-store")));
+    assert_true(sv_eq(field(to, n, "referrer-policy"), SV("no-referrer")) &&
+                sv_eq(field(to, n, "x-frame-options"), SV("DENY")));
     struct sv csp = field(to, n, "content-security-policy");
-    assert_true(sv_starts(csp, SV("sandbox allow-scripts ")) && sv_find(csp, SV("allow-same-origin")) < 0 && sv_find(csp, SV("allow-popups")) < 0);
+    assert_true(sv_starts(csp, SV("sandbox allow-scripts ")) && sv_find(csp, SV("allow-same-origin")) < 0 &&
+                sv_find(csp, SV("allow-popups")) < 0);
     assert_true(sv_find(csp, SV("connect-src https://hub.example:8443" BASE " wss://hub.example:8443" BASE ";")) > 0);
     assert_true(sv_find(csp, SV("frame-ancestors 'none'")) > 0);
 
@@ -171,9 +231,12 @@ static void only_listed_fields_of_an_answer_reach_the_browser(void **state) {
 
     static const struct http_header out[] = { F("location", "//evil.example/") };
     assert_int_equal(answered(&a, SV("hub"), 302, out, 1, to), -1);
-    static const struct http_header up[] = { F("upgrade", "websocket"), F("sec-websocket-accept", "x"), F("sec-websocket-extensions", "permessage-deflate"), F("set-cookie", "a=b") };
+    static const struct http_header up[] = { F("upgrade", "websocket"), F("sec-websocket-accept", "x"),
+                                             F("sec-websocket-extensions", "permessage-deflate"),
+                                             F("set-cookie", "a=b") };
     assert_int_equal(answered(&a, SV("hub"), 101, up, 4, to), 2);
-    assert_true(sv_eq(field(to, 2, "upgrade"), SV("websocket")) && sv_eq(field(to, 2, "sec-websocket-accept"), SV("x")));
+    assert_true(sv_eq(field(to, 2, "upgrade"), SV("websocket")) &&
+                sv_eq(field(to, 2, "sec-websocket-accept"), SV("x")));
     assert_int_equal(answered(&a, SV("hub"), 101, up, 1, to), -1);
     static const struct http_header h2[] = { F("upgrade", "h2c"), F("sec-websocket-accept", "x") };
     assert_int_equal(answered(&a, SV("hub"), 101, h2, 2, to), -1);

@@ -1,5 +1,6 @@
-/* console/visitor.c - one request: visitor_take -> (the control loop: whose ticket is it?) -> on_answer -> a stream of the node's link, through a
- * proxy that each visit has here. A visit that is over is cut, with all that goes on, when the next look finds it so. */
+/* console/visitor.c - one request: visitor_take -> (the control loop: whose ticket is it?) -> on_answer -> a stream of the
+ * node's link, through a proxy that each visit has here. A visit that is over is cut, with all that goes on, when the next look
+ * finds it so. */
 #include "console/visitor.h"
 
 #include <sodium.h>
@@ -108,7 +109,8 @@ static void pass(struct visitor *v, struct http_in *in, const struct visit_ask *
     struct stay *s = stay_of(v, a, &e);
     int n = passage_request(in->head, h);
     if (!s || n < 0) {
-        passage_fail(in, s ? 431 : 503, s ? "headers_too_large" : "unavailable", s ? SV("too many fields") : SV("out of memory"));
+        passage_fail(in, s ? 431 : 503, s ? "headers_too_large" : "unavailable",
+                     s ? SV("too many fields") : SV("out of memory"));
         return;
     }
     if (http_proxy_busy(s->proxy) >= BUSY_MAX) {
@@ -121,7 +123,8 @@ static void pass(struct visitor *v, struct http_in *in, const struct visit_ask *
     h[n++] = (struct http_header){ SV(GATEWAY_VISIT), sv_of(role) };
     h[n++] = (struct http_header){ SV(GATEWAY_PRINCIPAL), sv_of(a->who) };
     h[n++] = (struct http_header){ SV(GATEWAY_HOPS), SV("1") };
-    const char *target = arena_printf(&in->arena, "%.*s%s%.*s", SV_FMT(at.rest), in->head->query.n ? "?" : "", SV_FMT(in->head->query));
+    const char *target =
+        arena_printf(&in->arena, "%.*s%s%.*s", SV_FMT(at.rest), in->head->query.n ? "?" : "", SV_FMT(in->head->query));
     if (target)
         http_proxy_pass(s->proxy, in, sv_of(target), h, (unsigned)n);
     else
@@ -223,7 +226,9 @@ void visitor_take(struct visitor *v, struct http_in *in) {
     if (!sv_starts(in->head->target, SV("/")))
         not_here(in, 400, "{\"error\":{\"code\":\"bad_request\",\"message\":\"the target must be a path\"}}\n");
     else if (place == PASSAGE_NOWHERE)
-        not_here(in, 404, "{\"error\":{\"code\":\"not_found\",\"message\":\"no such path; a node's console is opened from the hub's\"}}\n");
+        not_here(in, 404,
+                 "{\"error\":{\"code\":\"not_found\",\"message\":\"no such path; a node's console is opened from the "
+                 "hub's\"}}\n");
     else if (place == PASSAGE_DOOR && (sv_eq(in->head->method, SV("GET")) || sv_eq(in->head->method, SV("HEAD"))))
         passage_door(in, at.node);
     else if (place == PASSAGE_INSIDE && passage_is_preflight(in->head))

@@ -1,5 +1,5 @@
-/* console/visitor.h - visitors of nodes' consoles at a worker's listener: /node/ID/~TICKET/... is handed on to that node over its link, as console/passage.h
- * lets it through. One per worker, on its loop. */
+/* console/visitor.h - visitors of nodes' consoles at a worker's listener: /node/ID/~TICKET/... is handed on to that node over
+ * its link, as console/passage.h lets it through. One per worker, on its loop. */
 #ifndef DROVER_CONSOLE_VISITOR_H
 #define DROVER_CONSOLE_VISITOR_H
 

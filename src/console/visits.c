@@ -45,7 +45,8 @@ struct visit *visit_unref(struct visit *v) {
 }
 
 bool visit_is_over(const struct visit *v) {
-    return atomic_load_explicit(&v->ended, memory_order_relaxed) || atomic_load_explicit(&v->cell->revoked, memory_order_relaxed);
+    return atomic_load_explicit(&v->ended, memory_order_relaxed) ||
+           atomic_load_explicit(&v->cell->revoked, memory_order_relaxed);
 }
 
 static void end(struct visits *vs, struct visit *v) {
@@ -68,7 +69,8 @@ static const struct session *session_of(const struct visits *vs, const struct vi
 
 static bool is_late(const struct visits *vs, const struct visit *v) {
     uint64_t now = loop_now_ms(vs->control);
-    return visit_is_over(v) || now - v->made_ms >= VISIT_TTL_MS || now - v->used_ms >= (*vs->admin->house->config)->access.session_idle_ms;
+    return visit_is_over(v) || now - v->made_ms >= VISIT_TTL_MS ||
+           now - v->used_ms >= (*vs->admin->house->config)->access.session_idle_ms;
 }
 
 static void on_look(void *arg) {
@@ -95,8 +97,8 @@ static struct visit *find(const struct visits *vs, struct sv node, struct sv tic
     struct visit *found = NULL;
     crypto_generichash(hash, sizeof hash, (const unsigned char *)ticket.p, ticket.n, NULL, 0);
     LIST_FOR(it, &vs->all)
-        if (sodium_memcmp(hash, CONTAINER(it, struct visit, all)->hash, sizeof hash) == 0)
-            found = CONTAINER(it, struct visit, all);
+    if (sodium_memcmp(hash, CONTAINER(it, struct visit, all)->hash, sizeof hash) == 0)
+        found = CONTAINER(it, struct visit, all);
     sodium_memzero(hash, sizeof hash);
     return found && sv_eq(node, sv_of(found->node)) ? found : NULL;
 }
@@ -188,7 +190,11 @@ static void opening_free(struct opening *o) {
 
 static bool run_opening(struct store_tx *tx, struct store_job *job, struct err *e) {
     const struct opening *o = CONTAINER(job, struct opening, job);
-    const struct access_act act = { sv_of(o->visit->who), sv_of(o->peer), SV("node.visit"), sv_of(o->visit->node), sv_of(access_role_name(o->visit->role)),
+    const struct access_act act = { sv_of(o->visit->who),
+                                    sv_of(o->peer),
+                                    SV("node.visit"),
+                                    sv_of(o->visit->node),
+                                    sv_of(access_role_name(o->visit->role)),
                                     clock_wall_ms() };
     return access_audit(tx, &act, e);
 }
@@ -212,7 +218,9 @@ static void admit(struct visits *vs, struct visit *v) {
 }
 
 static void tell(struct request *r, const struct opening *o, const char *ticket) {
-    static const char *const reaches[] = { [CONFIG_REACH_OFF] = "off", [CONFIG_REACH_VIEW] = "view", [CONFIG_REACH_FULL] = "full" };
+    static const char *const reaches[] = {
+        [CONFIG_REACH_OFF] = "off", [CONFIG_REACH_VIEW] = "view", [CONFIG_REACH_FULL] = "full"
+    };
     struct buf out = BUF_MAX(REQUEST_BODY_MAX);
     char path[PASSAGE_NODE_MAX + PASSAGE_TICKET + 32];
     buf_reserve(&out, 1024); /* one block, so that no copy of the ticket is left behind in a smaller one */
@@ -244,7 +252,8 @@ static void on_opened(struct store_job *job, const struct err *e) {
     } else if (r) {
         rand_bytes(secret, sizeof secret);
         sodium_bin2base64(ticket, sizeof ticket, secret, sizeof secret, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-        crypto_generichash(o->visit->hash, sizeof o->visit->hash, (const unsigned char *)ticket, PASSAGE_TICKET, NULL, 0);
+        crypto_generichash(o->visit->hash, sizeof o->visit->hash, (const unsigned char *)ticket, PASSAGE_TICKET, NULL,
+                           0);
         admit(vs, o->visit);
         tell(r, o, ticket);
         sodium_memzero(secret, sizeof secret);
@@ -283,10 +292,12 @@ static bool may_open(const struct request *r, struct hub *h, struct hub_reach *r
     if (!hub_reach(h, r->rest, ret, e))
         return false;
     if (ret->console == CONFIG_REACH_OFF)
-        return err_set(e, ERR_DENIED, "node %.*s does not show its console to its hub (join.allow.console there)", SV_FMT(ret->name));
+        return err_set(e, ERR_DENIED, "node %.*s does not show its console to its hub (join.allow.console there)",
+                       SV_FMT(ret->name));
     if (ret->console == CONFIG_REACH_FULL && r->role == ROLE_ADMIN && !r->is_fresh)
         return err_set(e, ERR_REAUTH, "give your passphrase again: this opens the node with the rights of an admin");
-    return r->admin->visits->n < VISITS_MAX || err_set(e, ERR_UNAVAILABLE, "%d visits may be open at one time; end some first", VISITS_MAX);
+    return r->admin->visits->n < VISITS_MAX ||
+           err_set(e, ERR_UNAVAILABLE, "%d visits may be open at one time; end some first", VISITS_MAX);
 }
 
 void visits_make(struct request *r) {

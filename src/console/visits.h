@@ -1,9 +1,10 @@
-/* console/visits.h - who of the hub's people visits which node's console, and by which ticket. Behind the path of a ticket the page of a node is
- * shown, which has no cookie: the ticket alone opens it, and nothing but that.
+/* console/visits.h - who of the hub's people visits which node's console, and by which ticket. Behind the path of a ticket the
+ * page of a node is shown, which has no cookie: the ticket alone opens it, and nothing but that.
  *
- * A ticket is 256 random bits, of which the hash is kept; it stands for a person's session and a node, with that person's role. It ends with the session, with
- * the node, after eight hours, and as a session does when nobody has used it for access.session_idle. Nothing of it is stored.
- * The table lives on the control loop; a worker asks with each request (struct visit_ask) and gets what it needs to hand the request on. */
+ * A ticket is 256 random bits, of which the hash is kept; it stands for a person's session and a node, with that person's role.
+ * It ends with the session, with the node, after eight hours, and as a session does when nobody has used it for
+ * access.session_idle. Nothing of it is stored. The table lives on the control loop; a worker asks with each request (struct
+ * visit_ask) and gets what it needs to hand the request on. */
 #ifndef DROVER_CONSOLE_VISITS_H
 #define DROVER_CONSOLE_VISITS_H
 
@@ -30,7 +31,7 @@ bool visit_is_over(const struct visit *v);
 /* The table. Counted, so that questions may still be on their way when it is closed. */
 struct visits;
 struct visits *visits_new(struct admin *a, struct err *e) MUST_CHECK; /* control loop, as the next */
-void visits_close(struct visits *vs);                                  /* all end; NULL is fine */
+void visits_close(struct visits *vs);                                 /* all end; NULL is fine */
 struct visits *visits_ref(struct visits *vs);
 struct visits *visits_unref(struct visits *vs);
 

@@ -143,7 +143,8 @@ bool gateway_admits_visit(struct gateway *g, struct http_in *in) {
     for (unsigned i = 0; ok && i < head->n_headers; i++)
         ok = !sv_eq(head->headers[i].name, SV("origin")) || sv_eq(head->headers[i].value, SV("null")) ||
              err_set(&e, ERR_DENIED, "a node's console is for its own page alone");
-    ok = ok && (path_is_clean(head->path) || err_set(&e, ERR_BAD_REQUEST, "the path has empty or dot segments, or escapes that hide a slash"));
+    ok = ok && (path_is_clean(head->path) ||
+                err_set(&e, ERR_BAD_REQUEST, "the path has empty or dot segments, or escapes that hide a slash"));
     if (!ok)
         answer__error(g, in, NULL, &e, NULL);
     return ok;

@@ -49,7 +49,7 @@ struct gateway_listener {
 /* What a hub adds to a request that it sends over a link; of anybody else these are never believed. */
 #define GATEWAY_HOPS "drover-hops"           /* how many links it has come over */
 #define GATEWAY_PRINCIPAL "drover-principal" /* for whom */
-#define GATEWAY_VISIT "drover-visit"         /* somebody at the hub visits the console: "viewer", "operator" or "admin", and behind a blank "fresh" */
+#define GATEWAY_VISIT "drover-visit"         /* somebody there visits the console: "viewer", "operator" or "admin", "admin fresh" */
 
 /* Somebody at our hub who visits the console here, with no more rights than join.allow.console gives. */
 struct gateway_visitor {

@@ -20,6 +20,8 @@ bool hub_reach(struct hub *h, struct sv id, struct hub_reach *ret, struct err *e
     }
     if (!s || !n->way || way_lanes(n->way) == 0)
         return err_set(e, ERR_UNAVAILABLE, "node %s has no link to this hub at the moment", n->name);
-    *ret = (struct hub_reach){ .id = sv_of(n->id), .name = sv_of(n->name), .way = n->way, .console = reach_of(link.console) };
+    *ret = (struct hub_reach){
+        .id = sv_of(n->id), .name = sv_of(n->name), .way = n->way, .console = reach_of(link.console)
+    };
     return true;
 }
