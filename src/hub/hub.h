@@ -102,8 +102,7 @@ bool hub_order_cancel(struct hub *h, struct sv id, const struct access_actor *by
 bool hub_directive(struct hub *h, struct sv id, hub_done *done, void *arg, struct err *e);
 bool hub_directives(struct hub *h, struct sv node, hub_done *done, void *arg, struct err *e);
 
-/* --- what is wrong, and how it is ----------------------------------------------------------------------------------------------------------- */
-
+/* --- visits -------------------------------------------------------------------------------------------------------------------------------- */
 
 /* How a node is reached, for those who visit its console. False: ERR_NOT_FOUND, there is none of that name that was let in;
  * ERR_UNAVAILABLE, it has no link. */
@@ -113,6 +112,9 @@ struct hub_reach {
     int console;        /* enum config_reach, as the node told; off when it said nothing */
 };
 bool hub_reach(struct hub *h, struct sv id, struct hub_reach *ret, struct err *e) MUST_CHECK;
+
+/* --- what is wrong, and how it is ----------------------------------------------------------------------------------------------------------- */
+
 /* What is not as it should be with the fleet, or with one of its nodes, as far as this hub can see; never a secret. */
 struct hub_finding {
     const char *code, *severity; /* "link_down"; "error", "warning" or "info" */
