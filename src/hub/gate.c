@@ -14,7 +14,7 @@ struct gate {
     struct link_host *host;
     struct hub *hub;
     _Atomic unsigned refs;
-    bool closed;
+    _Atomic bool closed; /* its loop is going, or gone */
 };
 
 struct gate_visit { /* in the request's arena; gone with it */
@@ -88,7 +88,7 @@ static void on_answer(struct msg *m) {
     struct gate_visit *v = a->visit;
     if (v)
         v->ask = NULL;
-    if (a->status == 101 && v && !a->gate->closed)
+    if (a->status == 101 && v && !atomic_load(&a->gate->closed))
         upgrade(a->gate, v, a);
     else if (a->status == 101)
         wire_refuse(a->wire, 0, SV("the node has left"), 0);
@@ -99,6 +99,10 @@ static void on_answer(struct msg *m) {
 
 static void on_ask(struct msg *m) {
     struct gate_ask *a = CONTAINER(m, struct gate_ask, msg);
+    if (atomic_load(&a->gate->closed)) { /* the control loop hands out its last messages when the workers are gone */
+        ask_free(a);
+        return;
+    }
     session__ask(a->hub, a);
     a->msg = (struct msg){ .deliver = on_answer };
     if (loop_post(a->gate->loop, &a->msg))
@@ -217,6 +221,6 @@ struct gate *gate_new(struct loop *l, struct link_host *host, struct loop *contr
 void gate_free(struct gate *g) {
     if (!g)
         return;
-    g->closed = true;
+    atomic_store(&g->closed, true);
     gate_unref(g);
 }
