@@ -433,5 +433,6 @@ bool config_duration(struct sv text, uint64_t *ret_ms);
 /* The generated parts of docs/config.md and docs/limits.md. */
 bool config_manual(struct buf *out);
 bool config_limits_manual(struct buf *out);
+bool config_man(struct buf *out);
 
 #endif

@@ -1026,8 +1026,9 @@ static bool open_page(const char *name, char *path, size_t size, struct buf *tex
 static void check_page(const char *name, const char *mark, bool (*make)(struct buf *)) {
     char path[1000], begin[64], end[64];
     struct buf page = BUF_MAX(1 << 20), made = BUF_MAX(1 << 20);
-    snprintf(begin, sizeof begin, "<!-- %s: begin -->\n", mark);
-    snprintf(end, sizeof end, "<!-- %s: end -->", mark);
+    bool is_man = strstr(name, "man/") != NULL;
+    snprintf(begin, sizeof begin, is_man ? ".\\\" %s: begin\n" : "<!-- %s: begin -->\n", mark);
+    snprintf(end, sizeof end, is_man ? ".\\\" %s: end" : "<!-- %s: end -->", mark);
     assert_true(open_page(name, path, sizeof path, &page));
     assert_true(make(&made));
     ptrdiff_t from = sv_find(buf_sv(&page), sv_of(begin)), to = sv_find(buf_sv(&page), sv_of(end));
@@ -1055,6 +1056,7 @@ static void the_pages_are_as_the_table_says(void **state) {
     (void)state;
     check_page("config.md", "settings", config_manual);
     check_page("limits.md", "limits", config_limits_manual);
+    check_page("man/drover-config.5", "settings", config_man);
 }
 
 static void the_example_of_the_page_is_good(void **state) {

@@ -1,4 +1,4 @@
-/* config/manual.c - the tables of docs/config.md and docs/limits.md, printed from the table of settings so that they
+/* config/manual.c - the tables of docs/config.md and docs/limits.md and the list of drover-config(5), printed from the table of settings so that they
  * cannot grow apart. */
 #include "config/schema.h"
 
@@ -112,4 +112,42 @@ bool config_limits_manual(struct buf *out) {
                             s->type == T_FIXED ? "built in" : number_text(s->type, s->max, max), s->over, s->text);
     }
     return ok;
+}
+
+/* --- drover-config(5), in mdoc(7) --------------------------------------------------------------------------------- */
+
+/* Text of a line of its own: backslashes kept, no request by a point or an apostrophe at its begin, no Markdown. */
+static bool plain(struct sv text, struct buf *out) {
+    bool ok = text.n == 0 || (text.p[0] != '.' && text.p[0] != '\'') || buf_add(out, SV("\\&"));
+    for (size_t i = 0; ok && i < text.n; i++)
+        if (text.p[i] == '\\')
+            ok = buf_add(out, SV("\\e"));
+        else if (text.p[i] != '`')
+            ok = buf_add_char(out, text.p[i]);
+    return ok;
+}
+
+static bool man_entry(const struct setting *s, struct buf *out) {
+    struct buf dflt = BUF_MAX(4096), values = BUF_MAX(4096);
+    bool ok = cell_default(s, &dflt) && cell_values(s, &values);
+    ok = ok && buf_printf(out, ".It Ic %s%s\n", s->path, s->type == T_SECRET ? " No or Ic _file" : "");
+    ok = ok && plain(sv_of(s->text), out) && buf_add(out, SV(".\n"));
+    if (values.n)
+        ok = ok && buf_add(out, SV("Values: ")) && plain(buf_sv(&values), out) && buf_add(out, SV(".\n"));
+    ok = ok && buf_add(out, SV("Default: ")) && plain(buf_sv(&dflt), out) && buf_add(out, SV(".\n"));
+    if (s->over)
+        ok = ok && buf_add(out, SV("Beyond it: ")) && plain(sv_of(s->over), out) && buf_add(out, SV(".\n"));
+    ok = ok && buf_printf(out, "%s%s.\n", s->reload == LIVE ? "A change holds at once" : "A change takes a restart",
+                          s->console ? ", and can be made from the console" : "");
+    buf_deinit(&dflt);
+    buf_deinit(&values);
+    return ok;
+}
+
+bool config_man(struct buf *out) {
+    bool ok = buf_add(out, SV(".Bl -tag -width Ds\n"));
+    for (size_t i = 0; ok && i < n_settings; i++)
+        if (settings[i].type <= T_ITEMS)
+            ok = man_entry(&settings[i], out);
+    return ok && buf_add(out, SV(".El\n"));
 }
