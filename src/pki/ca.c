@@ -51,11 +51,23 @@ struct pki_ca *pki_ca_free(struct pki_ca *ca) {
     return NULL;
 }
 
+static bool has_key(const struct pki_ca *ca, struct err *e) {
+    return ca->key || err_set(e, ERR_UNAVAILABLE, "the key of the authority %s lies on another machine", ca->name);
+}
+
 bool pki__ca_sign(struct pki_ca *ca, X509 *leaf, struct err *e) {
+    if (!has_key(ca, e))
+        return false;
     return X509_sign(leaf, ca->key, pki__digest(ca->key)) > 0 || pki__fault(e, ERR_INTERNAL, "sign a certificate");
 }
 
+bool pki__ca_sign_crl(const struct pki_ca *ca, X509_CRL *crl, struct err *e) {
+    return has_key(ca, e) && (X509_CRL_sign(crl, ca->key, pki__digest(ca->key)) > 0 || pki__fault(e, ERR_INTERNAL, "sign a list of revoked certificates"));
+}
+
 bool pki__ca_sign_bytes(const struct pki_ca *ca, struct sv bytes, struct buf *ret_signature, struct err *e) {
+    if (!has_key(ca, e))
+        return false;
     EVP_MD_CTX *c = EVP_MD_CTX_new();
     size_t n = (size_t)EVP_PKEY_get_size(ca->key);
     unsigned char *to = (unsigned char *)buf_reserve(ret_signature, n);
@@ -220,11 +232,8 @@ struct pki_ca *pki_ca_make(const char *dir, const struct pki_ca_wish *wish, stru
     return pki_ca_free(ca);
 }
 
-static bool load(struct pki_ca *ca, const char *dir, struct sv passphrase, struct err *e) {
-    char fleet[PKI_PATH], path[PKI_PATH], named[PKI_CA_NAME_MAX + 1];
-    struct buf key = BUF_MAX(PKI_PEM_MAX + 1);
-    if (!pki__path(fleet, dir, "fleet", e) || !pki__dir_check(dir, e) || !pki__dir_check(fleet, e))
-        return false;
+static bool load_root(struct pki_ca *ca, const char *fleet, struct err *e) {
+    char path[PKI_PATH], named[PKI_CA_NAME_MAX + 1];
     if ((size_t)snprintf(path, sizeof path, "%s/%s.crt", fleet, ca->name) >= sizeof path)
         return err_set(e, ERR_CONFIG, "%s: path too long", fleet);
     struct buf text = BUF_MAX(PKI_PEM_MAX + 1);
@@ -238,21 +247,56 @@ static bool load(struct pki_ca *ca, const char *dir, struct sv passphrase, struc
     pki__certs_free(roots);
     if (!ok || !pki__root_name(ca->root, ca->fleet, named) || strcmp(named, ca->name) != 0)
         return ok ? err_set(e, ERR_CONFIG, "%s is the root of another authority", path) : err_ctx(e, "%s", path);
+    return true;
+}
+
+static bool load_key(struct pki_ca *ca, const char *fleet, struct sv passphrase, struct err *e) {
+    char path[PKI_PATH];
+    struct buf key = BUF_MAX(PKI_PEM_MAX + 1);
     snprintf(path, sizeof path, "%s/%s.key", fleet, ca->name);
-    ok = pki__read(path, true, &key, e);
+    bool ok = pki__read(path, true, &key, e);
     ca->key = ok ? pki__key_read(buf_sv(&key), passphrase, NULL, e) : NULL;
     pki_wipe(&key);
     if (!ca->key)
         return ok ? err_ctx(e, "%s", path) : false;
     if (X509_check_private_key(ca->root, ca->key) != 1)
         return pki__fault(e, ERR_CONFIG, "key and root do not belong together") || err_ctx(e, "%s", path);
-    return pki__cert_print(ca->root, &ca->pem, e) && pki__cert_facts(ca->root, &ca->cert, e) && first_trust(ca, dir, e);
+    return true;
+}
+
+static bool load(struct pki_ca *ca, const char *dir, bool with_key, struct sv passphrase, struct err *e) {
+    char fleet[PKI_PATH];
+    if (!pki__path(fleet, dir, "fleet", e) || !pki__dir_check(dir, e) || !pki__dir_check(fleet, e) ||
+        !load_root(ca, fleet, e))
+        return false;
+    if (!with_key && has_file(fleet, ca->name, ".key"))
+        return err_set(
+            e, ERR_CONFIG,
+            "the key of the authority lies in %s/%s.key: move it to the machine that is to sign (drover cert serve)",
+            fleet, ca->name);
+    return (!with_key || load_key(ca, fleet, passphrase, e)) && pki__cert_print(ca->root, &ca->pem, e) &&
+           pki__cert_facts(ca->root, &ca->cert, e) && first_trust(ca, dir, e);
+}
+
+struct pki_ca *pki_ca_open(const char *dir, struct err *e) {
+    char name[PKI_CA_NAME_MAX + 1];
+    unsigned year, n;
+    if (!newest(dir, false, &year, &n, e))
+        return NULL;
+    if (year == 0) {
+        err_set(e, ERR_NOT_FOUND, "there is no root under %s/fleet", dir);
+        return NULL;
+    }
+    snprintf(name, sizeof name, "ca-%u-%u", year % 10000, n % 10000);
+    struct pki_ca *ca = ca_new(sv_of(name), e);
+    ERR_clear_error();
+    return ca && load(ca, dir, false, SV_NULL, e) ? ca : pki_ca_free(ca);
 }
 
 struct pki_ca *pki_ca_load(const char *dir, const char *name, struct sv passphrase, struct err *e) {
     struct pki_ca *ca = ca_new(sv_of(name), e);
     ERR_clear_error();
-    return ca && load(ca, dir, passphrase, e) ? ca : pki_ca_free(ca);
+    return ca && load(ca, dir, true, passphrase, e) ? ca : pki_ca_free(ca);
 }
 
 bool pki_ca_retire(const char *dir, const char *name, struct err *e) {

@@ -367,6 +367,43 @@ static void a_bundle_is_taken_once_from_whom_is_trusted(void **state) {
     }
 }
 
+/* --- the key elsewhere ------------------------------------------------------------------------------------------------------------- */
+
+static void a_root_without_its_key_verifies_and_signs_nothing(void **state) {
+    (void)state;
+    char where[64], file[128];
+    struct err e = { 0 };
+    struct buf key = BUF_MAX(PKI_PEM_MAX), chain = BUF_MAX(PKI_PEM_MAX), bundle = BUF_MAX(PKI_PEM_MAX);
+    struct pki_cert cert;
+    try_dir(where);
+    assert_null(pki_ca_open(where, &e));
+    assert_int_equal(e.code, ERR_NOT_FOUND);
+    const struct pki_ca_wish wish = { .name = "ca-2026-1", .fleet = SV("home"), .now_s = NOW };
+    struct pki_ca *whole = pki_ca_make(where, &wish, &e);
+    assert_non_null(whole);
+    assert_null(pki_ca_open(where, &e)); /* its key is here */
+    assert_int_equal(e.code, ERR_CONFIG);
+    snprintf(file, sizeof file, "%s/fleet/ca-2026-1.key", where);
+    assert_int_equal(unlink(file), 0);
+    struct pki_ca *root = pki_ca_open(where, &e);
+    assert_non_null(root);
+    assert_true(sv_eq(pki_ca_pem(root), pki_ca_pem(whole)));
+    struct pki_wish leaf = { .usage = PKI_USE_CLIENT, .now_s = NOW };
+    assert_true(pki_key_make(PKI_P256, &key, &e) && pki_identity_set(&leaf.who, PKI_NODE, SV("home"), SV("attic")));
+    leaf.key_pem = buf_sv(&key);
+    assert_true(pki_issue(whole, &leaf, &chain, &cert, &e));
+    assert_true(pki_chain_verify(buf_sv(&chain), pki_ca_pem(root), PKI_USE_CLIENT, SV_NULL, NOW, &e));
+    assert_false(pki_issue(root, &leaf, &chain, &cert, &e));
+    assert_int_equal(e.code, ERR_UNAVAILABLE);
+    assert_false(pki_bundle_sign(root, pki_ca_pem(root), 2, &bundle, &e));
+    pki_ca_free(root);
+    pki_ca_free(whole);
+    pki_wipe(&key);
+    buf_deinit(&chain);
+    buf_deinit(&bundle);
+    try_remove(where);
+}
+
 /* --- rotation ---------------------------------------------------------------------------------------------------------------------- */
 
 static void steps(struct pki_rotation *r, const enum pki_stage *way, unsigned n) {
@@ -409,15 +446,18 @@ static void a_rotation_goes_step_by_step_and_a_crash_finds_its_place_again(void 
     assert_int_equal(r.stage, PKI_STAGE_NONE);
     assert_false(pki_rotation_begin(dir, &r, "ca-2026-1", "ca-2026-1", false, NOW, &e));
     assert_true(pki_rotation_begin(dir, &r, "ca-2026-1", "ca-2026-2", false, NOW, &e));
-    assert_false(pki_rotation_begin(dir, &second, "ca-2026-1", "ca-2026-3", true, NOW, &e));
+    assert_false(pki_rotation_begin(dir, &second, "ca-2026-1", "ca-2026-3", false, NOW, &e));
     assert_int_equal(e.code, ERR_EXISTS);
     assert_non_null(strstr(e.text, "from ca-2026-1 to ca-2026-2 is under way (make)"));
     assert_false(pki_rotation_step(dir, &r, PKI_STAGE_TRUST_NEW, NOW, &e)); /* that is for emergencies */
     steps(&r, planned, 6);
     assert_true(pki_rotation_begin(dir, &r, "ca-2026-1", "ca-2026-2", false, NOW, &e));
     steps(&r, back, 4);
-    assert_true(pki_rotation_begin(dir, &r, "ca-2026-1", "ca-2026-2", true, NOW, &e));
-    assert_true(r.is_emergency);
+    assert_true(pki_rotation_begin(dir, &r, "ca-2026-1", "ca-2026-3", false, NOW, &e));
+    assert_true(pki_rotation_begin(dir, &r, "ca-2026-1", "ca-2026-2", true, NOW, &e)); /* it does not wait for a planned one */
+    assert_true(r.is_emergency && r.stage == PKI_STAGE_MAKE);
+    assert_false(pki_rotation_begin(dir, &second, "ca-2026-1", "ca-2026-4", true, NOW, &e));
+    assert_int_equal(e.code, ERR_EXISTS);
     steps(&r, emergency, 3);
     static const char *const damaged[] = { "",
                                            "{}",
@@ -527,6 +567,7 @@ int main(void) {
         cmocka_unit_test(a_full_disk_leaves_what_was),
         cmocka_unit_test(a_bundle_holds_one_or_two_roots_of_one_fleet),
         cmocka_unit_test(a_bundle_is_taken_once_from_whom_is_trusted),
+        cmocka_unit_test(a_root_without_its_key_verifies_and_signs_nothing),
         cmocka_unit_test(a_rotation_goes_step_by_step_and_a_crash_finds_its_place_again),
         cmocka_unit_test(memory_that_is_out_is_a_fault_everywhere),
     };

@@ -107,6 +107,9 @@ struct pki_ca_wish {
 struct pki_ca *pki_ca_make(const char *dir, const struct pki_ca_wish *wish, struct err *e) MUST_CHECK;
 /* ERR_LOCKED: a passphrase is needed; ERR_DENIED: it is another one. */
 struct pki_ca *pki_ca_load(const char *dir, const char *name, struct sv passphrase, struct err *e) MUST_CHECK;
+/* The newest root whose key lies on another machine: what it signed can be verified, nothing can be signed. ERR_NOT_FOUND without one, ERR_CONFIG
+ * when its key is here. */
+struct pki_ca *pki_ca_open(const char *dir, struct err *e) MUST_CHECK;
 /* Wipes the key. NULL is fine; returns NULL. */
 struct pki_ca *pki_ca_free(struct pki_ca *ca);
 /* Removes the key for good; the root stays, so that its name is never used again. Twice is fine. */
@@ -133,6 +136,12 @@ struct pki_wish {
 /* Appends the leaf and its root. The leaf was verified as a strict peer will do it. ERR_BAD_REQUEST: the CSR; ERR_UNAVAILABLE: the
  * clock went back by more than an hour, or the CA ends too soon. */
 bool pki_issue(struct pki_ca *ca, const struct pki_wish *wish, struct buf *ret_chain, struct pki_cert *ret, struct err *e) MUST_CHECK;
+
+/* --- what is good no more (crl.c) ---------------------------------------------------------------------------------------- */
+
+/* A list in PEM that ca signs: serials in hex, each once; the next one is there after life_s at the latest. */
+bool pki_crl_make(const struct pki_ca *ca, const char (*serials)[TLS_SERIAL_MAX + 1], size_t n, int64_t now_s, int64_t life_s, struct buf *ret_pem,
+                  struct err *e) MUST_CHECK;
 
 /* --- time (renew.c) ------------------------------------------------------------------------------------------------------ */
 
@@ -251,8 +260,8 @@ struct pki_rotation {
 const char *pki_stage_name(enum pki_stage s);
 /* <dir>/rotation.json; no file is stage NONE. */
 bool pki_rotation_load(const char *dir, struct pki_rotation *ret, struct err *e) MUST_CHECK;
-/* Begins one at MAKE, when none is under way (ERR_EXISTS). Call it before pki_ca_make(new_ca): the name is chosen then, whatever
- * crashes. */
+/* Begins one at MAKE, when none is under way (ERR_EXISTS); an emergency takes the place of a planned one. Call it before
+ * pki_ca_make(new_ca): the name is chosen then, whatever crashes. */
 bool pki_rotation_begin(const char *dir, struct pki_rotation *r, const char *old_ca, const char *new_ca, bool is_emergency, int64_t now_s,
                         struct err *e) MUST_CHECK;
 /* Records that the next stage has begun, on the disk before it returns; *r follows. To the stage it is in: nothing happens. A step

@@ -57,6 +57,7 @@ bool pki__verify(STACK_OF(X509) * chain, STACK_OF(X509) * roots, unsigned usage,
 
 X509 *pki__ca_root(const struct pki_ca *ca);
 bool pki__ca_sign(struct pki_ca *ca, X509 *leaf, struct err *e);
+bool pki__ca_sign_crl(const struct pki_ca *ca, X509_CRL *crl, struct err *e);
 bool pki__ca_sign_bytes(const struct pki_ca *ca, struct sv bytes, struct buf *ret_signature, struct err *e);
 
 /* --- trust.c --- */

@@ -81,7 +81,7 @@ bool pki_rotation_begin(const char *dir, struct pki_rotation *r, const char *old
         return err_set(e, ERR_CONFIG, "a rotation goes from one authority to another");
     if (!pki_rotation_load(dir, &now, e))
         return false;
-    if (now.stage != PKI_STAGE_NONE)
+    if (now.stage != PKI_STAGE_NONE && (now.is_emergency || !is_emergency))
         return err_set(e, ERR_EXISTS, "a rotation from %s to %s is under way (%s)", now.old_ca, now.new_ca, stages[now.stage].name);
     if (!save(dir, &made, e))
         return err_ctx(e, "begin a rotation");
