@@ -125,6 +125,10 @@ static void on_accept(void *owner, struct stream *s) {
     struct port *p = owner;
     struct worker *w = p->worker;
     count_connections(w);
+    if (!p->is.tls && p->is.by_ca) { /* the hub's certificate has not been signed yet: never in the clear instead */
+        stream_close(s);
+        return;
+    }
     if (!p->is.tls) {
         http_serve(w->server, s, &p->is.listener);
         count_connections(w);

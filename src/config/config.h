@@ -116,6 +116,7 @@ enum config_unpriced { CONFIG_UNPRICED_ALLOW, CONFIG_UNPRICED_REFUSE };
 enum config_auth { CONFIG_AUTH_NONE, CONFIG_AUTH_KEY };
 enum config_client_cert { CONFIG_CLIENT_CERT_OFF, CONFIG_CLIENT_CERT_OPTIONAL, CONFIG_CLIENT_CERT_REQUIRED };
 enum config_pq { CONFIG_PQ_AUTO, CONFIG_PQ_REQUIRED, CONFIG_PQ_OFF };
+enum config_ca { CONFIG_CA_HERE, CONFIG_CA_APART };
 enum config_join_mode { CONFIG_JOIN_REVERSE, CONFIG_JOIN_DIRECT };
 enum config_reach { CONFIG_REACH_OFF, CONFIG_REACH_VIEW, CONFIG_REACH_FULL };
 
@@ -300,7 +301,8 @@ struct config {
     } alerts;
     struct {
         struct sv name;                 /* empty: this daemon accepts no nodes */
-        uint64_t invite_ttl_ms, heartbeat_ms;
+        uint64_t invite_ttl_ms, heartbeat_ms, leaf_life_ms;
+        int ca;                         /* enum config_ca */
         struct config_list urls;        /* under which nodes reach it; none: worked out from the listeners */
     } hub;
     struct {

@@ -45,6 +45,11 @@ static const struct choice pqs[] = {
     { "off", "not at all", CONFIG_PQ_OFF },
     { 0 },
 };
+static const struct choice cas[] = {
+    { "here", "this hub signs: the authority's key lies in data_dir", CONFIG_CA_HERE },
+    { "apart", "another machine signs (`drover cert serve`); only the root lies here", CONFIG_CA_APART },
+    { 0 },
+};
 static const struct choice join_modes[] = {
     { "reverse", "this machine dials the hub: no open port is needed", CONFIG_JOIN_REVERSE },
     { "direct", "the hub dials this machine's listener with the role `link`", CONFIG_JOIN_DIRECT },
@@ -551,6 +556,9 @@ const struct setting settings[] = {
         .text = "the fleet's name. Set: this daemon accepts nodes, on listeners with the role `link`; where none has it, on 0.0.0.0:7443 too"),
     ROW("hub.invite_ttl", T_DURATION, LIVE, TOP(hub.invite_ttl_ms), "1h", MIN, 30 * 24 * HOUR, .console = true, .text = "how long an invitation is good"),
     ROW("hub.heartbeat", T_DURATION, LIVE, TOP(hub.heartbeat_ms), "15s", 5 * SEC, MIN, .text = "how often a node says that it is well"),
+    ROW("hub.ca", T_ENUM, RESTART, TOP(hub.ca), "here", 0, 0, .choices = cas, .text = "where the key of the fleet's authority lies"),
+    ROW("hub.leaf_life", T_DURATION, LIVE, TOP(hub.leaf_life_ms), "7d", 3 * MIN, 90 * 24 * HOUR,
+        .text = "how long a certificate of the fleet is good; each is renewed after two thirds of that"),
     ROW("hub.urls", T_LIST, LIVE, TOP(hub.urls), NULL, 0, 8, .check = check_url,
         .text = "under which nodes reach this hub, such as https://hub.example:7443; not set: its listeners' addresses"),
     ROW("join.url", T_STRING, RESTART, TOP(join.url), NULL, 1, 2048, .check = check_url,

@@ -281,22 +281,31 @@ static void on_invited(void *arg, struct sv json, const struct err *e) {
         answer(r, 201, NULL, 0, json);
 }
 
-static bool read_invite(yyjson_val *root, struct sv *ret_name, uint64_t *ret_ttl_ms, struct err *e) {
+struct invite_wish {
+    struct sv name, node; /* empty: not given */
+    uint64_t ttl_ms;
+};
+
+static bool read_invite(yyjson_val *root, struct invite_wish *w, struct err *e) {
     size_t i, n;
     yyjson_val *key, *v;
-    *ret_name = SV_NULL;
-    *ret_ttl_ms = 0;
+    *w = (struct invite_wish){ 0 };
     if (!yyjson_is_obj(root))
-        return err_set(e, ERR_BAD_REQUEST, "the body must be an object with \"name\" and \"ttl\" at most");
+        return err_set(e, ERR_BAD_REQUEST,
+                       "the body must be an object with \"name\" or \"node\", and \"ttl\", at most");
     yyjson_obj_foreach(root, i, n, key, v) {
         bool ok;
         if (sv_eq(json_sv(key), SV("name"))) {
-            *ret_name = json_sv(v);
-            ok = (yyjson_is_str(v) && hub_name_is_good(*ret_name)) ||
+            w->name = json_sv(v);
+            ok = (yyjson_is_str(v) && hub_name_is_good(w->name)) ||
                  err_set(e, ERR_BAD_REQUEST, HUB_NAME_RULE, HUB_NAME_MAX);
+        } else if (sv_eq(json_sv(key), SV("node"))) {
+            w->node = json_sv(v);
+            ok = (yyjson_is_str(v) && w->node.n) ||
+                 err_set(e, ERR_BAD_REQUEST, "\"node\" must be the id or the name of a node that comes back");
         } else if (sv_eq(json_sv(key), SV("ttl"))) {
-            ok = (yyjson_is_str(v) && config_duration(json_sv(v), ret_ttl_ms) && *ret_ttl_ms >= TTL_MIN_MS &&
-                  *ret_ttl_ms <= TTL_MOST_MS) ||
+            ok = (yyjson_is_str(v) && config_duration(json_sv(v), &w->ttl_ms) && w->ttl_ms >= TTL_MIN_MS &&
+                  w->ttl_ms <= TTL_MOST_MS) ||
                  err_set(e, ERR_BAD_REQUEST, "\"ttl\" must be a duration from 1m to 30d, such as \"1h\"");
         } else {
             ok = err_set(e, ERR_BAD_REQUEST, "\"%.*s\" is no member of an invitation",
@@ -305,25 +314,25 @@ static bool read_invite(yyjson_val *root, struct sv *ret_name, uint64_t *ret_ttl
         if (!ok)
             return false;
     }
-    return true;
+    return !w->name.n || !w->node.n ||
+           err_set(e, ERR_BAD_REQUEST, "\"name\" is for a new node, \"node\" for one that comes back: not both");
 }
 
 void invites_make(struct request *r) {
     struct hub *h = nodes__hub(r);
     struct err e = { 0 };
-    struct sv name;
-    uint64_t ttl_ms;
+    struct invite_wish wish;
     CLEANUP(json_doc_freep) yyjson_doc *doc = h ? request_json(r) : NULL;
     if (!doc)
         return;
     struct access_actor by = request_actor(r);
-    if (!read_invite(yyjson_doc_get_root(doc), &name, &ttl_ms, &e)) {
+    if (!read_invite(yyjson_doc_get_root(doc), &wish, &e)) {
         request_fail(r, &e, NULL);
         return;
     }
     struct waiting *w = request_wait(r);
     if (w)
-        request_begun(r, w, hub_invite(h, name, ttl_ms, &by, on_invited, w, &e), &e);
+        request_begun(r, w, hub_invite(h, wish.name, wish.node, wish.ttl_ms, &by, on_invited, w, &e), &e);
 }
 
 void invites_void(struct request *r) {

@@ -139,6 +139,17 @@ void invites_void(struct request *r);
 void enrol(struct request *r);
 void enrol_renew(struct request *r);
 
+/* certs.c */
+void certs_get(struct request *r);
+void certs_issued(struct request *r);
+void certs_export(struct request *r);
+void certs_renew(struct request *r);
+void certs_rotate(struct request *r);
+void certs_back(struct request *r);
+void certs_skip(struct request *r);
+void certs_inbox(struct request *r);
+void certs_sign(struct request *r);
+
 /* directives.c */
 void directives_list(struct request *r);
 void directives_make(struct request *r);

@@ -16,8 +16,10 @@ enum {
     TWIN_MS = 24 * HOUR_S * 1000,
     DRAINED_MS = 24 * HOUR_S * 1000,
     ROOT_SOON_S = 180 * PKI_DAY_S,
-    LATE_S = 6 * HOUR_S, /* behind its own renewal by so much */
-    BEATS = 3,           /* heartbeats, as session.c counts them */
+    LATE_PART = 28, /* of its life, that a certificate may be behind its own renewal: 6 h of 7 days */
+    SIGNER_AWAY_MS = HOUR_S * 1000,
+    ROTATION_LONG_MS = 24 * HOUR_S * 1000,
+    BEATS = 3, /* heartbeats, as session.c counts them */
 };
 
 /* --- telling ------------------------------------------------------------------------------------------------------ */
@@ -102,12 +104,28 @@ static void look_link(const struct ward *w) {
                   n->last_error[0] ? ": " : "", n->last_error);
 }
 
+/* A certificate with less than this left should have been renewed. */
+static int64_t late_s(const struct ward *w) {
+    int64_t life_s = (int64_t)((*w->hub->house->config)->hub.leaf_life_ms / 1000);
+    return life_s / 3 - life_s / LATE_PART;
+}
+
+static void look_void(const struct ward *w) {
+    const struct node *n = w->node;
+    char cure[300], t[24];
+    snprintf(cure, sizeof cure, "drover leave there, then join with the line of: drover hub invite --node %s", n->name);
+    if (n->void_ms)
+        tell_node(w, "certificate_void", "error", cure,
+                  "its certificate was made void %s ago, when the fleet's root was replaced",
+                  span(since(w, n->void_ms), t));
+}
+
 static void look_certificate(const struct ward *w) {
     const struct node *n = w->node;
     int64_t left_s = n->not_after_s - (int64_t)(w->now_ms / 1000);
     char t[24];
-    if (n->not_after_s == 0)
-        return; /* let in, and not yet come for its certificate */
+    if (!n->serial[0])
+        return; /* let in, and not yet come for its certificate; or it is void */
     if (left_s <= -HUB_RENEW_GRACE_S)
         tell_node(w, "certificate_ended", "error",
                   "it can no longer renew it: have the machine join anew (drover hub invite)",
@@ -116,7 +134,7 @@ static void look_certificate(const struct ward *w) {
         tell_node(w, "certificate_ended", "error",
                   "it renews it by itself as soon as it reaches the hub: see to its network and its log",
                   "its certificate ended %s ago", span((uint64_t)-left_s * 1000, t));
-    else if (left_s < PKI_LEAF_LIFE_S / 3 - LATE_S)
+    else if (left_s < late_s(w))
         tell_node(w, "certificate_late", left_s < PKI_DAY_S ? "error" : "warning",
                   "it should have renewed it by itself: see its log, and whether join.allow.certs is true there",
                   "its certificate ends in %s and was not renewed in time", span((uint64_t)left_s * 1000, t));
@@ -228,6 +246,7 @@ void doctor__look(struct hub *h, const struct node *n, const struct session_fact
     if (n->state != NODE_APPROVED)
         return;
     look_link(&w);
+    look_void(&w);
     look_certificate(&w);
     look_twin(&w);
     look_drained(&w);
@@ -244,20 +263,52 @@ static void look_node(struct hub *h, const struct node *n, hub_found *found, voi
 
 /* --- of the hub --------------------------------------------------------------------------------------------------- */
 
+static void look_inbox(const struct ward *w) {
+    unsigned n;
+    uint64_t at_ms = inbox__waits_since(w->hub, &n);
+    char t[24];
+    if (!authority_is_signed(w->hub->authority))
+        tell(w, "hub_unsigned", "error", "the hub's certificate",
+             "on the machine with the authority's key: drover cert serve",
+             "it has not been signed yet: no node can reach this hub");
+    if (at_ms && since(w, at_ms) >= SIGNER_AWAY_MS)
+        tell(w, "signer_away", "warning", "the fleet's authority", "on the machine with its key: drover cert serve",
+             "%u requests for certificates wait to be signed, the oldest since %s", n, span(since(w, at_ms), t));
+}
+
 static void look_own_certificates(const struct ward *w) {
     int64_t now_s = (int64_t)(w->now_ms / 1000), leaf_s = authority_leaf(w->hub->authority)->is.not_after_s - now_s,
             root_s = authority_root(w->hub->authority)->is.not_after_s - now_s;
     char t[24];
-    if (leaf_s < PKI_LEAF_LIFE_S / 3 - LATE_S)
+    if (authority_is_signed(w->hub->authority) && leaf_s < late_s(w))
         tell(w, "hub_certificate_late", leaf_s < PKI_DAY_S ? "error" : "warning", "the hub's certificate",
              "it renews by itself: the log says why it did not (drover logs); see whether data_dir/pki can be written",
              leaf_s > 0 ? "it ends in %s" : "it ended %s ago",
              span((uint64_t)(leaf_s > 0 ? leaf_s : -leaf_s) * 1000, t));
     if (root_s < ROOT_SOON_S)
         tell(w, "root_ends", root_s < 30 * PKI_DAY_S ? "error" : "warning", "the fleet's authority",
-             "this version cannot change it: the fleet has to be founded anew before, and the nodes join again",
+             "drover cert rotate-ca replaces it while the fleet works",
              root_s > 0 ? "its root certificate ends in %s" : "its root certificate ended %s ago",
              span((uint64_t)(root_s > 0 ? root_s : -root_s) * 1000, t));
+}
+
+static void look_rotation(const struct ward *w) {
+    const struct pki_rotation *r = authority_rotation(w->hub->authority);
+    unsigned missing = 0;
+    char t[24];
+    LIST_FOR(it, &w->hub->roster.all)
+    missing += rotation__awaits(w->hub, CONTAINER(it, struct node, all));
+    if (r->stage == PKI_STAGE_NONE)
+        return;
+    if (w->hub->rotation.fault[0])
+        tell(w, "rotation_stuck", "error", "the fleet's authority",
+             "it is tried again; see what it says, and whether data_dir/pki can be written",
+             "replacing the root does not go on: %s", w->hub->rotation.fault);
+    else if (missing && since(w, (uint64_t)r->since_s * 1000) >= ROTATION_LONG_MS)
+        tell(w, "rotation_waits", "warning", "the fleet's authority",
+             "drover cert show tells for whom; bring them back, or go on without them: drover cert rotate-ca --skip "
+             "NODE",
+             "replacing the root waits since %s for %u nodes", span(since(w, (uint64_t)r->since_s * 1000), t), missing);
 }
 
 static bool is_loopback(const struct config_listen *l) {
@@ -297,6 +348,8 @@ static void look_listeners(const struct ward *w) {
 void hub_doctor(struct hub *h, hub_found *found, void *arg) {
     const struct ward w = { h, NULL, NULL, clock_wall_ms(), found, arg };
     look_own_certificates(&w);
+    look_inbox(&w);
+    look_rotation(&w);
     look_listeners(&w);
     LIST_FOR(it, &h->roster.all)
     look_node(h, CONTAINER(it, struct node, all), found, arg);

@@ -65,16 +65,19 @@ static void open_world(struct world *w, const char *listen) {
     w->house = (struct hub_house){ .fleet = w->fleet, .config = &w->config, .version = "1.4.0" };
     w->hub.house = &w->house;
     list_init(&w->hub.invites);
+    list_init(&w->hub.inbox);
     list_init(&w->hub.roster.all);
     map_init(&w->hub.roster.by_id);
     map_init(&w->hub.roster.by_spki);
     w->hub.authority = authority_new(w->config, &e);
-    if (!w->hub.authority)
+    if (!w->hub.authority || !authority_begin(w->hub.authority, w->config, false, &e))
         fail_msg("%s", e.text);
     w->node = roster_add(&w->hub.roster, SV("attic-000000"), SV("attic"), "ab");
     assert_non_null(w->node);
     w->node->state = NODE_APPROVED;
     w->node->epoch = 1;
+    snprintf(w->node->serial, sizeof w->node->serial, "1a");
+    snprintf(w->node->shown, sizeof w->node->shown, "1a");
     w->node->not_after_s = (int64_t)(clock_wall_ms() / 1000) + PKI_LEAF_LIFE_S;
     w->node->decided_ms = clock_wall_ms();
     w->link = (struct session_facts){ .is_up = true,
@@ -174,8 +177,11 @@ static void certificates(void **state) {
     ends_in(&w, -HUB_RENEW_GRACE_S);
     assert_string_equal(look(&w, true), "certificate_ended:error");
     assert_non_null(strstr(w.cure, "join anew"));
-    w.node->not_after_s = 0; /* let in, and not yet come for it */
+    w.node->serial[0] = '\0'; /* let in, and not yet come for it */
     assert_string_equal(look(&w, true), "");
+    w.node->void_ms = clock_wall_ms() - 1000;
+    assert_string_equal(look(&w, true), "certificate_void:error");
+    assert_non_null(strstr(w.cure, "drover hub invite --node attic"));
     close_world(&w);
 }
 
@@ -283,6 +289,35 @@ static void the_hubs_own_certificates(void **state) {
     close_world(&w);
 }
 
+static void a_change_of_the_root_that_waits_or_is_stuck(void **state) {
+    (void)state;
+    struct world w;
+    struct err e;
+    bool changed = false;
+    open_world(&w, "");
+    w.node->trust_sequence = 1;
+    assert_true(authority_rotate(w.hub.authority, false, &e));
+    assert_true(authority_settle(w.hub.authority, w.config, false, &changed, &e) &&
+                authority_step(w.hub.authority, PKI_STAGE_TRUST_BOTH, &changed, &e) &&
+                authority_settle(w.hub.authority, w.config, false, &changed, &e));
+    assert_true(rotation__awaits(&w.hub, w.node));
+    clock_wall_shift((int64_t)DAY_MS + 1000);
+    w.node->not_after_s += 86401;
+    w.codes[0] = '\0';
+    hub_doctor(&w.hub, found, &w);
+    assert_non_null(strstr(w.codes, "rotation_waits:warning"));
+    w.node->trust_sequence = 2; /* it has come with the roots of both */
+    assert_false(rotation__awaits(&w.hub, w.node));
+    w.codes[0] = '\0';
+    hub_doctor(&w.hub, found, &w);
+    assert_null(strstr(w.codes, "rotation"));
+    snprintf(w.hub.rotation.fault, sizeof w.hub.rotation.fault, "the disk is full");
+    hub_doctor(&w.hub, found, &w);
+    assert_non_null(strstr(w.codes, "rotation_stuck:error"));
+    clock_wall_shift(0);
+    close_world(&w);
+}
+
 int main(void) {
     if (sodium_init() < 0)
         return 1;
@@ -295,6 +330,7 @@ int main(void) {
         cmocka_unit_test(twins_and_shadows),
         cmocka_unit_test(who_can_reach_the_hub),
         cmocka_unit_test(the_hubs_own_certificates),
+        cmocka_unit_test(a_change_of_the_root_that_waits_or_is_stuck),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

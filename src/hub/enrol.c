@@ -53,6 +53,7 @@ static void print_approved(const struct hub *h, const struct node *n, struct sv 
     put(out, "name", sv_of(n->name));
     put(out, "chain", chain);
     put(out, "trust", trust);
+    put(out, "bundle", authority_bundle(h->authority));
     buf_printf(out, ",\"trust_sequence\":%llu,\"renew_grace_s\":%d", (unsigned long long)sequence, HUB_RENEW_GRACE_S);
     put(out, "token", sv_of(token));
     put_urls(h, out);
@@ -88,6 +89,8 @@ static void print_invite(const struct invite *i, struct buf *out) {
                i->spki[0] ? "true" : "false");
     if (i->spki[0])
         put(out, "fingerprint", sv_of(i->spki));
+    if (i->node[0])
+        put(out, "node", sv_of(i->node));
     buf_add_char(out, '}');
 }
 
@@ -124,8 +127,24 @@ static bool print_line(struct hub *h, const struct invite *i, const char *token,
     return ok || err_set(e, ERR_CONFIG, "hub.urls: one of them cannot stand in an invitation (at most %d printable characters)", PKI_INVITE_URL_MAX);
 }
 
-bool hub_invite(struct hub *h, struct sv name, uint64_t ttl_ms, const struct access_actor *by, hub_done *done, void *arg, struct err *e) {
+/* A node that is let in already, and has lost its certificate, or the machine that had it. */
+static bool find_returner(struct hub *h, struct sv node, const struct node **ret, struct err *e) {
+    *ret = node.n ? roster_named(&h->roster, node) : NULL;
+    if (node.n && !*ret)
+        return err_set(e, ERR_NOT_FOUND, "there is no node \"%.*s\" (drover node ls)", SV_FMT(sv_first(node, 80)));
+    return !*ret || (*ret)->state == NODE_APPROVED ||
+           err_set(e, ERR_EXISTS, "node %s is %s: an invitation brings back only nodes that are let in", (*ret)->name,
+                   node_state_name((*ret)->state));
+}
+
+bool hub_invite(struct hub *h, struct sv name, struct sv node, uint64_t ttl_ms, const struct access_actor *by,
+                hub_done *done, void *arg, struct err *e) {
     unsigned n = 0;
+    const struct node *back;
+    if (!find_returner(h, node, &back, e))
+        return false;
+    if (back)
+        name = sv_of(back->name);
     if (name.n && !hub_name_is_good(name))
         return err_set(e, ERR_BAD_REQUEST, HUB_NAME_RULE, HUB_NAME_MAX);
     LIST_FOR(it, &h->invites)
@@ -147,12 +166,22 @@ bool hub_invite(struct hub *h, struct sv name, uint64_t ttl_ms, const struct acc
     snprintf(i->name, sizeof i->name, "%.*s", SV_FMT(name));
     i->created_ms = clock_wall_ms();
     i->expires_ms = i->created_ms + (ttl_ms ? ttl_ms : (*h->house->config)->hub.invite_ttl_ms);
+    sodium_bin2hex(i->pin, sizeof i->pin, authority_pin(h->authority), TLS_PIN);
+    snprintf(i->node, sizeof i->node, "%s", back ? back->id : "");
     pki_token_make(PKI_TOKEN_JOIN, token);
     bool ok = pki_token_hash(PKI_TOKEN_JOIN, sv_of(token), i->hash) && print_line(h, i, token, &a->line, e);
     sodium_memzero(token, sizeof token);
-    const struct store_value v[] = { STORE_TEXT(sv_of(i->id)), STORE_BLOB(((struct sv){ (const char *)i->hash, PKI_TOKEN })), STORE_TEXT(sv_of(i->name)),
-                                     STORE_I64((int64_t)i->created_ms), STORE_TEXT(by->name), STORE_I64((int64_t)i->expires_ms) };
-    record_add(r, "INSERT INTO invite (id, hash, name, created_ms, created_by, expires_ms, used_ms, spki) VALUES ($1, $2, $3, $4, $5, $6, 0, '')", v, 6);
+    const struct store_value v[] = {
+        STORE_TEXT(sv_of(i->id)),   STORE_BLOB(((struct sv){ (const char *)i->hash, PKI_TOKEN })),
+        STORE_TEXT(sv_of(i->name)), STORE_I64((int64_t)i->created_ms),
+        STORE_TEXT(by->name),       STORE_I64((int64_t)i->expires_ms),
+        STORE_TEXT(sv_of(i->pin)),  STORE_TEXT(sv_of(i->node))
+    };
+    record_add(r,
+               "INSERT INTO invite (id, hash, name, created_ms, created_by, expires_ms, used_ms, spki, pin, node_id) "
+               "VALUES ($1, $2, $3, $4, $5, $6, 0, '', "
+               "$7, $8)",
+               v, 8);
     record_audit(r, by, "node.invite", sv_of(i->id), name);
     if (!ok)
         record_free(r);
@@ -222,7 +251,8 @@ bool hub_invite_void(struct hub *h, struct sv id, const struct access_actor *by,
 
 static bool load(struct store_tx *tx, void *arg, struct err *e) {
     struct hub *h = arg;
-    struct store_rows *rows = store_query(tx, e, "SELECT id, hash, name, created_ms, expires_ms, spki FROM invite", NULL, 0);
+    struct store_rows *rows =
+        store_query(tx, e, "SELECT id, hash, name, created_ms, expires_ms, spki, pin, node_id FROM invite", NULL, 0);
     if (!rows)
         return false;
     for (enum store_step step; (step = store_next(rows, e)) != STORE_END;) {
@@ -241,6 +271,8 @@ static bool load(struct store_tx *tx, void *arg, struct err *e) {
         i->created_ms = (uint64_t)store_i64(rows, 3);
         i->expires_ms = (uint64_t)store_i64(rows, 4);
         (void)sv_to_cstr(store_text(rows, 5), i->spki, sizeof i->spki);
+        (void)sv_to_cstr(store_text(rows, 6), i->pin, sizeof i->pin);
+        (void)sv_to_cstr(store_text(rows, 7), i->node, sizeof i->node);
     }
     return true;
 }
@@ -268,6 +300,32 @@ void enrol__tick(struct hub *h) {
     }
 }
 
+bool enrol__names_key(struct hub *h, const unsigned char pin[static TLS_PIN]) {
+    char text[65];
+    sodium_bin2hex(text, sizeof text, pin, TLS_PIN);
+    LIST_FOR(it, &h->invites)
+    if (strcmp(CONTAINER(it, struct invite, all)->pin, text) == 0)
+        return true;
+    return false;
+}
+
+bool enrol__is_open(const struct invite *i) {
+    return !i->spki[0] && i->expires_ms > clock_wall_ms();
+}
+
+void enrol__forget(struct hub *h, const unsigned char *but_pin) {
+    char text[65] = "";
+    if (but_pin)
+        sodium_bin2hex(text, sizeof text, but_pin, TLS_PIN);
+    LIST_FOR_SAFE(it, &h->invites) {
+        struct invite *i = CONTAINER(it, struct invite, all);
+        if (but_pin && (i->spki[0] || strcmp(i->pin, text) == 0))
+            continue;
+        list_drop(it);
+        mem_free(i);
+    }
+}
+
 /* The one with this token, whatever became of it. All are compared: how long it takes tells nothing. */
 static struct invite *invite_of(struct hub *h, struct sv token) {
     unsigned char hash[PKI_TOKEN];
@@ -287,10 +345,13 @@ struct enrolling {
     struct node *fresh;     /* a new node, not in the roster yet; NULL: id names one that is */
     char id[PKI_ID_MAX + 1];
     char invite[17];
-    char spki[65], serial[TLS_SERIAL_MAX + 1];
-    int64_t not_after_s;
+    char spki[65];
+    struct pki_cert cert;
+    char ca[PKI_CA_NAME_MAX + 1];
+    uint64_t trust_sequence;
     unsigned char bearer[PKI_TOKEN];
-    bool renews, waits;
+    bool is_unsigned;            /* what it asks for waits to be signed elsewhere */
+    bool renews, waits, returns; /* the latter: a node that is known comes with another key */
     struct timer soon; /* of an answer that needs no record */
     struct buf answer;
     hub_enrolled *done;
@@ -305,15 +366,24 @@ static void enrolling_free(struct enrolling *a) {
 }
 
 static void take_certificate(struct hub *h, struct node *n, const struct enrolling *a) {
-    if (a->renews) {
+    if (a->returns) { /* whatever holds the key and the token of before is somebody else now */
+        hub__cut(h, n, CLOSE_IDENTITY, "the node joined anew with another key");
+        n->old_spki[0] = n->shown[0] = '\0';
+        sodium_memzero(n->old_bearer, sizeof n->old_bearer);
+    } else if (a->renews) {
         snprintf(n->old_spki, sizeof n->old_spki, "%s", n->spki);
         memcpy(n->old_bearer, n->bearer, sizeof n->old_bearer);
-        if (!roster_rekey(&h->roster, n, a->spki))
-            log_event(LOG_ERROR, "a node's new key is known after the next start only", F_STR("node", n->name), F_STR("cause", "out of memory"));
     }
+    if ((a->renews || a->returns) && !roster_rekey(&h->roster, n, a->spki))
+        log_event(LOG_ERROR, "a node's new key is known after the next start only", F_STR("node", n->name),
+                  F_STR("cause", "out of memory"));
     memcpy(n->bearer, a->bearer, sizeof n->bearer);
-    snprintf(n->serial, sizeof n->serial, "%s", a->serial);
-    n->not_after_s = a->not_after_s;
+    snprintf(n->serial, sizeof n->serial, "%s", a->cert.is.serial);
+    snprintf(n->ca, sizeof n->ca, "%s", a->ca);
+    n->not_before_s = a->cert.is.not_before_s;
+    n->not_after_s = a->cert.is.not_after_s;
+    n->trust_sequence = a->trust_sequence;
+    n->void_ms = 0;
 }
 
 static void on_enrolled(void *arg, const struct err *e) {
@@ -328,13 +398,19 @@ static void on_enrolled(void *arg, const struct err *e) {
     struct invite *i = e || !a->invite[0] ? NULL : find_invite(h, sv_of(a->invite));
     if (i)
         snprintf(i->spki, sizeof i->spki, "%s", a->spki);
-    if (!e && !a->waits)
+    bool comes_later = a->is_unsigned && !a->returns; /* nothing has changed yet */
+    if (!e && !a->waits && !comes_later)
         take_certificate(h, n, a);
-    if (!e)
-        hub__event(h, n, a->waits ? "waiting" : a->renews ? "renewed" : "joined", a->waits ? sv_of(n->spki) : sv_of(a->serial));
+    if (!e && !comes_later)
+        hub__event(h, n,
+                   a->waits     ? "waiting"
+                   : a->renews  ? "renewed"
+                   : a->returns ? "returned"
+                                : "joined",
+                   a->waits ? sv_of(n->spki) : sv_of(a->cert.is.serial));
     if (e && n && a->fresh == n)
         roster_remove(&h->roster, n); /* its row was not written */
-    a->done(a->arg, a->waits ? 202 : 200, buf_sv(&a->answer), e);
+    a->done(a->arg, a->waits || a->is_unsigned ? 202 : 200, buf_sv(&a->answer), e);
     enrolling_free(a);
 }
 
@@ -380,33 +456,11 @@ static bool describe(struct node *n, const struct hub_enrolment *in, struct err 
     return ok || err_no_memory(e);
 }
 
-/* Signs, makes a bearer and prints the answer. */
-static bool certify(struct hub *h, struct enrolling *a, const struct node *n, struct sv csr, struct err *e) {
-    struct buf chain = BUF_MAX(PKI_PEM_MAX);
-    char token[PKI_TOKEN_TEXT + 1];
-    struct pki_cert cert;
-    bool ok = authority_sign(h->authority, sv_of(n->id), csr, &chain, &cert, e);
-    if (ok) {
-        pki_token_make(PKI_TOKEN_BEARER, token);
-        (void)pki_token_hash(PKI_TOKEN_BEARER, sv_of(token), a->bearer);
-        sodium_bin2hex(a->spki, sizeof a->spki, cert.is.spki, sizeof cert.is.spki);
-        memcpy(a->serial, cert.is.serial, sizeof a->serial);
-        a->not_after_s = cert.is.not_after_s;
-        print_approved(h, n, buf_sv(&chain), token, &a->answer);
-        sodium_memzero(token, sizeof token);
-        ok = !a->answer.failed || err_no_memory(e);
-    }
-    buf_deinit(&chain);
-    return ok;
-}
-
-static void add_certificate(struct record *r, const struct enrolling *a, const struct node *n) {
-    const struct store_value v[] = { STORE_TEXT(sv_of(n->id)), STORE_TEXT(sv_of(a->serial)), STORE_I64(a->not_after_s),
-                                     STORE_BLOB(((struct sv){ (const char *)a->bearer, PKI_TOKEN })), STORE_TEXT(sv_of(a->spki)) };
-    record_add(r, a->renews ? "UPDATE node SET old_spki = spki, old_bearer = bearer, serial = $2, not_after_s = $3, bearer = $4, spki = $5 WHERE id = $1"
-                            : "UPDATE node SET serial = $2, not_after_s = $3, bearer = $4, spki = $5 WHERE id = $1", v, 5);
-    record_must_change(r, ERR_NOT_FOUND, "the node has gone meanwhile");
-}
+/* Who asks for a certificate, and for which key. */
+struct petitioner {
+    struct sv csr, peer;
+    struct access_actor who;
+};
 
 /* The key in a request, as hex; the signature is proven. */
 static bool key_of(struct sv csr, char spki[static 65], struct err *e) {
@@ -417,6 +471,75 @@ static bool key_of(struct sv csr, char spki[static 65], struct err *e) {
     return true;
 }
 
+static void print_unsigned(const char *spki, struct buf *out) {
+    buf_printf(out, "{\"state\":\"waiting\",\"fingerprint\":\"sha256:%s\",\"retry_s\":%d}\n", spki, WAITING_RETRY_S);
+}
+
+/* The chain that was signed elsewhere for this key, or the request for it. */
+static bool fetch_chain(struct hub *h, struct enrolling *a, const struct node *n, const struct petitioner *by,
+                        struct record *r, struct buf *chain, struct err *e) {
+    if (!key_of(by->csr, a->spki, e))
+        return false;
+    struct sv ready = inbox__chain(h, sv_of(n->id), a->spki);
+    a->is_unsigned = ready.n == 0;
+    if (a->is_unsigned) {
+        print_unsigned(a->spki, &a->answer);
+        return inbox__ask(h, r, sv_of(n->id), a->spki, by->csr, by->peer, e);
+    }
+    bool ok = buf_add(chain, ready) || err_no_memory(e);
+    ok = ok && authority_check_node(h->authority, sv_of(n->id), ready, &a->cert, e);
+    inbox__drop(h, r, sv_of(n->id));
+    return ok;
+}
+
+/* Signs, makes a bearer and prints the answer; or, where another machine signs, keeps the request. Adds to r the row of the log of those issued. */
+static bool certify(struct hub *h, struct enrolling *a, const struct node *n, const struct petitioner *by,
+                    struct record *r, struct err *e) {
+    struct buf chain = BUF_MAX(PKI_PEM_MAX);
+    char token[PKI_TOKEN_TEXT + 1];
+    bool apart = authority_is_apart(h->authority);
+    bool ok = apart ? fetch_chain(h, a, n, by, r, &chain, e)
+                    : authority_sign(h->authority, *h->house->config, sv_of(n->id), by->csr, &chain, &a->cert, e);
+    if (ok && !a->is_unsigned) {
+        (void)authority_trust(h->authority, &a->trust_sequence);
+        snprintf(a->ca, sizeof a->ca, "%s", authority_issuer(h->authority));
+        pki_token_make(PKI_TOKEN_BEARER, token);
+        (void)pki_token_hash(PKI_TOKEN_BEARER, sv_of(token), a->bearer);
+        sodium_bin2hex(a->spki, sizeof a->spki, a->cert.is.spki, sizeof a->cert.is.spki);
+        print_approved(h, n, buf_sv(&chain), token, &a->answer);
+        sodium_memzero(token, sizeof token);
+    }
+    ok = ok && (!a->answer.failed || err_no_memory(e));
+    if (ok && !apart)
+        certs__log(r, &by->who, &a->cert, a->ca);
+    buf_deinit(&chain);
+    return ok;
+}
+
+#define NEW_CERTIFICATE                                                                                                \
+    "serial = $2, not_after_s = $3, bearer = $4, spki = $5, ca = $6, not_before_s = $7, trust_sequence = $8, void_ms " \
+    "= 0 WHERE id = $1"
+
+static void add_certificate(struct record *r, const struct enrolling *a, const struct node *n) {
+    static const unsigned char none[PKI_TOKEN];
+    const struct store_value v[] = { STORE_TEXT(sv_of(n->id)),
+                                     STORE_TEXT(sv_of(a->cert.is.serial)),
+                                     STORE_I64(a->cert.is.not_after_s),
+                                     STORE_BLOB(((struct sv){ (const char *)a->bearer, PKI_TOKEN })),
+                                     STORE_TEXT(sv_of(a->spki)),
+                                     STORE_TEXT(sv_of(a->ca)),
+                                     STORE_I64(a->cert.is.not_before_s),
+                                     STORE_I64((int64_t)a->trust_sequence),
+                                     STORE_BLOB(((struct sv){ (const char *)none, PKI_TOKEN })) };
+    if (a->returns)
+        record_add(r, "UPDATE node SET old_spki = '', old_bearer = $9, shown = '', " NEW_CERTIFICATE, v, 9);
+    else if (a->renews)
+        record_add(r, "UPDATE node SET old_spki = spki, old_bearer = bearer, " NEW_CERTIFICATE, v, 8);
+    else
+        record_add(r, "UPDATE node SET " NEW_CERTIFICATE, v, 8);
+    record_must_change(r, ERR_NOT_FOUND, "the node has gone meanwhile");
+}
+
 static struct enrolling *enrolling_new(struct hub *h, hub_enrolled *done, void *arg) {
     struct enrolling *a = mem_new(sizeof *a);
     if (a)
@@ -424,8 +547,18 @@ static struct enrolling *enrolling_new(struct hub *h, hub_enrolled *done, void *
     return a;
 }
 
+static void use_invite(struct enrolling *a, const struct invite *i, struct record *r) {
+    memcpy(a->invite, i->id, sizeof a->invite);
+    const struct store_value v[] = { STORE_TEXT(sv_of(i->id)), STORE_I64((int64_t)clock_wall_ms()),
+                                     STORE_TEXT(sv_of(a->spki)) };
+    record_add(r, "UPDATE invite SET used_ms = $2, spki = $3 WHERE id = $1 AND used_ms = 0 AND expires_ms > $2", v, 3);
+    record_must_change(
+        r, ERR_AUTH, "the invitation was used already, has ended, or never was; ask for a new one (drover hub invite)");
+}
+
 /* A new one: with a token at once, without for a person to approve. */
-static bool add_node(struct hub *h, const struct hub_enrolment *in, struct enrolling *a, const char *spki, struct invite *i, struct record *r, struct err *e) {
+static bool add_node(struct hub *h, const struct hub_enrolment *in, const struct petitioner *by, struct enrolling *a,
+                     const char *spki, struct invite *i, struct record *r, struct err *e) {
     char id[PKI_ID_MAX + 1], name[HUB_NAME_MAX + 1];
     struct sv wish = i && i->name[0] ? sv_of(i->name) : in->name;
     make_id(h, wish, id);
@@ -443,19 +576,32 @@ static bool add_node(struct hub *h, const struct hub_enrolment *in, struct enrol
     a->waits = !i;
     bool ok = describe(n, in, e);
     if (ok && i)
-        ok = certify(h, a, n, in->csr, e);
+        ok = certify(h, a, n, by, r, e);
     else if (ok)
         print_waiting(n, &a->answer);
     if (!ok)
         return false;
     take_certificate(h, n, a); /* the row has it from the beginning */
     roster_insert(r, n);
-    if (i) {
-        memcpy(a->invite, i->id, sizeof a->invite);
-        const struct store_value v[] = { STORE_TEXT(sv_of(i->id)), STORE_I64((int64_t)n->created_ms), STORE_TEXT(sv_of(a->spki)) };
-        record_add(r, "UPDATE invite SET used_ms = $2, spki = $3 WHERE id = $1 AND used_ms = 0 AND expires_ms > $2", v, 3);
-        record_must_change(r, ERR_AUTH, "the invitation was used already, has ended, or never was; ask for a new one (drover hub invite)");
-    }
+    if (i)
+        use_invite(a, i, r);
+    return true;
+}
+
+/* One that is known comes with a new key, by an invitation that was made for it. */
+static bool bring_back(struct hub *h, const struct petitioner *by, struct enrolling *a, struct invite *i,
+                       struct record *r, struct err *e) {
+    struct node *n = roster_find(&h->roster, sv_of(i->node));
+    if (!n || n->state != NODE_APPROVED)
+        return err_set(e, ERR_AUTH,
+                       "the node that the invitation is for is no longer one of this fleet; ask for a new one (drover "
+                       "hub invite)");
+    memcpy(a->id, n->id, sizeof a->id);
+    a->returns = true;
+    if (!certify(h, a, n, by, r, e))
+        return false;
+    add_certificate(r, a, n); /* its key, at least, is another from now on */
+    use_invite(a, i, r);
     return true;
 }
 
@@ -486,10 +632,16 @@ static bool is_full(struct hub *h, bool waits, struct err *e) {
 static bool judge_known(struct hub *h, const struct hub_enrolment *in, const struct node *n, const struct invite *i, bool *ret_again, struct err *e) {
     (void)h;
     (void)in;
-    *ret_again = n->state == NODE_APPROVED && n->epoch == 0;
+    *ret_again = n->state == NODE_APPROVED && !n->shown[0];
     if (n->state == NODE_REFUSED || n->state == NODE_REVOKED)
         return err_set(e, ERR_DENIED, "this machine was %s by the hub's operator", n->state == NODE_REFUSED ? "refused" : "put out");
-    if (n->state == NODE_APPROVED && n->epoch)
+    if (n->state == NODE_APPROVED && n->void_ms)
+        return err_set(e, ERR_EXISTS,
+                       "this machine's certificate was made void when the fleet's root was replaced: it needs an "
+                       "invitation of its own (drover "
+                       "hub invite --node %s), and leaves first (drover leave)",
+                       n->name);
+    if (n->state == NODE_APPROVED && n->shown[0])
         return err_set(e, ERR_EXISTS, "a node with this key is linked already; it renews its certificate, or joins anew with another key");
     if (n->state == NODE_APPROVED && i && !sv_eq(sv_of(i->spki), sv_of(n->spki)))
         return err_set(e, ERR_EXISTS, "this key joined by another invitation");
@@ -502,6 +654,15 @@ static void on_still_waiting(void *arg) {
     enrolling_free(a);
 }
 
+/* Who asks again for what waits elsewhere changes nothing, and does not fill the log. */
+static bool submit(struct hub *h, struct enrolling *a, struct record *r, struct err *e) {
+    if (!a->is_unsigned || r->n || r->failed)
+        return record_submit(h->house->store, r, on_enrolled, a, e);
+    record_free(r);
+    timer_set(h->loop, &a->soon, 0, on_still_waiting, a);
+    return true;
+}
+
 bool hub_enrol(struct hub *h, const struct hub_enrolment *in, hub_enrolled *done, void *arg, struct err *e) {
     char spki[65];
     if (in->name.n && !hub_name_is_good(in->name))
@@ -512,12 +673,16 @@ bool hub_enrol(struct hub *h, const struct hub_enrolment *in, hub_enrolled *done
         return false;
     struct node *known = roster_with_key(&h->roster, spki);
     struct invite *i = in->token.n ? invite_of(h, in->token) : NULL;
-    bool again = false, fits = i && (i->spki[0] ? strcmp(i->spki, spki) == 0 : i->expires_ms > clock_wall_ms());
+    bool again = false, returns = i && i->node[0] && !i->spki[0],
+         fits = i && (i->spki[0] ? strcmp(i->spki, spki) == 0 : i->expires_ms > clock_wall_ms());
     if (in->token.n && !fits)
         return refuse(h, in, !i ? "unknown token" : i->spki[0] ? "token used by another key" : "token too late", e);
-    if (known && !(known->state == NODE_WAITING && i) && !judge_known(h, in, known, i, &again, e))
+    if (known && !returns && !(known->state == NODE_WAITING && i) && !judge_known(h, in, known, i, &again, e))
         return false;
-    if (!known && is_full(h, !i, e))
+    if (known && returns && strcmp(known->id, i->node) != 0)
+        return err_set(e, ERR_EXISTS,
+                       "this key is another node's already; leave first (drover leave), so that a new one is made");
+    if (!known && !returns && is_full(h, !i, e))
         return false;
     struct enrolling *a = enrolling_new(h, done, arg);
     struct record *r = a ? record_new(h->loop) : NULL;
@@ -527,11 +692,14 @@ bool hub_enrol(struct hub *h, const struct hub_enrolment *in, hub_enrolled *done
         return err_no_memory(e);
     }
     const struct access_actor machine = { i ? SV("invite") : SV("nobody"), in->peer };
+    const struct petitioner by = { in->csr, in->peer, machine };
     bool ok = true;
-    if (known && again) {
+    if (returns) {
+        ok = bring_back(h, &by, a, i, r, e);
+    } else if (known && again) {
         memcpy(a->id, known->id, sizeof a->id);
-        ok = certify(h, a, known, in->csr, e);
-        if (ok)
+        ok = certify(h, a, known, &by, r, e);
+        if (ok && !a->is_unsigned)
             add_certificate(r, a, known);
     } else if (known && known->state == NODE_WAITING && !i) {
         memcpy(a->id, known->id, sizeof a->id);
@@ -546,12 +714,17 @@ bool hub_enrol(struct hub *h, const struct hub_enrolment *in, hub_enrolled *done
             record_add(r, "DELETE FROM node WHERE id = $1", &was, 1);
             roster_remove(&h->roster, known);
         }
-        ok = add_node(h, in, a, spki, i, r, e);
+        ok = add_node(h, in, &by, a, spki, i, r, e);
     }
-    record_audit(r, &machine, again ? "node.certify" : i ? "node.enrol" : "node.ask", sv_of(a->id), sv_of(spki));
+    record_audit(r, &machine,
+                 returns ? "node.return"
+                 : again ? "node.certify"
+                 : i     ? "node.enrol"
+                         : "node.ask",
+                 sv_of(a->id), sv_of(spki));
     if (!ok)
         record_free(r);
-    if (ok && record_submit(h->house->store, r, on_enrolled, a, e))
+    if (ok && submit(h, a, r, e))
         return true;
     if (a->fresh)
         roster_remove(&h->roster, a->fresh);
@@ -605,14 +778,16 @@ bool hub_renew(struct hub *h, const struct hub_renewal *in, hub_enrolled *done, 
     const struct access_actor machine = { sv_of(n->name), in->peer };
     a->renews = true;
     memcpy(a->id, n->id, sizeof a->id);
-    bool ok = certify(h, a, n, in->csr, e);
-    if (ok) {
+    bool ok = certify(h, a, n, &(struct petitioner){ in->csr, in->peer, machine }, r, e);
+    if (ok && a->is_unsigned) {
+        record_audit(r, &machine, "node.renew_ask", sv_of(n->id), sv_of(spki));
+    } else if (ok) {
         add_certificate(r, a, n);
-        record_audit(r, &machine, "node.renew", sv_of(n->id), sv_of(a->serial));
+        record_audit(r, &machine, "node.renew", sv_of(n->id), sv_of(a->cert.is.serial));
     } else {
         record_free(r);
     }
-    if (ok && record_submit(h->house->store, r, on_enrolled, a, e))
+    if (ok && submit(h, a, r, e))
         return true;
     enrolling_free(a);
     return false;

@@ -30,6 +30,7 @@ struct gate_ask {
     struct way *way;           /* counted */
     char site[80];
     bool is_lane;
+    bool is_last;             /* it came with the certificate, or the token, that it was given last */
     struct mux_limits limits; /* of a lane: what hello said */
 };
 

@@ -9,7 +9,7 @@
 #include "base/utf8.h"
 #include "hub/room.h"
 
-enum { TICK_MS = 1000, AUTHORITY_TICKS = 60 };
+enum { TICK_MS = 1000, SLOW_TICKS = 60 };
 
 const char *node_state_name(enum node_state s) {
     static const char *const names[] = { "waiting", "approved", "refused", "revoked" };
@@ -33,14 +33,15 @@ static void on_tick(void *arg) {
     timer_set(h->loop, &h->tick, TICK_MS, on_tick, h);
     session__tick(h);
     orders__tick(h);
-    if (h->ticks++ % AUTHORITY_TICKS)
+    rotation__tick(h);
+    certs__tick(h);
+    inbox__tick(h);
+    if (h->ticks++ % SLOW_TICKS)
         return;
     enrol__tick(h);
     if (h->n_new_links) /* their handshakes took memory for a moment, many at once after a restart */
         mem_give_back();
     h->n_new_links = 0;
-    if (authority_tick(h->authority, *h->house->config) && h->house->on_tls)
-        h->house->on_tls(h->house->owner);
 }
 
 struct hub *hub_new(const struct hub_house *house, struct err *e) {
@@ -53,14 +54,18 @@ struct hub *hub_new(const struct hub_house *house, struct err *e) {
     h->house = house;
     h->loop = house->loop;
     list_init(&h->invites);
+    list_init(&h->inbox);
     list_init(&h->sessions);
     list_init(&h->orders.all);
     h->authority = authority_new(*house->config, e);
-    if (!h->authority || !roster_load(&h->roster, house->store, e) || !enrol__load(h, e) || !orders__load(h, e)) {
+    if (!h->authority || !roster_load(&h->roster, house->store, e) || !enrol__load(h, e) || !inbox__load(h, e) || !orders__load(h, e) ||
+        !authority_begin(h->authority, *house->config, certs__keep_key(h), e)) {
         hub_stop(h);
         hub_free(h);
         return NULL;
     }
+    if (!authority_is_apart(h->authority))
+        certs__log_own(h);
     timer_set(h->loop, &h->tick, TICK_MS, on_tick, h);
     return h;
 }
@@ -79,6 +84,7 @@ void hub_stop(struct hub *h) {
     timer_stop(h->loop, &h->tick);
     session__free_all(h);
     enrol__deinit(h);
+    inbox__deinit(h);
     orders__deinit(h);
     roster_deinit(&h->roster);
     authority_free(h->authority);
@@ -361,7 +367,8 @@ static void print_node(const struct node *n, struct buf *out) {
     if (n->decided_by[0])
         put(out, "decided_by", sv_of(n->decided_by));
     put_at(out, "seen_ms", n->seen_ms);
-    put_at(out, "certificate_ends_ms", (uint64_t)n->not_after_s * 1000);
+    put_at(out, "certificate_ends_ms", n->serial[0] ? (uint64_t)n->not_after_s * 1000 : 0);
+    put_at(out, "void_ms", n->void_ms);
     put_at(out, "down_since_ms", n->session ? 0 : n->down_since_ms);
     if (n->last_error[0])
         put(out, "last_error", sv_of(n->last_error));

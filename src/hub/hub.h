@@ -57,8 +57,10 @@ struct tls_context *hub_tls(struct hub *h, int client_cert);
 /* All that follow: done comes once, on the loop, never before the call has returned; false with *e set: it will not come. */
 typedef void hub_done(void *arg, struct sv json, const struct err *e); /* json: the answer's body, borrowed; e NULL: it is so */
 
-/* name: what the node shall be called, or empty. ttl_ms 0: hub.invite_ttl. The answer holds the line, this once. */
-bool hub_invite(struct hub *h, struct sv name, uint64_t ttl_ms, const struct access_actor *by, hub_done *done, void *arg, struct err *e);
+/* name: what the node shall be called, or empty. node: the id or name of one that is known and comes back with a new key; its record stays, the old
+ * key is out. ttl_ms 0: hub.invite_ttl. The answer holds the line, this once. */
+bool hub_invite(struct hub *h, struct sv name, struct sv node, uint64_t ttl_ms, const struct access_actor *by,
+                hub_done *done, void *arg, struct err *e);
 void hub_invites(struct hub *h, struct buf *out); /* those still open: a JSON array */
 bool hub_invite_void(struct hub *h, struct sv id, const struct access_actor *by, hub_done *done, void *arg, struct err *e);
 
@@ -74,6 +76,33 @@ struct hub_renewal {
     struct sv peer;
 };
 bool hub_renew(struct hub *h, const struct hub_renewal *in, hub_enrolled *done, void *arg, struct err *e);
+
+/* --- certificates (certs.c, rotation.c) ------------------------------------------------------------------------------------------------------ */
+
+void hub_certs(struct hub *h,
+               struct buf *out); /* members of a JSON object: roots, the hub's, the nodes', the rotation */
+/* What of them: one node's (id or name), every node's, or the hub's own. */
+enum hub_renewed { HUB_RENEW_NODE, HUB_RENEW_ALL, HUB_RENEW_OWN };
+bool hub_certs_renew(struct hub *h, enum hub_renewed what, struct sv node, const struct access_actor *by,
+                     hub_done *done, void *arg, struct err *e);
+/* Begins to replace the root. ERR_EXISTS: that is under way. */
+bool hub_rotate(struct hub *h, bool is_emergency, const struct access_actor *by, hub_done *done, void *arg,
+                struct err *e);
+/* Undoes it; ERR_EXISTS: it is too late. */
+bool hub_rotate_back(struct hub *h, const struct access_actor *by, hub_done *done, void *arg, struct err *e);
+/* Does not wait for a node (id or name), or, when that is empty, for all it waits for now, open invitations too. */
+bool hub_rotate_skip(struct hub *h, struct sv node, const struct access_actor *by, hub_done *done, void *arg,
+                     struct err *e);
+/* PEM of what others may want: the roots, or the hub's chain. */
+enum hub_pem { HUB_PEM_TRUST, HUB_PEM_CHAIN };
+struct sv hub_pem(struct hub *h, enum hub_pem what);
+/* A list of what the issuing authority signed and is good no more, for a day; {"pem":...}. ERR_UNAVAILABLE where its key is elsewhere. */
+bool hub_crl(struct hub *h, hub_done *done, void *arg, struct err *e);
+
+/* With hub.ca: apart, what waits to be signed (members of a JSON object), and bringing what was: a chain, leaf first. */
+void hub_inbox(struct hub *h, struct buf *out);
+bool hub_inbox_sign(struct hub *h, struct sv id, struct sv chain, const struct access_actor *by, hub_done *done,
+                    void *arg, struct err *e);
 
 /* --- nodes -------------------------------------------------------------------------------------------------------------------------------- */
 

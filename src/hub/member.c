@@ -292,6 +292,8 @@ static void drop(struct member *m) {
     if (m->has_wish)
         member_wish_deinit(&m->wish);
     m->has_state = m->has_wish = false;
+    pki_wipe(&m->renew_key);
+    m->wanted_at_ms = 0;
     m->fingerprint[0] = '\0';
 }
 

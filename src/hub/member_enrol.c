@@ -8,16 +8,18 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <sys/utsname.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/rand.h"
 #include "http/client.h"
 #include "http/url.h"
 #include "version.h"
 
-enum { CONNECT_MS = 10000, ANSWER_MS = 30000, REPLY_MAX = 256 << 10, WAIT_MOST_S = 3600 };
+enum { CONNECT_MS = 10000, ANSWER_MS = 30000, REPLY_MAX = 256 << 10, WAIT_MOST_S = 3600, WAIT_SIGNED_S = 900 };
 
 struct asking {
     struct member *m;
@@ -387,11 +389,56 @@ void member__ask(void *arg) {
 
 /* --- the next certificate ------------------------------------------------------------------------------------------------------------- */
 
+/* Whether what the hub wants is still wanting. */
+static bool is_wanted(const struct member *m) {
+    return m->wanted_sequence > m->state.trust.sequence || m->wanted_leaf_s > m->state.pair.cert.is.not_before_s;
+}
+
+static bool wants_now(const struct member *m) {
+    return m->wanted_at_ms && is_wanted(m) && clock_wall_ms() >= m->wanted_at_ms;
+}
+
 static void look_again(struct member *m) {
     const struct tls_facts *c = &m->state.pair.cert.is;
-    int64_t left = pki_renew_at(c->not_before_s, c->not_after_s, c->serial) - now_s();
-    left = left < 1 ? 1 : left > MEMBER_LOOK_S ? MEMBER_LOOK_S : left;
-    timer_set(m->house.loop, &m->look, (uint64_t)left * 1000, member__look, m);
+    uint64_t now = clock_wall_ms();
+    int64_t left = (pki_renew_at(c->not_before_s, c->not_after_s, c->serial) - now_s()) * 1000;
+    left = left < 1000 ? 1000 : left > MEMBER_LOOK_S * 1000 ? MEMBER_LOOK_S * 1000 : left;
+    if (m->wanted_at_ms && is_wanted(m) && (int64_t)(m->wanted_at_ms - now) < left)
+        left = m->wanted_at_ms > now                         ? (int64_t)(m->wanted_at_ms - now)
+               : m->renewing || m->renew_not_before_ms > now ? 1000
+                                                             : 1;
+    timer_set(m->house.loop, &m->look, (uint64_t)left, member__look, m);
+}
+
+/* "2026-11-21T05:06:07.089Z", as the table of kinds has checked it; 0: none. */
+static int64_t moment_of(struct sv v) {
+    struct tm t = { 0 };
+    char text[40];
+    if (!sv_to_cstr(v, text, sizeof text) || sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d", &t.tm_year, &t.tm_mon, &t.tm_mday,
+                                                    &t.tm_hour, &t.tm_min, &t.tm_sec) != 6)
+        return 0;
+    t.tm_year -= 1900;
+    t.tm_mon--;
+    return (int64_t)timegm(&t);
+}
+
+void member__want(struct member *m, yyjson_val *told) {
+    int64_t spread = json_i64(told, "renew_spread_ms", MEMBER_SPREAD_MS),
+            leaf_s = moment_of(json_str(told, "leaf_not_before"));
+    uint64_t was_sequence = m->wanted_sequence;
+    int64_t was_leaf_s = m->wanted_leaf_s;
+    m->wanted_sequence = (uint64_t)json_i64(told, "trust_sequence", 0);
+    m->wanted_leaf_s = leaf_s > now_s() ? now_s() : leaf_s; /* with a clock that is behind it would ask for ever */
+    if (!is_wanted(m) || !(*m->house.config)->join.allow.certs) {
+        m->wanted_at_ms = 0;
+        return;
+    }
+    if (m->wanted_at_ms && was_sequence == m->wanted_sequence && was_leaf_s == m->wanted_leaf_s)
+        return;
+    log_event(LOG_INFO, "the hub wants another certificate here", F_U64("trust_sequence", m->wanted_sequence),
+              F_I64("within_ms", spread));
+    m->wanted_at_ms = clock_wall_ms() + rand_below((uint32_t)spread + 1);
+    look_again(m);
 }
 
 void member__look(void *arg) {
@@ -400,21 +447,43 @@ void member__look(void *arg) {
     if (!m->has_state || m->is_stopping)
         return;
     if (!m->renewing && clock_wall_ms() >= m->renew_not_before_ms &&
-        pki_renew_due(c->not_before_s, c->not_after_s, c->serial, now_s()))
+        (wants_now(m) || pki_renew_due(c->not_before_s, c->not_after_s, c->serial, now_s())))
         member__renew(m);
     look_again(m);
 }
 
+/* The roots of a renewal. Others than ours only as a bundle that one of ours has signed, with a higher number: neither a proxy on the way nor an
+ * answer of yesterday can change whom this node trusts. *ret_newer: t is to be kept. */
+static bool check_roots(const struct member *m, yyjson_val *answer, struct pki_trust *t, bool *ret_newer,
+                        struct err *e) {
+    const struct pki_trust *ours = &m->state.trust;
+    struct pki_trust signed_one;
+    *ret_newer = t->sequence > ours->sequence;
+    if (!*ret_newer)
+        return true; /* ours stay */
+    bool ok = pki_bundle_read(json_str(answer, "bundle"), ours, &signed_one, e);
+    if (ok) {
+        struct pki_trust was = *t;
+        *t = signed_one;
+        signed_one = was;
+    }
+    pki_trust_deinit(&signed_one);
+    return ok || err_ctx(e, "the roots from the hub");
+}
+
 static bool take_renewal(struct member *m, const struct asking *a, struct err *e) {
     CLEANUP(json_doc_freep) yyjson_doc *doc = json_parse(buf_sv(&a->reply));
+    yyjson_val *answer = yyjson_doc_get_root(doc);
     struct buf chain = BUF_MAX(PKI_PEM_MAX);
     struct pki_trust trust = { 0 };
     char token[PKI_TOKEN_TEXT + 1] = "";
-    bool ok = doc ? read_issued(yyjson_doc_get_root(doc), &m->state, buf_sv(&a->key), &chain, &trust, token, e)
+    bool newer = false;
+    bool ok = doc ? read_issued(answer, &m->state, buf_sv(&a->key), &chain, &trust, token, e)
                   : err_set(e, ERR_BAD_REPLY, "the hub's answer is no JSON");
-    if (ok &&
-        trust.sequence >
-            m->state.trust.sequence) { /* from the hub itself, over a connection that the roots of now vouch for */
+    ok = ok && check_roots(m, answer, &trust, &newer, e) &&
+         pki_chain_verify(buf_sv(&chain), buf_sv(newer ? &trust.pem : &m->state.trust.pem), PKI_USE_CLIENT, SV_NULL,
+                          now_s(), e);
+    if (ok && newer) { /* before the certificate: who comes with that has these, too */
         ok = pki_trust_write(m->dir, buf_sv(&trust.pem), trust.sequence, e);
         if (ok) {
             struct pki_trust was = m->state.trust;
@@ -445,10 +514,35 @@ static void renewal_failed(struct member *m, const struct asking *a, const struc
     }
 }
 
+/* It waits for who signs: asked again with the same key, for the chain will be for that one. */
+static void renewal_waits(struct member *m, struct asking *a) {
+    uint32_t s = m->renew_key.n ? 2 * m->renew_wait_s : a->retry_s;
+    m->renew_wait_s = s = s < 5               ? 5
+                          : s > WAIT_SIGNED_S ? WAIT_SIGNED_S
+                                              : s; /* who signs may be away for days, and many nodes wait */
+    if (!m->renew_key.n) {
+        m->renew_key = a->key;
+        buf_init(&a->key, PKI_PEM_MAX + 1);
+        log_event(LOG_INFO, "the hub's operator has to sign the next certificate; it is asked for again",
+                  F_U64("wait_s", s));
+    }
+    m->renew_not_before_ms = clock_wall_ms() + (uint64_t)s * 1000;
+    snprintf(m->renew_why, sizeof m->renew_why, "the new certificate waits to be signed");
+    if (member__cert_has_ended(m))
+        member__rest(m, MEMBER_RESTING, (uint64_t)s * 1000, &(struct plan_end){ .status = 202 }, member__proceed);
+}
+
 static void on_renewed(struct asking *a, const struct err *fault) {
     struct member *m = a->m;
     struct err e = fault ? *fault : (struct err){ 0 };
     m->renewing = NULL;
+    if (!fault && a->status == 202) {
+        renewal_waits(m, a);
+        asking_free(a);
+        return;
+    }
+    if (!fault && a->status / 100 != 5)
+        pki_wipe(&m->renew_key); /* it has served, or is not wanted */
     if (!fault && a->status == 200 && take_renewal(m, a, &e)) {
         const struct pki_cert *c = &m->state.pair.cert;
         pki_pin_print(c->is.spki, m->fingerprint);
@@ -476,7 +570,12 @@ void member__renew(struct member *m) {
         member__goto(m, MEMBER_RENEWING);
     struct asking *a = asking_new(m, on_renewed);
     const char *url = member__url(m);
-    bool ok = a ? pki_key_make(PKI_P256, &a->key, &e) && pki_csr_make(buf_sv(&a->key), &csr, &e) : err_no_memory(&e);
+    bool ok = a != NULL || err_no_memory(&e);
+    if (ok && m->renew_key.n)
+        ok = (buf_reserve(&a->key, m->renew_key.n + 1) && buf_add(&a->key, buf_sv(&m->renew_key))) || err_no_memory(&e);
+    else if (ok)
+        ok = pki_key_make(PKI_P256, &a->key, &e);
+    ok = ok && pki_csr_make(buf_sv(&a->key), &csr, &e);
     if (ok) {
         buf_add(&a->body, SV("{\"csr\":"));
         buf_add_json(&a->body, buf_sv(&csr));

@@ -211,6 +211,10 @@ static void take_welcome(struct tie *t, yyjson_val *v) {
     m->state.last_epoch = t->epoch;
     if (!member_state_note(m->dir, &m->state, &e))
         log_event(LOG_WARN, "the link's epoch could not be noted", F_STR("cause", e.text));
+    m->wanted_at_ms = 0; /* what failed because the hub was away is tried again now that it is here */
+    if (!m->renew_key.n)
+        m->renew_not_before_ms = 0;
+    member__want(m, v);
     report__register(m, t);
 }
 
@@ -282,6 +286,7 @@ static void on_control(void *owner, struct envelope *e) {
         break;
     case KIND_HUB_STATUS:
         log_event(LOG_INFO, "the hub's state", F_SV("state", json_str(e->payload, "state")));
+        member__want(t->member, e->payload);
         break;
     default:
         break;
@@ -326,6 +331,8 @@ static void on_up(void *owner) {
     report__changed(m); /* what did not fit, or came about since the registration was printed */
     errands__up(m);
     usage__up(m);
+    if (strcmp(t->serial, m->state.pair.cert.is.serial) != 0) /* there is a newer certificate since it was dialled */
+        member__dial(m);
 }
 
 static const struct wire_events tie_events = { on_control, on_up, on_end, on_open };
@@ -353,6 +360,7 @@ void member__dial(struct member *m) {
         t->member = m;
         t->wire = w;
         snprintf(t->url, sizeof t->url, "%s", url);
+        snprintf(t->serial, sizeof t->serial, "%s", m->state.pair.cert.is.serial);
         t->n_lanes = 1;
     }
     if (!m->now)

@@ -9,6 +9,7 @@
 #ifndef DROVER_HUB_MEMBER_ROOM_H
 #define DROVER_HUB_MEMBER_ROOM_H
 
+#include "base/json.h"
 #include "hub/errand.h"
 #include "hub/member.h"
 #include "hub/member_models.h"
@@ -24,6 +25,7 @@ enum {
     MEMBER_LANE_IDLE_MS = 600000,
     MEMBER_LANE_PAUSE_MS = 5000, /* after a lane has ended */
     MEMBER_RETIRE_MS = 60000,    /* a link that another has replaced */
+    MEMBER_SPREAD_MS = 60000,    /* of renewals that a hub wants, when it does not say */
     MEMBER_LOOK_S = 60,          /* how often the certificate's age is looked at, at least */
     MEMBER_TELL_MS = 60000,      /* how often the log says what it waits for */
     MEMBER_ASK_LEAST_MS = 1000,
@@ -36,6 +38,7 @@ struct tie {
     struct member *member;
     struct wire *wire;
     char url[PKI_INVITE_URL_MAX + 1]; /* where it was dialled */
+    char serial[TLS_SERIAL_MAX + 1];  /* of the certificate that it shows */
     bool is_up;
     uint64_t up_ms, epoch; /* up_ms: loop time */
     uint32_t told_ms;      /* of a goodbye or an error: when to come again */
@@ -81,6 +84,12 @@ struct member {
     /* a request under way; NULL: none */
     struct asking *asking, *renewing;
     uint64_t renew_not_before_ms; /* wall clock; after a failure */
+    uint32_t renew_wait_s;        /* until it is asked for again, next */
+    struct buf renew_key;         /* of a renewal that waits to be signed; empty: none does */
+    /* what the hub wants: roots with this number at least, and a certificate that begins then at the earliest */
+    uint64_t wanted_sequence;
+    int64_t wanted_leaf_s;
+    uint64_t wanted_at_ms; /* wall clock: when to ask for it; 0: nothing is wanted */
     char renew_why[128];          /* of that failure */
     /* what the hub asked for */
     struct errands *errands; /* NULL: nothing is taken */
@@ -109,6 +118,8 @@ void member__ask(void *arg);
 /* Whether the certificate should be renewed now, by the wall clock; begins it then. */
 void member__look(void *arg);
 void member__renew(struct member *m);
+/* Takes from welcome or hub_status what the hub wants renewed; it is asked for some time within the spread that was told. */
+void member__want(struct member *m, yyjson_val *told);
 void member__cancel(struct member *m);
 /* A dialer for an address of the hub. With its own certificate: with_cert. NULL with *e set. host, prefix: views on url. */
 struct dialer *member__dialer(struct member *m, const char *url, bool with_cert, struct sv *ret_host,

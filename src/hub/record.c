@@ -48,15 +48,18 @@ void record_must_change(struct record *r, enum err_code unless, const char *why)
 }
 
 void record_audit(struct record *r, const struct access_actor *by, const char *action, struct sv object, struct sv detail) {
-    r->audited = true;
-    r->act = (struct access_act){ record_text(r, by->name), record_text(r, by->peer), sv_of(action), record_text(r, object), record_text(r, detail),
-                                  clock_wall_ms() };
+    r->failed = r->failed || r->n_acts == RECORD_ACTS;
+    if (r->failed)
+        return;
+    r->acts[r->n_acts++] = (struct access_act){ record_text(r, by->name), record_text(r, by->peer), sv_of(action),
+                                                record_text(r, object),   record_text(r, detail),   clock_wall_ms() };
 }
 
 static bool run(struct store_tx *tx, struct store_job *job, struct err *e) {
     struct record *r = CONTAINER(job, struct record, job);
-    if (r->audited && !access_audit(tx, &r->act, e)) /* before the act */
-        return false;
+    for (unsigned i = 0; i < r->n_acts; i++)
+        if (!access_audit(tx, &r->acts[i], e)) /* before the act */
+            return false;
     for (unsigned i = 0; i < r->n; i++) {
         const struct statement *s = &r->statements[i];
         int64_t changed = 0;

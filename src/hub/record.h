@@ -8,7 +8,7 @@
 #include "base/arena.h"
 #include "store/store.h"
 
-enum { RECORD_STATEMENTS = 6, RECORD_VALUES = 32 };
+enum { RECORD_STATEMENTS = 6, RECORD_ACTS = 2 };
 
 typedef void record_done(void *arg, const struct err *e); /* e is NULL when it is on the disk */
 
@@ -24,8 +24,8 @@ struct record {
     } statements[RECORD_STATEMENTS];
     unsigned n;
     bool failed;              /* memory was out while it was made */
-    bool audited;
-    struct access_act act;
+    struct access_act acts[RECORD_ACTS]; /* written before the statements */
+    unsigned n_acts;
     record_done *done;
     void *arg;
 };

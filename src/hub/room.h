@@ -14,6 +14,8 @@ struct invite {
     unsigned char hash[PKI_TOKEN];
     uint64_t created_ms, expires_ms;
     char spki[65]; /* of who used it; empty: nobody yet */
+    char pin[65];  /* the key its line names, in hex; empty: the root's, of an older version */
+    char node[PKI_ID_MAX + 1]; /* that it brings back; empty: it makes a new one */
 };
 
 struct hub {
@@ -22,6 +24,8 @@ struct hub {
     struct authority *authority;
     struct roster roster;
     struct list invites; /* of struct invite, open ones and those used within the hour */
+    struct list inbox;   /* of struct petition (inbox.c) */
+    uint64_t inbox_told_ms; /* when the log said last that they wait */
     struct list sessions;
     struct orders orders;
     unsigned n_sessions, n_new_links; /* the latter: since they were last looked at */
@@ -31,6 +35,12 @@ struct hub {
     uint64_t allowance_at_ms; /* of new links */
     double allowance;
     unsigned refs;       /* records under way; the last one frees */
+    struct {
+        bool busy;                       /* a record is under way */
+        uint64_t not_before_ms, step_ms; /* loop time: of the next try after a fault; of the next step */
+        char fault[200];                 /* of the last try; empty: it went well */
+    } rotation;
+    char logged[TLS_SERIAL_MAX + 1]; /* the hub's own certificate, as the log of those issued has it last */
     bool draining, closing;
 };
 
@@ -52,6 +62,46 @@ void hub__feed(struct hub *h, struct node *n);
 bool enrol__load(struct hub *h, struct err *e) MUST_CHECK;
 void enrol__deinit(struct hub *h);
 void enrol__tick(struct hub *h);
+/* Whether a line that was given out names this key, so that the hub has to keep it. */
+bool enrol__names_key(struct hub *h, const unsigned char pin[static TLS_PIN]);
+bool enrol__is_open(const struct invite *i);
+/* Takes them out of memory: all, or the open ones whose line names another key. */
+void enrol__forget(struct hub *h, const unsigned char *but_pin);
+
+/* certs.c */
+/* Adds the row of the issuance log. */
+void certs__log(struct record *r, const struct access_actor *by, const struct pki_cert *cert, const char *ca);
+/* The same of the hub's own, which was made just now. */
+void certs__log_own(struct hub *h);
+/* The hub's key has to outlive its certificate. */
+bool certs__keep_key(struct hub *h);
+/* A node has come, with the certificate it was given last or with one before that. */
+void certs__shown(struct hub *h, struct node *n, bool is_last);
+/* What a node is to be told of certificates, as members of welcome and hub_status; it counts as said then. */
+void certs__put(struct hub *h, struct node *n, struct buf *out);
+/* Tells the nodes that have not been told, a bounded number of them. */
+void certs__tick(struct hub *h);
+
+/* inbox.c */
+bool inbox__load(struct hub *h, struct err *e) MUST_CHECK;
+void inbox__deinit(struct hub *h);
+void inbox__tick(struct hub *h);
+/* Adds the statement that keeps a request, in the place of an older one of the node. One with the same key stays. */
+bool inbox__ask(struct hub *h, struct record *r, struct sv node, const char *spki, struct sv csr, struct sv peer,
+                struct err *e) MUST_CHECK;
+/* What was signed for that key; empty: it waits, or was not asked for. Borrowed until the next change of the inbox. */
+struct sv inbox__chain(struct hub *h, struct sv node, const char *spki);
+/* Adds the statement that removes it. */
+void inbox__drop(struct hub *h, struct record *r, struct sv node);
+/* Since when the oldest waits, 0: none does. */
+uint64_t inbox__waits_since(struct hub *h, unsigned *ret_n);
+
+/* rotation.c */
+void rotation__tick(struct hub *h);
+/* Whether the present stage waits for the node. */
+bool rotation__awaits(struct hub *h, const struct node *n);
+/* "rotation" and "not_back", members of a JSON object. */
+void rotation__print(struct hub *h, struct buf *out);
 
 /* session.c */
 /* Who asks at a gate: fills the answer. */
@@ -59,6 +109,8 @@ void session__ask(struct hub *h, struct gate_ask *a);
 void session__tick(struct hub *h);
 void session__drain(struct hub *h);
 void session__free_all(struct hub *h);
+/* Sends hub_status to a node that is linked. False: it is not. */
+bool session__tell(struct hub *h, struct node *n);
 /* Whether the link of a node is up; NULL: it has none. */
 bool session__is_up(const struct session *s);
 /* An error that ends nothing. */

@@ -97,21 +97,51 @@ void roster_name(const struct roster *r, struct sv wish, char name[static HUB_NA
         snprintf(name, HUB_NAME_MAX + 1, "%.*s-%u", SV_FMT(sv_first(wish, HUB_NAME_MAX - 8)), i);
 }
 
+bool roster_has_shown(const struct node *n) {
+    return n->serial[0] && strcmp(n->shown, n->serial) == 0;
+}
+
 /* --- rows -------------------------------------------------------------------------------------------------------------------------------- */
 
-#define COLUMNS                                                                                                                                  \
-    "id, name, state, drained, created_ms, decided_ms, decided_by, seen_ms, labels, info, csr, url, spki, old_spki, serial, not_after_s, bearer, " \
-    "old_bearer, epoch"
+#define COLUMNS                                                                                                        \
+    "id, name, state, drained, created_ms, decided_ms, decided_by, seen_ms, labels, info, csr, url, spki, old_spki, "  \
+    "serial, not_after_s, bearer, "                                                                                    \
+    "old_bearer, epoch, ca, not_before_s, trust_sequence, shown, renew_before_s, skipped, void_ms"
 
 void roster_insert(struct record *r, const struct node *n) {
     const struct store_value v[] = {
-        STORE_TEXT(sv_of(n->id)), STORE_TEXT(sv_of(n->name)), STORE_I64(n->state), STORE_I64(n->drained), STORE_I64((int64_t)n->created_ms),
-        STORE_I64((int64_t)n->decided_ms), STORE_TEXT(sv_of(n->decided_by)), STORE_I64((int64_t)n->seen_ms), STORE_TEXT(sv_of(n->labels)),
-        STORE_TEXT(sv_of(n->info)), STORE_TEXT(sv_of(n->csr)), STORE_TEXT(sv_of(n->url)), STORE_TEXT(sv_of(n->spki)), STORE_TEXT(sv_of(n->old_spki)),
-        STORE_TEXT(sv_of(n->serial)), STORE_I64(n->not_after_s), STORE_BLOB(((struct sv){ (const char *)n->bearer, PKI_TOKEN })),
-        STORE_BLOB(((struct sv){ (const char *)n->old_bearer, PKI_TOKEN })), STORE_I64((int64_t)n->epoch),
+        STORE_TEXT(sv_of(n->id)),
+        STORE_TEXT(sv_of(n->name)),
+        STORE_I64(n->state),
+        STORE_I64(n->drained),
+        STORE_I64((int64_t)n->created_ms),
+        STORE_I64((int64_t)n->decided_ms),
+        STORE_TEXT(sv_of(n->decided_by)),
+        STORE_I64((int64_t)n->seen_ms),
+        STORE_TEXT(sv_of(n->labels)),
+        STORE_TEXT(sv_of(n->info)),
+        STORE_TEXT(sv_of(n->csr)),
+        STORE_TEXT(sv_of(n->url)),
+        STORE_TEXT(sv_of(n->spki)),
+        STORE_TEXT(sv_of(n->old_spki)),
+        STORE_TEXT(sv_of(n->serial)),
+        STORE_I64(n->not_after_s),
+        STORE_BLOB(((struct sv){ (const char *)n->bearer, PKI_TOKEN })),
+        STORE_BLOB(((struct sv){ (const char *)n->old_bearer, PKI_TOKEN })),
+        STORE_I64((int64_t)n->epoch),
+        STORE_TEXT(sv_of(n->ca)),
+        STORE_I64(n->not_before_s),
+        STORE_I64((int64_t)n->trust_sequence),
+        STORE_TEXT(sv_of(n->shown)),
+        STORE_I64(n->renew_before_s),
+        STORE_TEXT(sv_of(n->skipped)),
+        STORE_I64((int64_t)n->void_ms),
     };
-    record_add(r, "INSERT INTO node (" COLUMNS ") VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19)", v, sizeof v / sizeof v[0]);
+    record_add(
+        r,
+        "INSERT INTO node (" COLUMNS
+        ") VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,$26)",
+        v, sizeof v / sizeof v[0]);
 }
 
 static bool take_row(struct roster *r, struct store_rows *rows) {
@@ -136,6 +166,13 @@ static bool take_row(struct roster *r, struct store_rows *rows) {
     if (old.n == PKI_TOKEN)
         memcpy(n->old_bearer, old.p, PKI_TOKEN);
     n->epoch = (uint64_t)store_i64(rows, 18);
+    (void)sv_to_cstr(store_text(rows, 19), n->ca, sizeof n->ca);
+    n->not_before_s = store_i64(rows, 20);
+    n->trust_sequence = (uint64_t)store_i64(rows, 21);
+    (void)sv_to_cstr(store_text(rows, 22), n->shown, sizeof n->shown);
+    n->renew_before_s = store_i64(rows, 23);
+    (void)sv_to_cstr(store_text(rows, 24), n->skipped, sizeof n->skipped);
+    n->void_ms = (uint64_t)store_i64(rows, 25);
     return roster_text(&n->labels, store_text(rows, 8)) && roster_text(&n->info, store_text(rows, 9)) && roster_text(&n->csr, store_text(rows, 10)) &&
            roster_text(&n->url, store_text(rows, 11));
 }

@@ -28,8 +28,14 @@ struct node {
     char *labels, *info, *csr;        /* JSON; JSON; PEM, while it waits */
     char *url;                        /* where the hub dials it; empty: it dials the hub */
     char spki[65], old_spki[65];      /* hex; of the keys it may prove */
-    char serial[TLS_SERIAL_MAX + 1];
-    int64_t not_after_s;
+    char serial[TLS_SERIAL_MAX + 1];  /* of its certificate; empty: it has none, or that was made void */
+    char shown[TLS_SERIAL_MAX + 1];   /* of the one it came with last */
+    char ca[PKI_CA_NAME_MAX + 1];     /* that signed it; empty: from before this was noted */
+    char skipped[PKI_CA_NAME_MAX + 1]; /* the new authority of a rotation that does not wait for it */
+    int64_t not_before_s, not_after_s;
+    int64_t renew_before_s; /* a certificate that begins earlier is to be renewed */
+    uint64_t trust_sequence,
+        void_ms; /* of the roots it was given last; when its certificate was made void, 0: it was not */
     unsigned char bearer[PKI_TOKEN], old_bearer[PKI_TOKEN]; /* hashes; zeros: none */
     uint64_t epoch;                   /* of its last link */
     /* Now. */
@@ -41,6 +47,8 @@ struct node {
     bool is_place; /* of the fleet's snapshot: it has, or had, models */
     char last_error[160];
     uint64_t down_since_ms;
+    uint64_t said_sequence; /* to its present link, as the next */
+    int64_t said_leaf_s;
     uint64_t twin_ms; /* when another machine came with its identity last; 0: never since the start */
 };
 
@@ -65,6 +73,8 @@ bool roster_rekey(struct roster *r, struct node *n, const char *spki) MUST_CHECK
 void roster_name(const struct roster *r, struct sv wish, char name[static HUB_NAME_MAX + 1]);
 /* Adds the statement that writes n as a new row. */
 void roster_insert(struct record *r, const struct node *n);
+/* Whether its link came with the certificate it was given last: then it has the roots that came along, too. */
+bool roster_has_shown(const struct node *n);
 /* Replaces a text; false: out of memory, it is as it was. */
 bool roster_text(char **field, struct sv text);
 

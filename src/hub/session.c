@@ -385,13 +385,34 @@ static void say_welcome(struct session *s) {
                "\"features\":[\"echo\",\"lanes\"],\"limits\":{\"max_text\":%d,\"max_frame\":%u,\"max_streams\":%u,\"stream_window\":%u,\"link_window\":%u},",
                (unsigned long long)s->epoch, s->link_id, authority_hub_id(s->hub->authority), authority_fleet(s->hub->authority), s->hub->house->version,
                ENGINE_TEXT_MAX, MUX_LIMITS_HUB.max_frame, MUX_LIMITS_HUB.max_streams, MUX_LIMITS_HUB.stream_window, MUX_LIMITS_HUB.link_window);
-    buf_printf(&p, "\"heartbeat_ms\":%llu,\"metrics_ms\":10000,\"ping_ms\":%d,\"read_timeout_ms\":%d,\"clock\":\"%s\",\"outbox_acked\":0,\"config_generation\":0,"
-               "\"lane_token\":\"%s\",\"lanes\":%d,\"hub_state\":\"ready\"}", (unsigned long long)c->hub.heartbeat_ms, ENGINE_PING_MS, ENGINE_READ_MS,
-               clock_iso8601(clock_wall_ms(), clock), s->lane_token, c->workers < 1 ? 1 : c->workers > 8 ? 8 : c->workers);
+    buf_printf(&p,
+               "\"heartbeat_ms\":%llu,\"metrics_ms\":10000,\"ping_ms\":%d,\"read_timeout_ms\":%d,\"clock\":\"%s\","
+               "\"outbox_acked\":0,\"config_generation\":0,"
+               "\"lane_token\":\"%s\",\"lanes\":%d,\"hub_state\":\"ready\"",
+               (unsigned long long)c->hub.heartbeat_ms, ENGINE_PING_MS, ENGINE_READ_MS,
+               clock_iso8601(clock_wall_ms(), clock), s->lane_token,
+               c->workers < 1   ? 1
+               : c->workers > 8 ? 8
+                                : c->workers);
+    certs__put(s->hub, s->node, &p);
+    buf_add_char(&p, '}');
     wire_peer_limits(s->wire, &s->limits);
     wire_send(s->wire, KIND_WELCOME, buf_sv(&p), sv_of(s->hello_id));
     buf_deinit(&p);
     s->state = WELCOMED;
+}
+
+bool session__tell(struct hub *h, struct node *n) {
+    struct session *s = n->session;
+    struct buf p = BUF_MAX(1024);
+    if (!s || s->state != UP)
+        return false;
+    buf_printf(&p, "{\"state\":\"%s\"", h->draining ? "draining" : "ready");
+    certs__put(h, n, &p);
+    buf_add_char(&p, '}');
+    wire_send(s->wire, KIND_HUB_STATUS, buf_sv(&p), SV_NULL);
+    buf_deinit(&p);
+    return true;
 }
 
 /* A newer link of the same run is in its handshake. New streams still go here until that one is up: no request fails in between. */
@@ -711,7 +732,8 @@ static struct node *authenticate(struct hub *h, struct gate_ask *a, const char *
     unsigned char both[2][PKI_TOKEN];
     memcpy(both[0], n ? n->bearer : none, PKI_TOKEN);
     memcpy(both[1], n ? n->old_bearer : none, PKI_TOKEN);
-    bool token = a->bearer[0] && pki_token_matches(PKI_TOKEN_BEARER, sv_of(a->bearer), both, 2) != 0;
+    unsigned which = a->bearer[0] ? pki_token_matches(PKI_TOKEN_BEARER, sv_of(a->bearer), both, 2) : 0;
+    bool token = which != 0;
     sodium_memzero(both, sizeof both);
     if (!n)
         return *ret_why = "unknown node", NULL;
@@ -724,6 +746,7 @@ static struct node *authenticate(struct hub *h, struct gate_ask *a, const char *
         return *ret_why = "wrong token", NULL;
     if (n->state != NODE_APPROVED)
         return *ret_why = node_state_name(n->state), NULL;
+    a->is_last = has_cert ? strcmp(a->tls.serial, n->serial) == 0 : which & 1;
     return n;
 }
 
@@ -834,6 +857,7 @@ void session__ask(struct hub *h, struct gate_ask *a) {
         ask_lane(n->session, a);
         return;
     }
+    certs__shown(h, n, a->is_last);
     struct session *s = session_new(h, n, a, &e);
     if (!s) {
         answer(a, 503, "out of memory", 5);

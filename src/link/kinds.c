@@ -94,11 +94,13 @@ static const struct field hello[] = { OBJ("proto", NEEDED, proto), ID("node_id",
                                       ARR("features", 0, 32, a_feature), OBJ("limits", 0, limits), { "last_epoch", INT, NULLABLE, 0, COUNT_MAX - 1, NULL, NULL },
                                       OBJ("resume", 0, resume), AT("clock", 0), END };
 static const char *const hub_states[] = { "ready", "draining", "away", NULL };
+/* What makes a node ask for another certificate. */
+#define CERTIFICATES COUNT("trust_sequence", 0), AT("leaf_not_before", 0), RANGE("renew_spread_ms", 0, 0, 60000)
 static const struct field welcome[] = { RANGE("epoch", NEEDED, 1, COUNT_MAX - 1), STR1("link_id", NEEDED, 64), STR1("hub_id", NEEDED, 64), STR("fleet_id", 0, 64),
                                         OBJ("build", 0, build), ARR("features", 0, 32, a_feature), OBJ("limits", 0, limits),
                                         RANGE("heartbeat_ms", NEEDED, 1000, 60000), RANGE("metrics_ms", 0, 1000, 60000), RANGE("ping_ms", 0, 1000, 60000),
                                         RANGE("read_timeout_ms", 0, 1000, 600000), AT("clock", 0), COUNT("outbox_acked", 0), COUNT("config_generation", 0),
-                                        STR("lane_token", 0, 128), RANGE("lanes", 0, 1, 8), ONE_OF("hub_state", 0, hub_states), END };
+                                        STR("lane_token", 0, 128), RANGE("lanes", 0, 1, 8), ONE_OF("hub_state", 0, hub_states), CERTIFICATES, END };
 static const struct field leaf[] = { ID("agent_id", NEEDED), STR("name", 0, 128), STR("version", 0, 64), END };
 static const struct field leaves[] = { { NULL, OBJECT, 0, 0, 0, NULL, leaf } };
 static const struct field register_agent[] = {
@@ -157,7 +159,7 @@ static const struct field directive_result[] = { STR1("directive_id", NEEDED, 12
 static const struct field job_update[] = { STR1("job_id", NEEDED, 128), STR1("state", NEEDED, 64), COUNT("seq", 0), END };
 static const char *const presences[] = { "connected", "disconnected", "stale", NULL };
 static const struct field agent_status[] = { ID("agent_id", NEEDED), ONE_OF("state", NEEDED, presences), AT("since", 0), STR("peer", 0, 128), COUNT("outbox", 0), END };
-static const struct field hub_status[] = { ONE_OF("state", NEEDED, hub_states), COUNT("backlog", 0), END };
+static const struct field hub_status[] = { ONE_OF("state", NEEDED, hub_states), COUNT("backlog", 0), CERTIFICATES, END };
 static const char *const log_levels[] = { "error", "warn", "warning", NULL };
 static const struct field log_event[] = { ONE_OF("level", NEEDED, log_levels), STR("message", NEEDED, LINK_TEXT_MAX), DICT("fields", 0, 32, a_text), END };
 static const char *const scopes[] = { "hub", "node", "relay", NULL };

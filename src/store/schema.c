@@ -95,5 +95,23 @@ const struct store_migration store_schema[] = {
       "CREATE TABLE node_usage_day ("
       " day BIGINT NOT NULL, node_id TEXT NOT NULL, requests BIGINT NOT NULL, failed BIGINT NOT NULL, tokens_in BIGINT NOT NULL, tokens_cached BIGINT NOT NULL,"
       " tokens_out BIGINT NOT NULL, tokens_reasoning BIGINT NOT NULL, total_us BIGINT NOT NULL, PRIMARY KEY (day, node_id));" },
+    { 10, "whose certificate is of which root, and what it was seen with",
+      /* ca: the authority that signed the last one; shown: the serial it came with last; skipped: the new authority of a rotation that does not
+       * wait for it; void_ms: when its certificate was made void. Of an invitation: the key its line names (hex), and the node it is for. */
+      "ALTER TABLE node ADD COLUMN ca TEXT NOT NULL DEFAULT '';"
+      "ALTER TABLE node ADD COLUMN not_before_s BIGINT NOT NULL DEFAULT 0;"
+      "ALTER TABLE node ADD COLUMN trust_sequence BIGINT NOT NULL DEFAULT 0;"
+      "ALTER TABLE node ADD COLUMN shown TEXT NOT NULL DEFAULT '';"
+      "ALTER TABLE node ADD COLUMN renew_before_s BIGINT NOT NULL DEFAULT 0;"
+      "ALTER TABLE node ADD COLUMN skipped TEXT NOT NULL DEFAULT '';"
+      "ALTER TABLE node ADD COLUMN void_ms BIGINT NOT NULL DEFAULT 0;"
+      "UPDATE node SET shown = serial WHERE epoch > 0;"
+      "ALTER TABLE invite ADD COLUMN pin TEXT NOT NULL DEFAULT '';"
+      "ALTER TABLE invite ADD COLUMN node_id TEXT NOT NULL DEFAULT '';" },
+    { 11, "requests for certificates that wait for who signs them",
+      /* One per node, and one of the hub's own (node_id empty). chain: PEM, when it is signed. */
+      "CREATE TABLE cert_request ("
+      " node_id TEXT NOT NULL PRIMARY KEY, id TEXT NOT NULL, spki TEXT NOT NULL, csr TEXT NOT NULL, peer TEXT NOT NULL, created_ms BIGINT NOT NULL,"
+      " chain TEXT NOT NULL);" },
     { 0 },
 };
