@@ -603,6 +603,69 @@ test('the certificate is renewed in time, and the link moves to it without a gap
   assert.equal(readFileSync(path.join(drover.dir, 'data/join/token'), 'utf8'), hub.bearers.get(second.upgrade.headers['drover-node'])[0]);
 });
 
+const soon = () => new Date(Date.now() + 1000).toISOString();
+const trustOf = (drover) => readFileSync(path.join(drover.dir, 'data/join/fleet/trust.pem'), 'utf8');
+
+test('what the hub wants renewed is renewed once, within the time that it gives', async () => {
+  const hub = await hubOf();
+  const drover = await nodeOf(hub);
+  const first = await hub.linked();
+  await sleep(1100); // certificates begin at whole seconds
+  const at = Date.now(), leaf_not_before = new Date(at - 300_000).toISOString();
+  for (let i = 0; i < 5; i++) first.say('hub_status', { state: 'ready', trust_sequence: 1, leaf_not_before, renew_spread_ms: 2500 });
+  const second = await hub.linked(2);
+  assert.ok(hub.renewals[0].at - at <= 3500, `${hub.renewals[0].at - at} ms after it was told`);
+  assert.notEqual(second.upgrade.serial, first.upgrade.serial);
+  second.say('hub_status', { state: 'ready', trust_sequence: 1, leaf_not_before, renew_spread_ms: 0 });
+  await sleep(1500);
+  assert.equal(hub.renewals.length, 1, 'said again it means nothing: the certificate is younger');
+  second.say('hub_status', { state: 'ready', trust_sequence: 1, renew_spread_ms: 0, leaf_not_before: new Date(Date.now() + 86400_000).toISOString() });
+  await sleep(2500);
+  assert.ok(hub.renewals.length < 8, `a moment that never comes is no reason to ask on and on: ${hub.renewals.length}`);
+  assert.equal((await status(drover)).state, 'linked');
+});
+
+test('the hub wants nothing renewed where join.allow.certs says no', async () => {
+  const hub = await hubOf({ welcome: { trust_sequence: 9, leaf_not_before: soon(), renew_spread_ms: 0 } });
+  await nodeOf(hub, { join: { allow: { certs: false } } });
+  await hub.linked();
+  await sleep(1500);
+  assert.equal(hub.renewals.length, 0);
+});
+
+test('other roots are taken only from a bundle that a root of ours has signed, with a higher number', async () => {
+  const hub = await hubOf({ bearersKept: 20 }), next = authority('home', 2), stranger = authority('home', 3), both = hub.ca.pem + next.pem;
+  const drover = await nodeOf(hub);
+  const link = await hub.linked(), was = trustOf(drover);
+  const bad = [
+    { trust: both, trust_sequence: 2 },
+    { trust: both, trust_sequence: 2, bundle: next.bundle(2, both) },
+    { trust: both, trust_sequence: 2, bundle: stranger.bundle(2, both) },
+    { trust: both, trust_sequence: 2, bundle: hub.ca.bundle(1, both) },
+    { trust: both, trust_sequence: 2, bundle: hub.ca.bundle(2, both).replace(next.pem, stranger.pem) },
+    { trust: both, trust_sequence: 2, bundle: authority('barn').bundle(2, both) },
+  ];
+  [hub.roots] = bad;
+  link.say('hub_status', { state: 'ready', trust_sequence: 2, renew_spread_ms: 0 });
+  await until('the first refusal', () => drover.log.includes('could not be renewed'));
+  assert.equal(trustOf(drover), was);
+  for (const roots of bad.slice(1)) { // a restart asks at once; by itself it would wait a minute
+    hub.roots = roots;
+    hub.welcome = { trust_sequence: 2, renew_spread_ms: 0 };
+    const n = hub.renewals.length;
+    await kill(drover);
+    const child = restart(drover);
+    await until('it to ask', () => hub.renewals.length > n);
+    await until('the refusal', () => child.log.includes('could not be renewed'));
+    assert.equal(trustOf(drover), was);
+    drover.process = Object.assign(child, { result: undefined });
+  }
+  hub.roots = { trust: both, trust_sequence: 2, bundle: hub.ca.bundle(2, both) };
+  await kill(drover);
+  restart(drover);
+  await until('the roots of both', () => trustOf(drover) === `Drover trust bundle 2\n${both}`);
+});
+
 test('a node that was off for longer than its certificate renews with its bearer', async () => {
   const hub = await hubOf({ leafS: 5, leafFromS: 0 });
   const drover = await nodeOf(hub);

@@ -462,6 +462,8 @@ static const struct verb {
       verb_hub },
     { "node", "ls | show | approve | drain ...", "the machines of the fleet (drover node help)", 1, ARGS_MAX,
       verb_node },
+    { "cert", "show | rotate | rotate-ca | export ...", "the fleet's certificates, and replacing them or their root", 1, 1,
+      verb_cert },
     { "doctor", "", "what is not as it should be, and the cure", 0, 0, verb_doctor },
     { "key", "list | add | set | rotate | revoke ...",
       "API keys: who may use which models, and how much (drover key help)", 1, 2, verb_key },
@@ -570,6 +572,7 @@ int cli_main(int argc, char **argv) {
             c.yes = true;
         else if (verb && verb->run == verb_hub &&
                  (option(a, "--name", argc, argv, &i, &c.name, &bad) ||
+                  option(a, "--node", argc, argv, &i, &c.node, &bad) ||
                   option(a, "--ttl", argc, argv, &i, &c.ttl, &bad)))
             ;
         else if (verb && verb->run == verb_user && (option(a, "--role", argc, argv, &i, &c.role, &bad) || option(a, "--enabled", argc, argv, &i, &c.enabled, &bad)))
@@ -587,6 +590,8 @@ int cli_main(int argc, char **argv) {
         else if (verb && verb->run == verb_join &&
                  (option(a, "--name", argc, argv, &i, &c.node_name, &bad) ||
                   option(a, "--mode", argc, argv, &i, &c.join_mode, &bad)))
+            ;
+        else if (verb && verb->run == verb_cert && cert_option(&c.cert, argc, argv, &i, &bad))
             ;
         else if (verb && verb->run == verb_requests && requests_option(c.where, argc, argv, &i, &bad))
             ;

@@ -72,6 +72,7 @@ static int invite(struct cli *c) {
     struct buf body = BUF_MAX(4096), out = BUF_MAX(ANSWER_MAX);
     buf_add_char(&body, '{');
     add_member(&body, "name", c->name);
+    add_member(&body, "node", c->node);
     add_member(&body, "ttl", c->ttl);
     buf_add_char(&body, '}');
     int code = ask(c, SV("POST"), SV("/drover/v1/invites"), SV_NULL, buf_sv(&body), &out);
@@ -115,7 +116,7 @@ int verb_hub(struct cli *c) {
         return invite(c);
     if (strcmp(c->args[0], "void") == 0 && c->n_args == 2)
         return void_invite(c);
-    fprintf(stderr, "usage: drover hub invite [--name NAME] [--ttl 1h]\n"
+    fprintf(stderr, "usage: drover hub invite [--name NAME | --node NODE] [--ttl 1h]\n"
                     "       drover hub status | invites | void INVITATION\n");
     return CLI_USAGE;
 }

@@ -13,6 +13,11 @@
 
 enum { OVERRIDES_MAX = 64, ARGS_MAX = 8, ANSWER_MAX = 64 << 20, KEY_OPTIONS = 16, REQUEST_OPTIONS = 7 };
 
+struct cert_options {
+    bool issued, all, own, emergency, back, force, watch, chain, crl, once;
+    const char *node, *skip, *dir, *fleet;
+};
+
 struct cli {
     const char *config_path;
     const char *overrides[OVERRIDES_MAX + 1];
@@ -25,7 +30,8 @@ struct cli {
     const char *role, *enabled, *passphrase_file;
     const char *hub, *ca_file, *user, *since;
     bool passphrase, yes, wait;
-    const char *name, *ttl;
+    const char *name, *node, *ttl;
+    struct cert_options cert;
     bool join_status, and_serve;
     const char *node_name, *join_mode;
     char **launch; /* the program and its arguments, to the end of argv */
@@ -84,6 +90,12 @@ int verb_events(struct cli *c);
 bool key_option(const char *values[static KEY_OPTIONS], int argc, char **argv, int *i, bool *ret_bad);
 int verb_key(struct cli *c);
 int verb_audit(struct cli *c);
+/* cli_cert.c */
+bool cert_option(struct cert_options *o, int argc, char **argv, int *i, bool *ret_bad);
+int verb_cert(struct cli *c);
+/* cli_sign.c */
+int cert_init(struct cli *c);
+int cert_serve(struct cli *c);
 /* cli_hub.c */
 int verb_hub(struct cli *c);
 int verb_doctor(struct cli *c);

@@ -21,6 +21,8 @@ const body = (request) => new Promise((go) => {
  *   enrol(request, n) what to do with the n-th enrolment: {status, json, headers}, 'lose' to cut the connection after deciding, or nothing for yes
  *   upgrade(request)  a status to refuse a link with, {status, headers}, or nothing
  *   registered(m)     the payload of registered; default: accepted
+ *   bearersKept       how many of a node's tokens are good; default: 2
+ *   roots             what a renewal's answer says of roots: {trust, trust_sequence, bundle}
  */
 export async function startHub(options = {}) {
   const hub = {
@@ -36,7 +38,7 @@ export async function startHub(options = {}) {
 
   function issue(nodeId, spki) {
     const bearer = token('drst');
-    hub.bearers.set(nodeId, [bearer, ...(hub.bearers.get(nodeId) ?? [])].slice(0, 2));
+    hub.bearers.set(nodeId, [bearer, ...(hub.bearers.get(nodeId) ?? [])].slice(0, hub.bearersKept ?? 2));
     return { chain: hub.ca.issue({ spki, uri: `drover://${hub.fleet}/node/${nodeId}`, fromS: hub.leafFromS, toS: hub.leafS, usage: ['client'] }), trust: hub.ca.pem,
       trust_sequence: 1, token: bearer };
   }
@@ -65,7 +67,7 @@ export async function startHub(options = {}) {
     hub.renewals.push({ at: Date.now(), node: request.headers['drover-node'], cert: cert?.raw && fingerprint(certKey(cert.raw)), authorized: request.socket.authorized });
     if (!bearerIsGood(request)) return response.writeHead(401).end('{}');
     if (hub.refuseRenewal) return response.writeHead(503).end('{}');
-    return response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(issue(request.headers['drover-node'], csrKey(asked.csr))));
+    return response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ ...issue(request.headers['drover-node'], csrKey(asked.csr)), ...hub.roots }));
   }
 
   const server = https.createServer({ key: key.pem, cert: hub.chain, ca: hub.ca.pem, requestCert: true, rejectUnauthorized: false, minVersion: 'TLSv1.3' }, (request, response) => {

@@ -70,8 +70,8 @@ export const newKey = () => {
 };
 
 /** {cn, pem, spki, issue(...)}: the authority of a fleet. */
-export function authority(fleet) {
-  const key = newKey(), cn = `Drover CA ${fleet} 2026-1`, now = Date.now();
+export function authority(fleet, n = 1) {
+  const key = newKey(), cn = `Drover CA ${fleet} 2026-${n}`, now = Date.now();
   const root = certificate({ cn, issuer: cn, spki: key.spki, signer: key.privateKey, from: now - 300e3, to: now + 3652 * 86400e3, extensions: [
     extension('2.5.29.19', true, seq(bool(true), tlv(2, Buffer.from([0])))),
     extension('2.5.29.15', true, bits(Buffer.from([0x06]), 1)),
@@ -79,6 +79,11 @@ export function authority(fleet) {
   ] });
   return {
     fleet, cn, spki: key.spki, pem: pem('CERTIFICATE', root),
+    /** Roots with their number, signed, as a hub tells its nodes (src/pki/trust.c). */
+    bundle(number, roots) {
+      const head = `drover-trust 1 ${fleet} ${number}`;
+      return `${head} ${sign('sha256', Buffer.from(`${head}\n${roots}`), { key: key.privateKey, dsaEncoding: 'der' }).toString('base64')}\n${roots}`;
+    },
     /** A leaf for spki: uri "drover://fleet/node/id", dns names, seconds from now. Returns the leaf and the root. */
     issue({ spki, uri, dns = [], fromS = -300, toS = 7 * 86400, usage = ['server', 'client'] }) {
       const at = Date.now();
