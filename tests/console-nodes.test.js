@@ -228,6 +228,31 @@ test('who may not is told so, and the API says the same', async () => {
     });
 });
 
+test('while the fleet\'s root is replaced the page says how far that is and who is missing', async () => {
+  const other = await startDrover({ config: { hub: { name: 'home' } }, listen: [{ address: '127.0.0.1:0', tls: 'ca', client_cert: 'optional', roles: ['link'] }],
+    prepare: (dir) => addPeople(dir, { vera: 'viewer' }) });
+  try {
+    const at = await linkOf(other);
+    await enrol(at, machine(other.dir), { name: 'loft', token: tokenOf((await other.cliJson('hub', 'invite', '--name', 'loft')).line) });
+    await withPage(browser, other, { as: 'vera' }, async (page) => {
+      await show(page, other, '#/fleet');
+      const part = page.getByRole('region', { name: 'Certificates' });
+      await part.getByText(/^ca-\d{4}-1, ends in /).first().waitFor();
+      assert.equal(await part.getByRole('group').count(), 0);
+      await other.cliJson('cert', 'rotate-ca');
+      const now = part.getByRole('group', { name: 'The root is being replaced' });
+      await now.getByText('1 missing, of 1 node.').waitFor();
+      await now.getByText('loft has not fetched the new root yet, and is not linked').waitFor();
+      assert.deepEqual(await look(page, 'nodes-certs', TWO), []);
+      await other.cliJson('cert', 'rotate-ca', '--force');
+      await part.getByText('loft: each needs an invitation of its own').waitFor({ timeout: 30000 });
+      await now.waitFor({ state: 'detached', timeout: 30000 });
+    });
+  } finally {
+    await other.stop();
+  }
+});
+
 test('where this is no hub, it is said how it becomes one', async () => {
   const plain = await startDrover({ prepare: (dir) => addPeople(dir, { sam: 'admin' }) });
   try {

@@ -306,6 +306,35 @@ export interface Invite {
   fingerprint?: string
 }
 
+export interface Root {
+  name: string
+  pin: string
+  ends_ms: number
+  issues: boolean
+  trusted: boolean
+}
+
+/* A change of the fleet's root that is under way. */
+export interface Rotation {
+  stage: 'make' | 'trust_both' | 'issue' | 'prove' | 'trust_new' | 'retire' | 'back'
+  emergency: boolean
+  old: string
+  new: string
+  since_ms: number
+  nodes: number
+  missing: number
+  waits_for: { name: string; why: string; linked?: boolean; invite?: string; node?: string }[]
+  skipped: string[]
+  fault?: string
+}
+
+export interface Certificates {
+  roots: Root[]
+  hub: { ends_ms: number; ca: string }
+  not_back: string[]
+  rotation?: Rotation
+}
+
 export type Topic = 'fleet' | 'node' | 'request' | 'key' | 'user' | 'session' | 'alert' | 'config' | 'mode' | 'audit' | 'hub'
 
 export interface HubEvent {

@@ -28,6 +28,7 @@ import { findingsOf, fingerprintGroups, nodeRank, nodeSince, nodeState, type Nod
 import { visible } from '../../pure/visible'
 import { T } from '../../text'
 import { AddNode } from './addnode'
+import { Certs } from './certs'
 import { NodeDetail } from './node'
 
 export const nodeMarks: Record<NodeState, MarkState> = {
@@ -134,6 +135,7 @@ function AllNodes({ onAdd }: { onAdd(): void }) {
         />
       )}
       {may('admin') && <OpenInvites />}
+      <Certs />
       {draining && <Drain n={draining} onClose={() => setDraining(undefined)} />}
     </section>
   )
