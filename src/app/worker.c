@@ -134,6 +134,12 @@ static void on_accept(void *owner, struct stream *s) {
         count_connections(w);
         return;
     }
+    const struct gateway_listener *l = &p->is.listener;
+    bool is_for_nodes = l->has_links && l->no_gateway && l->no_console;
+    if (is_for_nodes && w->gate && !gate_has_room(w->gate)) {
+        stream_close(s);
+        return;
+    }
     struct shaking *k = mem_new(sizeof *k);
     if (!k) {
         stream_close(s);

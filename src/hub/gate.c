@@ -3,11 +3,14 @@
 #include <sodium.h>
 #include <stdio.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "http/ws.h"
 #include "hub/room.h"
 
 #define PROTOCOL "drover.link.1"
+
+enum { BEGUN_PER_S = 250, BEGUN_BURST = 250, TOLD_MS = 10000 }; /* on each worker: a core does some 1,000 handshakes a second */
 
 struct gate {
     struct loop *loop, *control;
@@ -15,6 +18,8 @@ struct gate {
     struct hub *hub;
     _Atomic unsigned refs;
     _Atomic bool closed; /* its loop is going, or gone */
+    double room;         /* connections that may begin now */
+    uint64_t room_ms, told_ms, n_turned_away; /* loop time; since it was told */
 };
 
 struct gate_visit { /* in the request's arena; gone with it */
@@ -110,6 +115,26 @@ static void on_ask(struct msg *m) {
     if (a->status == 101)
         wire_refuse(a->wire, 0, SV("stopping"), 0);
     ask_free(a);
+}
+
+/* --- connections ------------------------------------------------------------------------------------------------------------------------- */
+
+bool gate_has_room(struct gate *g) {
+    uint64_t now = loop_now_ms(g->loop);
+    g->room += (double)(now - g->room_ms) * BEGUN_PER_S / 1000;
+    g->room = g->room > BEGUN_BURST ? BEGUN_BURST : g->room;
+    g->room_ms = now;
+    if (g->room >= 1) {
+        g->room--;
+        return true;
+    }
+    g->n_turned_away++;
+    if (now - g->told_ms >= TOLD_MS) {
+        log_event(LOG_WARN, "more machines dial than can be greeted at one time; they come again", F_U64("turned_away", g->n_turned_away));
+        g->told_ms = now;
+        g->n_turned_away = 0;
+    }
+    return false;
 }
 
 /* --- requests ---------------------------------------------------------------------------------------------------------------------------- */
@@ -214,6 +239,8 @@ struct gate *gate_new(struct loop *l, struct link_host *host, struct loop *contr
     g->control = control;
     g->host = host;
     g->hub = hub;
+    g->room = BEGUN_BURST;
+    g->room_ms = loop_now_ms(l);
     atomic_init(&g->refs, 1);
     return g;
 }

@@ -38,6 +38,9 @@ struct gate_ask {
 struct gate *gate_new(struct loop *l, struct link_host *host, struct loop *control, struct hub *hub, struct err *e) MUST_CHECK;
 /* Visits under way end. NULL is fine. */
 void gate_free(struct gate *g);
+/* Whether another connection is begun now. A handshake costs more than anything else that a node asks for: when all of them come in one moment
+ * (the hub was away) most are closed before it and come again, instead of all being served too late. */
+bool gate_has_room(struct gate *g);
 /* Takes in, a request for /link/v1. */
 void gate_take(struct gate *g, struct http_in *in);
 bool gate_wants(const struct http_head *head);
