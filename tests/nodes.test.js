@@ -169,6 +169,12 @@ test('a certificate is renewed with the one before and the token; the old token 
   await until('its history', async () => (await history('loft')).join() === 'renewed,renewed,joined');
 });
 
+test('a renewal whose answer is lost can be asked for again and again', async () => {
+  const m = await member({ name: 'cabin' });
+  const renew = (who) => ask('POST', '/drover/v1/enrol/renew', { csr: machine().csr }, { headers: { authorization: `Bearer ${who.token}`, 'drover-node': m.node_id }, key: who.key, cert: who.chain });
+  for (let i = 0; i < 4; i++) assert.equal((await renew(m)).status, 200, `time ${i + 1}: the answers before came nowhere`);
+});
+
 test('who is put out stays out', async () => {
   const m = await member({ name: 'shed' });
   for (const who of [olga, vera]) assert.equal((await who.ask('POST', 'nodes/shed/revoke')).status, 403);

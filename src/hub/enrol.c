@@ -352,6 +352,7 @@ struct enrolling {
     unsigned char bearer[PKI_TOKEN];
     bool is_unsigned;            /* what it asks for waits to be signed elsewhere */
     bool renews, waits, returns; /* the latter: a node that is known comes with another key */
+    bool is_again;               /* the certificate that it was given last never reached it: the one before stays that */
     struct timer soon; /* of an answer that needs no record */
     struct buf answer;
     hub_enrolled *done;
@@ -370,7 +371,7 @@ static void take_certificate(struct hub *h, struct node *n, const struct enrolli
         hub__cut(h, n, CLOSE_IDENTITY, "the node joined anew with another key");
         n->old_spki[0] = n->shown[0] = '\0';
         sodium_memzero(n->old_bearer, sizeof n->old_bearer);
-    } else if (a->renews) {
+    } else if (a->renews && !a->is_again) {
         snprintf(n->old_spki, sizeof n->old_spki, "%s", n->spki);
         memcpy(n->old_bearer, n->bearer, sizeof n->old_bearer);
     }
@@ -533,7 +534,7 @@ static void add_certificate(struct record *r, const struct enrolling *a, const s
                                      STORE_BLOB(((struct sv){ (const char *)none, PKI_TOKEN })) };
     if (a->returns)
         record_add(r, "UPDATE node SET old_spki = '', old_bearer = $9, shown = '', " NEW_CERTIFICATE, v, 9);
-    else if (a->renews)
+    else if (a->renews && !a->is_again)
         record_add(r, "UPDATE node SET old_spki = spki, old_bearer = bearer, " NEW_CERTIFICATE, v, 8);
     else
         record_add(r, "UPDATE node SET " NEW_CERTIFICATE, v, 8);
@@ -734,13 +735,10 @@ bool hub_enrol(struct hub *h, const struct hub_enrolment *in, hub_enrolled *done
 
 /* --- renewal ---------------------------------------------------------------------------------------------------------------------------------- */
 
-static bool may_renew(struct hub *h, const struct hub_renewal *in, const struct node *n) {
+static bool may_renew(const struct hub_renewal *in, const struct node *n) {
     static const unsigned char none[PKI_TOKEN];
-    const unsigned char hashes[2][PKI_TOKEN] = { { 0 }, { 0 } };
     unsigned char both[2][PKI_TOKEN];
     int64_t now_s = (int64_t)(clock_wall_ms() / 1000);
-    (void)h;
-    (void)hashes;
     memcpy(both[0], n ? n->bearer : none, PKI_TOKEN);
     memcpy(both[1], n ? n->old_bearer : none, PKI_TOKEN);
     bool token = pki_token_matches(PKI_TOKEN_BEARER, in->bearer, both, 2) != 0; /* compared also where there is no such node */
@@ -752,10 +750,15 @@ static bool may_renew(struct hub *h, const struct hub_renewal *in, const struct 
     return now_s >= n->not_after_s && now_s < n->not_after_s + HUB_RENEW_GRACE_S;
 }
 
+/* The answer to its last renewal was lost, perhaps not for the first time: it comes with the pair before, and was never seen with the other. */
+static bool is_lost(const struct hub_renewal *in, const struct node *n) {
+    return in->spki.n && sv_eq(in->spki, sv_of(n->old_spki)) && !roster_has_shown(n);
+}
+
 bool hub_renew(struct hub *h, const struct hub_renewal *in, hub_enrolled *done, void *arg, struct err *e) {
     struct node *n = roster_find(&h->roster, in->node_id);
     char spki[65];
-    if (!may_renew(h, in, n)) {
+    if (!may_renew(in, n)) {
         err_set(e, ERR_AUTH, "this node may not renew its certificate here: its token or its certificate is not the one the hub knows; join anew "
                 "(drover hub invite)");
         access_guard_count(&h->guard, in->peer, loop_now_us(h->loop), e);
@@ -777,6 +780,7 @@ bool hub_renew(struct hub *h, const struct hub_renewal *in, hub_enrolled *done, 
     }
     const struct access_actor machine = { sv_of(n->name), in->peer };
     a->renews = true;
+    a->is_again = is_lost(in, n);
     memcpy(a->id, n->id, sizeof a->id);
     bool ok = certify(h, a, n, &(struct petitioner){ in->csr, in->peer, machine }, r, e);
     if (ok && a->is_unsigned) {
