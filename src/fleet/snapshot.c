@@ -188,14 +188,26 @@ static bool add_target(struct building *b, struct fleet_target *t, const struct 
     return g && slug_add(b, g, t);
 }
 
+/* "cfg/gamma", where an endpoint is called cfg: that one alone is meant, whatever models of others call themselves. */
+static bool names_endpoint(const struct building *b, struct sv words) {
+    for (size_t i = 0; i < b->s->n_endpoints; i++) {
+        struct sv name = b->s->endpoints[i].name;
+        if (sv_starts(words, name) && words.n > name.n + 1 && words.p[name.n] == '/')
+            return true;
+    }
+    return false;
+}
+
 /* Whether the operator's words "endpoint/model" or "model" mean this target. */
-static bool means(struct sv words, const struct fleet_target *t) {
+static bool means(const struct building *b, struct sv words, const struct fleet_target *t) {
     struct sv name = t->endpoint->name, id = t->model->id, rest = words;
     if (sv_starts(words, name) && words.n > name.n + 1 && words.p[name.n] == '/') {
         rest = sv_from(words, name.n + 1);
         if (sv_glob(rest, id) || (rest.n + 7 == id.n && sv_starts(id, rest) && sv_ends(id, SV(":latest"))))
             return true;
     }
+    if (names_endpoint(b, words))
+        return false;
     return sv_glob(words, id) || (words.n + 7 == id.n && sv_starts(id, words) && sv_ends(id, SV(":latest")));
 }
 
@@ -260,7 +272,7 @@ static bool add_configured(struct building *b, const struct config_model *m) {
         return false;
     for (size_t w = 0; w < m->targets.n; w++)
         for (size_t i = 0; i < b->s->n_targets; i++)
-            if (means(m->targets.v[w], &b->s->targets[i]) && !slug_add(b, g, &b->s->targets[i]))
+            if (means(b, m->targets.v[w], &b->s->targets[i]) && !slug_add(b, g, &b->s->targets[i]))
                 return false;
     if (pattern)
         b->patterns[b->n_patterns++] = (struct fleet_pattern){ .glob = name, .slug = (const void *)g };
@@ -390,15 +402,12 @@ static bool has_endpoint(const struct snapshot *s, struct sv name) {
 
 const struct fleet_slug *snapshot_find(const struct snapshot *s, struct sv asked, struct sv *ret_node) {
     *ret_node = SV_NULL;
-    const struct fleet_slug *slug = find_plain(s, asked);
     ptrdiff_t at = sv_rfind_char(asked, '@');
-    if (slug || at <= 0)
-        return slug;
-    if (!has_endpoint(s, sv_from(asked, (size_t)at + 1)))
-        return NULL;
-    slug = find_plain(s, sv_first(asked, (size_t)at));
-    if (slug)
-        *ret_node = sv_from(asked, (size_t)at + 1);
+    /* A place that is named is meant, also where a model of another calls itself so. */
+    const struct fleet_slug *slug = at > 0 && has_endpoint(s, sv_from(asked, (size_t)at + 1)) ? find_plain(s, sv_first(asked, (size_t)at)) : NULL;
+    if (!slug)
+        return find_plain(s, asked);
+    *ret_node = sv_from(asked, (size_t)at + 1);
     return slug;
 }
 
