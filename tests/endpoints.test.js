@@ -113,7 +113,7 @@ test('what cannot be is refused with its key, and changes nothing', async () => 
   await refused({ name: 'x', url: 'http://a:b@c' }, 'url', 'without user and password');
   await refused({ name: 'x/y', url: 'http://a' }, 'name', 'expected 1 to 64 letters');
   await refused({ name: 'x', url: 'http://a', key_file: '/etc/shadow' }, 'key_file', 'only the configuration file');
-  await refused({ name: 'x', url: 'http://a', tls: { ca: '/no/such' } }, 'tls.ca', '');
+  await refused({ name: 'x', url: 'https://a', tls: { ca: '/proc/kmsg' } }, 'tls.ca', 'is not for the console to set');
   await refused({ name: 'x', url: 'http://a', key: 'two words' }, 'key', 'visible ASCII');
   await refused({ name: 'x', url: 'http://a', weight: {} }, 'weight', 'expected');
   await refused({ name: 'x', url: 'http://a', surprise: 1 }, 'surprise', 'unknown setting');
@@ -125,6 +125,49 @@ test('what cannot be is refused with its key, and changes nothing', async () => 
     assert.equal((await change(method, 'nobody', { weight: 1 })).status, 404);
   }
   assert.deepEqual([readFileSync(layer, 'utf8'), (await all()).version], was);
+});
+
+test('the audit log says what changed of which, and that a key was given, not which', async () => {
+  assert.equal((await change('PATCH', 'other', { weight: 60, key: `${KEY}-2` })).status, 200);
+  const [act] = (await admin.ask('GET', 'audit?limit=1')).json.acts;
+  assert.deepEqual([act.action, act.object, act.detail], ['endpoint.change', 'other', 'weight: 60, key: (given)']);
+  assert.equal((await change('PATCH', 'other', { weight: 50, key: KEY })).status, 200);
+});
+
+test('what JSON may write, YAML reads', async () => {
+  const answer = await fetch(`${hub.url}/drover/v1/endpoints/test`, { method: 'POST', headers: { cookie: admin.cookie, origin: hub.url, 'content-type': 'application/json', 'drover-console': '1' },
+    body: `{"name":"x","url":${JSON.stringify(fakes.other.url)},"models":{"exclude":["\\ud83d\\ude00*","a\\/b"]}}` });
+  assert.equal(answer.status, 200, await answer.text());
+});
+
+test('an endpoint that is Drover itself ends in 508, not in a thousand requests', async () => {
+  assert.equal((await admin.ask('POST', 'endpoints', { name: 'self', url: hub.url, priority: 50, kind: 'drover' })).status, 200);
+  await until('it', async () => (await one('self'))?.state === 'up' && (await one('self')).models.length > 0);
+  const count = async () => (await hub.cliJson('status')).requests, before = await count();
+  const answer = await fetch(`${hub.url}/v1/chat/completions`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ model: 'other-model', messages: [{ role: 'user', content: 'hi' }] }) });
+  await answer.text();
+  assert.ok((await count()) - before < 20, `${(await count()) - before} requests`);
+  assert.equal((await change('DELETE', 'self')).status, 200);
+});
+
+test('an endpoint that is named is meant, whatever models of others call themselves', async () => {
+  const liar = await startFake('vllm', { models: ['fixed/fixed-model', 'fixed-model@fixed'] });
+  try {
+    assert.equal((await admin.ask('POST', 'endpoints', { name: 'liar', url: liar.url, priority: 90 })).status, 200);
+    await until('its models', async () => (await models()).includes('fixed/fixed-model'));
+    const ask = (model) => fetch(`${hub.url}/v1/chat/completions`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ model, messages: [{ role: 'user', content: 'hi' }] }) });
+    assert.match((await ask('fixed-model@fixed')).headers.get('drover-target'), /^fixed\//);
+    const config = readFileSync(path.join(hub.dir, 'drover.yaml'), 'utf8');
+    writeFileSync(path.join(hub.dir, 'drover.yaml'), JSON.stringify({ ...JSON.parse(config), models: [{ slug: 'pinned', targets: ['fixed/fixed-model'] }] }));
+    await hub.cli('reload');
+    const { candidates } = await hub.cliJson('explain', 'pinned');
+    assert.deepEqual(candidates.map((c) => c.endpoint), ['fixed']);
+    writeFileSync(path.join(hub.dir, 'drover.yaml'), config);
+    await hub.cli('reload');
+  } finally {
+    await change('DELETE', 'liar');
+    await liar.close();
+  }
 });
 
 test('only an admin may', async () => {

@@ -132,7 +132,7 @@ static bool add_words(const struct cli *c, unsigned from, struct buf *body) {
             fprintf(stderr, "drover: expected KEY=VALUE, such as max_concurrent=4, got %s\n", c->args[i]);
             return false;
         }
-        if (sv_eq(key, SV("key"))) {
+        if (sv_eq(key, SV("key")) && value.n) {
             fprintf(stderr, "drover: a secret on the command line can be seen by every user of this machine: use --key-file FILE\n");
             return false;
         }

@@ -401,7 +401,7 @@ struct config *config_unref(struct config *c); /* NULL is fine; returns NULL */
  * JSON. */
 enum config_style { CONFIG_YAML, CONFIG_JSON };
 bool config_show(const struct config *c, struct buf *out, enum config_style style);
-/* The settings of one endpoint as a JSON object, without its key. */
+/* The settings of one endpoint as a JSON object, without its key and without paths of this machine. */
 bool config_endpoint_show(const struct config_endpoint *e, struct buf *out);
 /* The same, and where each value that is no default comes from: in YAML as comments, in JSON as the member "origins". */
 bool config_tell(const struct config *c, struct buf *out, enum config_style style);

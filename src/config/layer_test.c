@@ -515,6 +515,7 @@ static void a_change_that_cannot_be_changes_nothing(void **state) {
         { ADD("{\"name\":\"n\",\"url\":\"ftp://x\"}"), "url", "expected a URL such as" },
         { ADD("{\"name\":\"n\",\"url\":\"http://x\",\"wieght\":1}"), "wieght", "unknown setting; did you mean weight?" },
         { ADD("{\"name\":\"n\",\"url\":\"http://x\",\"key_file\":\"/etc/shadow\"}"), "key_file", "only the configuration file can name a file" },
+        { ADD("{\"name\":\"n\",\"url\":\"https://x\",\"tls\":{\"ca\":\"/proc/kmsg\"}}"), "tls.ca", "is not for the console to set" },
         { ADD("{\"name\":\"n\",\"url\":\"http://x\",\"key\":\"a b\"}"), "key", "visible ASCII" },
         { ADD("{\"name\":\"n\",\"url\":\"http://x\",\"tls\":{\"insecure\":true}}"), "tls", "has no effect" },
         { ADD("{\"name\":\"n\",\"url\":\"http://x\",\"weight\":\"heavy\"}"), "weight", "expected a whole number" },

@@ -299,6 +299,8 @@ void listen_finish(struct loader *l, void *all, size_t i, const struct node *ite
                  "%s can be reached from other machines: that needs %stls: {cert: FILE, key: FILE} or tls: ca; or listen on "
                  "127.0.0.1, [::1] or a unix: path",
                  shown, link_only ? "" : "auth: key and ");
+    if (me->client_cert == CONFIG_CLIENT_CERT_OFF && me->tls_ca && (me->roles & 1u << CONFIG_ROLE_LINK))
+        me->client_cert = CONFIG_CLIENT_CERT_OPTIONAL; /* nodes show theirs: else none could renew it */
     if (me->client_cert != CONFIG_CLIENT_CERT_OFF && !me->tls_ca) {
         snprintf(key, sizeof key, "listen[%zu].client_cert", i);
         COMPLAIN(l, node_child(item, "client_cert"), key, "needs tls: ca, whose certificates it asks for");

@@ -266,7 +266,8 @@ static const struct items models = { "models[].", sizeof(struct config_model), C
     { .path = path_, .type = type_, .reload = reload_, .at = at_, .dflt = dflt_, .min = min_, .max = max_, __VA_ARGS__ }
 /* The same, and the console may set it: nothing that names a file or a program, says where a secret goes, or lets anybody in. */
 #define OPEN(...) ROW(__VA_ARGS__, .console = true)
-/* Endpoints may also be added there, one at a time, keys included. */
+/* Endpoints may also be added there, one at a time, keys included; no file of the hub's is named from there: what one that blocks, or goes, does
+ * would be the whole daemon's trouble. */
 #define ENTRY(...) ROW(__VA_ARGS__, .added = true)
 #define LIMIT(path_, type_, field_, dflt_, min_, max_, over_, text_)                                                   \
     OPEN("limits." path_, type_, LIVE, LIM(field_), dflt_, min_, max_, .over = over_, .text = text_)
@@ -302,7 +303,7 @@ const struct setting settings[] = {
     ROW("listen[].names", T_LIST, RESTART, LSN(names), NULL, 0, 64, .check = check_host,
         .text = "host names accepted in `Host` besides the address itself and `localhost`"),
     ROW("listen[].client_cert", T_ENUM, RESTART, LSN(client_cert), "off", 0, 0, .choices = client_certs,
-        .text = "a certificate of the fleet's CA from clients; with `tls: ca`"),
+        .text = "a certificate of the fleet's CA from clients; with `tls: ca`; a listener with the role `link` asks for one in any case"),
     ROW("listen[].roles", T_ENUMS, RESTART, LSN(roles), NULL, 0, 0, .choices = roles,
         .text = "what this address is for; not set: the models and the console"),
 
@@ -340,7 +341,7 @@ const struct setting settings[] = {
         .text = "patterns of the model ids to offer; none listed means all"),
     ENTRY("endpoints[].models.exclude", T_LIST, LIVE, END(models.exclude), NULL, 0, 256, .check = check_glob,
         .text = "patterns of the model ids to leave out; wins over include"),
-    ENTRY("endpoints[].tls.ca", T_FILE, LIVE, END(tls.ca), NULL, 1, 4000,
+    ROW("endpoints[].tls.ca", T_FILE, LIVE, END(tls.ca), NULL, 1, 4000,
         .text = "PEM file with the CA to trust instead of the system's"),
     ENTRY("endpoints[].tls.insecure", T_BOOL, LIVE, END(tls.insecure), "false", 0, 1,
         .text = "do not check its certificate; a warning stays in the log for as long as this is true"),

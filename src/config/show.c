@@ -303,7 +303,10 @@ bool config_tell(const struct config *c, struct buf *out, enum config_style styl
     return print(c, out, style, true);
 }
 
-bool config_endpoint_show(const struct config_endpoint *e, struct buf *out) {
+bool config_endpoint_show(const struct config_endpoint *from, struct buf *out) {
+    struct config_endpoint bare = *from, *e = &bare;
+    bare.key.file = SV_NULL; /* paths of this machine are for those who may read its configuration */
+    bare.tls.ca = SV_NULL;
     struct printer p = { .out = out, .style = CONFIG_JSON, .ok = buf_add_char(out, '{') };
     print_rows(&p, "endpoints[].", e, 0, true);
     return buf_add_char(out, '}') && p.ok;

@@ -1,7 +1,9 @@
 /* console/endpoints.c - models and endpoints over the admin API: what there is, and those that a person adds.
  *
  * An addition is a change of settings like any other (settings.c); before it, a person may have the place looked at (fleet_try). */
+#include <sodium.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/clock.h"
 #include "console/request.h"
@@ -161,15 +163,38 @@ static bool read_entry(struct request *r, struct config_endpoint_edit *edit, str
         return false;
     }
     *ret_name = arena_sv(&r->in->arena, sv_first(json_str(root, "name"), 64));
-    edit->value = buf_sv(&r->body);
-    return true;
+    char *plain = yyjson_val_write(root, 0, NULL); /* without escapes that YAML has not: an emoji as JSON may write it */
+    edit->value = plain ? arena_sv(&r->in->arena, sv_of(plain)) : SV_NULL;
+    if (plain)
+        sodium_memzero(plain, strlen(plain));
+    free(plain);
+    if (!edit->value.p) {
+        err_no_memory(&e);
+        request_fail(r, &e, NULL);
+    }
+    return edit->value.p != NULL;
+}
+
+static bool is_node(const struct request *r, struct sv name) {
+    const struct snapshot *s = fleet_snapshot(r->admin->house->fleet);
+    for (size_t i = 0; s && i < s->n_endpoints; i++)
+        if (s->endpoints[i].is_node && sv_eq(s->endpoints[i].name, name))
+            return true;
+    return false;
 }
 
 void endpoints_add(struct request *r) {
     struct config_endpoint_edit edit = { .act = CONFIG_ENDPOINT_ADD };
     struct sv name;
-    if (read_entry(r, &edit, &name))
-        settings__endpoint(r, &edit, "endpoint.add", name);
+    struct err e;
+    if (!read_entry(r, &edit, &name))
+        return;
+    if (is_node(r, name)) {
+        err_set(&e, ERR_EXISTS, "a node of this hub is called \"%.*s\": its models would be gone", SV_FMT(name));
+        request_fail(r, &e, "choose another name, or rename the node (drover node rename)");
+        return;
+    }
+    settings__endpoint(r, &edit, "endpoint.add", name);
 }
 
 static bool is_added(const struct config *c, struct sv name) {

@@ -294,6 +294,21 @@ static void on_noted(struct store_job *job, const struct err *e) {
     }
 }
 
+/* "url: http://..., key: (given)": what was sent of an endpoint. */
+static void describe_endpoint(struct change *c, struct sv sent) {
+    CLEANUP(json_doc_freep) yyjson_doc *doc = json_parse(sent);
+    size_t i, n;
+    yyjson_val *key, *v;
+    yyjson_obj_foreach(yyjson_doc_get_root(doc), i, n, key, v) {
+        bool is_secret = sv_eq(json_sv(key), SV("key"));
+        char *text = is_secret ? NULL : yyjson_val_write(v, 0, NULL);
+        struct sv shown = is_secret ? (yyjson_is_null(v) ? SV("(taken away)") : SV("(given)")) : text ? sv_of(text) : SV("?");
+        if (c->detail.n < DETAIL_MAX - 300)
+            buf_printf(&c->detail, "%s%.*s: %.*s", i ? ", " : "", SV_FMT(sv_first(json_sv(key), 40)), SV_FMT(sv_first(shown, 200)));
+        free(text);
+    }
+}
+
 /* "gateway.stall_timeout: 5m -> 2m, ..." */
 static void describe(struct change *c) {
     CLEANUP(json_doc_freep) yyjson_doc *doc = json_parse(buf_sv(&c->differences));
@@ -311,7 +326,8 @@ static void describe(struct change *c) {
 }
 
 /* Takes next; NULL with *e set: it is not yours any more either. */
-static struct change *change_new(struct request *r, struct config *next, const char *action, struct sv object, struct err *e) {
+/* sent: of an endpoint; empty: of settings. */
+static struct change *change_new(struct request *r, struct config *next, const char *action, struct sv object, struct sv sent, struct err *e) {
     struct change *c = mem_new(sizeof *c);
     if (!c) {
         config_unref(next);
@@ -327,7 +343,10 @@ static struct change *change_new(struct request *r, struct config *next, const c
     buf_init(&c->detail, DETAIL_MAX + 256);
     buf_init(&c->differences, REQUEST_ANSWER_MAX);
     bool ok = buf_add(&c->actor, r->who) && buf_add(&c->peer, r->peer) && buf_add(&c->object, object) && config_differences(*r->admin->house->config, next, &c->differences);
-    describe(c);
+    if (sent.n)
+        describe_endpoint(c, sent);
+    else
+        describe(c);
     if (ok && !c->detail.failed)
         return c;
     change_free(c);
@@ -344,9 +363,9 @@ static bool is_seen(struct request *r, struct err *e) {
     return true;
 }
 
-static void begin(struct request *r, struct config *next, const char *action, struct sv object) {
+static void begin(struct request *r, struct config *next, const char *action, struct sv object, struct sv sent) {
     struct err e;
-    struct change *c = change_new(r, next, action, object, &e);
+    struct change *c = change_new(r, next, action, object, sent, &e);
     if (!c) {
         request_fail(r, &e, NULL);
         return;
@@ -379,7 +398,7 @@ void settings_patch(struct request *r) {
     else if (!next)
         refuse(r);
     else
-        begin(r, next, "settings.set", SV("settings"));
+        begin(r, next, "settings.set", SV("settings"), SV_NULL);
 }
 
 /* --- one endpoint ------------------------------------------------------------------------------------------------- */
@@ -408,6 +427,6 @@ void settings__endpoint(struct request *r, const struct config_endpoint_edit *ed
         err_set(&e, ERR_STALE, "the settings are being changed at this moment: try again");
         request_fail(r, &e, NULL);
     } else if ((next = settings__with(r, edit))) {
-        begin(r, next, action, object);
+        begin(r, next, action, object, edit->value);
     }
 }

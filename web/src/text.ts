@@ -378,8 +378,6 @@ export const T = {
     include: 'Only these models',
     exclude: 'Without these models',
     globHint: 'Names or patterns such as qwen*, with commas between them. Empty: all.',
-    ca: 'Certificates to trust',
-    caHint: "A PEM file on the hub's machine, instead of the system's.",
     insecure: 'Do not check its certificate',
     insecureHint: 'Whoever is in between can read along.',
     look: 'Look first',

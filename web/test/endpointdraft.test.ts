@@ -10,7 +10,7 @@ const there: EndpointSettings = {
   max_concurrent: 4,
   weight: 100,
   models: { include: ['qwen*'], exclude: [] },
-  tls: { ca: null, insecure: false },
+  tls: { insecure: false },
 }
 
 test('to add: what is not set is left out', () => {
@@ -28,7 +28,7 @@ test('to add: what is not set is left out', () => {
     max_concurrent: 4,
     weight: 'much',
     models: { include: ['a', 'b*'], exclude: null },
-    tls: { ca: null, insecure: true },
+    tls: { insecure: true },
   })
 })
 
@@ -39,5 +39,5 @@ test('to change: what differs, and a key only when it was given or taken away', 
   assert.deepEqual(body({ ...was, include: '' }, was), { models: { include: null, exclude: null } })
   assert.deepEqual(body({ ...was, key: 'sk-2' }, was), { key: 'sk-2' })
   assert.deepEqual(body({ ...was, key: 'sk-2', dropKey: true }, was), { key: null })
-  assert.deepEqual(body({ ...was, insecure: true }, was), { tls: { ca: null, insecure: true } })
+  assert.deepEqual(body({ ...was, insecure: true }, was), { tls: { insecure: true } })
 })

@@ -8,7 +8,7 @@ export interface EndpointSettings {
   max_concurrent: number | null
   weight: number
   models: { include: string[]; exclude: string[] }
-  tls: { ca: string | null; insecure: boolean }
+  tls: { insecure: boolean }
 }
 
 export interface EndpointForm {
@@ -21,7 +21,6 @@ export interface EndpointForm {
   weight: string
   include: string
   exclude: string
-  ca: string
   insecure: boolean
 }
 
@@ -35,7 +34,6 @@ export const NEW: EndpointForm = {
   weight: '',
   include: '',
   exclude: '',
-  ca: '',
   insecure: false,
 }
 
@@ -48,7 +46,6 @@ export const formOf = (s: EndpointSettings): EndpointForm => ({
   weight: s.weight === 100 ? '' : String(s.weight),
   include: s.models.include.join(', '),
   exclude: s.models.exclude.join(', '),
-  ca: s.tls.ca ?? '',
   insecure: s.tls.insecure,
 })
 
@@ -74,7 +71,7 @@ function whole(f: EndpointForm): Record<string, unknown> {
     max_concurrent: number(f.most),
     weight: number(f.weight),
     models: { include: words(f.include), exclude: words(f.exclude) },
-    tls: { ca: f.ca.trim() || null, insecure: f.insecure },
+    tls: { insecure: f.insecure },
     ...(f.dropKey ? { key: null } : f.key ? { key: f.key } : {}),
   }
 }

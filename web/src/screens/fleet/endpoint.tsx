@@ -48,7 +48,6 @@ const shown = [
   'weight',
   'models.include',
   'models.exclude',
-  'tls.ca',
   'tls.insecure',
   'tls',
 ]
@@ -174,13 +173,6 @@ function Form({ old, version, onClose }: { old?: EndpointSettings; version: numb
             value={form.exclude}
             onInput={(v) => set({ exclude: v })}
             fault={faults['models.exclude']}
-          />
-          <TextField
-            label={T.endpoint.ca}
-            value={form.ca}
-            onInput={(v) => set({ ca: v })}
-            hint={T.endpoint.caHint}
-            fault={faults['tls.ca']}
           />
           <CheckField
             label={T.endpoint.insecure}
