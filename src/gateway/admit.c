@@ -226,6 +226,11 @@ bool admit__check(struct gateway *g, struct http_in *in, struct admission *ret) 
         answer__error(g, in, e.code == ERR_NOT_FOUND || e.code == ERR_BAD_REQUEST ? NULL : ret->route, &e, NULL);
         return false;
     }
+    if (!l->is_link && surface__hops(in) > HOPS_MAX) {
+        err_set(&e, ERR_LOOP, "the request has gone through more than %d Drovers: they are each other's endpoints, in a circle", HOPS_MAX);
+        answer__error(g, in, ret->route, &e, NULL);
+        return false;
+    }
     bool names_model = ret->route && ((ret->route)->flags & LLM_R_PATH_MODEL); /* answered here; an id may hold a slash */
     if (!names_model && !path_is_clean(head->path)) {
         err_set(&e, ERR_BAD_REQUEST, "the path has empty or dot segments, or escapes that hide a slash");

@@ -97,12 +97,12 @@ static unsigned make_headers(struct exchange *x, bool is_own, struct http_header
     out[n++] = (struct http_header){ SV("x-request-id"), sv_of(id) };
     if (p->auth.n)
         out[n++] = (struct http_header){ SV("authorization"), p->auth };
-    if (p->is_node) {
+    if (p->is_many) {
         snprintf(hops, HOPS_TEXT, "%u", x->hops + 1);
         out[n++] = (struct http_header){ SV(GATEWAY_HOPS), sv_of(hops) };
-        if (x->key || x->principal.n) /* for the node's ledger */
-            out[n++] = (struct http_header){ SV(GATEWAY_PRINCIPAL), x->key ? x->key->id : x->principal };
     }
+    if (p->is_node && (x->key || x->principal.n)) /* for the node's ledger */
+        out[n++] = (struct http_header){ SV(GATEWAY_PRINCIPAL), x->key ? x->key->id : x->principal };
     return trace__header(x, &out[n]) ? n + 1 : n;
 }
 

@@ -24,10 +24,13 @@ static bool not_here(const struct http_head *head, struct err *e) {
 
 unsigned surface__hops(const struct http_in *in) {
     uint64_t n = 0;
-    if (!is_link(in))
+    struct sv told = http_get(in->head, SV(GATEWAY_HOPS));
+    if (!told.p && !is_link(in)) /* as nearly every request */
         return 0;
-    if (!sv_to_u64(http_get(in->head, SV(GATEWAY_HOPS)), &n))
+    if (!told.p)
         return 1; /* a hub that does not count has handed it on once all the same */
+    if (!sv_to_u64(told, &n))
+        return HOPS_MAX + 1; /* nobody counts so */
     return n > HOPS_MAX ? HOPS_MAX + 1 : (unsigned)n;
 }
 
@@ -51,7 +54,10 @@ bool surface__allows(const struct gateway *g, const struct http_in *in, const st
     if (surface__hops(in) > HOPS_MAX)
         return err_set(e, ERR_LOOP,
                        "the request has come over more than %d links: hubs and nodes are joined in a circle", HOPS_MAX);
-    if (route && ((route->flags & LLM_R_MANAGE) || route->api == LLM_OTHER))
+    bool manages = route && ((route->flags & LLM_R_MANAGE) || route->api == LLM_OTHER);
+    if (manages && surface__is_visit(in))
+        return err_set(e, ERR_DENIED, "who visits this node's console may use its models, not load, unload or fetch them");
+    if (manages)
         return l->may_manage ||
                err_set(e, ERR_DENIED,
                        "this node does not let its hub load, unload or fetch models, or use paths that Drover does not "
