@@ -440,7 +440,7 @@ static bool check(const struct hub *h, const struct node *n, const struct hub_or
         return err_set(e, ERR_BAD_REQUEST, "\"args\" must be an object of at most %d bytes", DIRECTIVE_ARGS_MAX);
     if (!directive_args_check(*ret_op, yyjson_doc_get_root(doc), true, e))
         return false;
-    if (count_of(h, n) >= ORDERS_PER_NODE)
+    if (count_of(h, n) >= ORDERS_PER_NODE * (*ret_op == OP_CANCEL ? 2 : 1)) /* that one makes room */
         return err_set(e, ERR_LIMIT, "node %s has %d directives that are not over, which is the most; wait for them, or cancel some", n->name, ORDERS_PER_NODE);
     if (h->orders.n >= ORDERS_MAX)
         return err_set(e, ERR_LIMIT, "%d directives of this hub are not over, which is the most; wait for them, or cancel some", ORDERS_MAX);

@@ -82,8 +82,10 @@ static int64_t expired_s(const struct session *s) {
 static enum fleet_state state_of(const struct session *s, struct sv *ret_why) {
     uint64_t beat = (*s->hub->house->config)->hub.heartbeat_ms;
     *ret_why = SV("");
-    if (s->node->drained || strcmp(s->beat_state, "draining") == 0)
-        return *ret_why = SV("draining: no new work is sent there"), FLEET_DOWN;
+    if (s->node->drained)
+        return *ret_why = SV("draining: no new work is sent there (drover node resume)"), FLEET_DOWN;
+    if (strcmp(s->beat_state, "draining") == 0)
+        return *ret_why = SV("it says that it is draining: no new work is sent there (drover node order NODE undrain)"), FLEET_DOWN;
     if (expired_s(s) >= 0)
         return *ret_why = SV("its certificate has ended: no new work is sent there until it is renewed"), FLEET_DOWN;
     if (now_ms(s->hub) - s->heard_ms >= STALE_BEATS * beat)
