@@ -257,15 +257,18 @@ static void on_closed(uv_handle_t *h) {
     mem_free(k);
 }
 
-static void sock_close(struct stream *s) {
+int sock_release(struct stream *s) {
     struct sock *k = CONTAINER(s, struct sock, s);
-    if (k->closed)
-        return;
     k->closed = true;
     list_drop(&k->flush.dirty);
     buf_deinit(&k->out);
     uv_close((uv_handle_t *)&k->poll, on_closed);
-    close(k->fd);
+    return k->fd;
+}
+
+static void sock_close(struct stream *s) {
+    if (!CONTAINER(s, struct sock, s)->closed)
+        close(sock_release(s));
 }
 
 static const struct stream_ops sock_ops = { sock_read, sock_write, sock_offer, sock_queued, sock_end, sock_close, NULL };

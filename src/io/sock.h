@@ -8,6 +8,8 @@
 
 /* A paused stream over a connected, non-blocking socket. Takes fd on success. */
 struct stream *sock_stream(struct loop *l, int fd, struct err *e) MUST_CHECK;
+/* The socket of a stream that was neither read nor written, for another loop to make a stream of; s is gone. */
+int sock_release(struct stream *s);
 
 /* Starts a non-blocking connect. done runs once, never before this returns: with a paused stream, or NULL and the
  * fault. Returns NULL with *e set when it could not even start (done will not run). */

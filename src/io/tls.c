@@ -231,6 +231,11 @@ static void tls_close(struct stream *s) {
 
 static const struct stream_ops tls_ops = { tls_read, tls_write, tls_offer, tls_queued, tls_end, tls_close, tls_want_drain };
 
+/* RFC 6066, section 3. */
+static bool send_name(struct tls_handshake *t, const char *host) {
+    return t->ctx->hides_name || SSL_set_tlsext_host_name(t->ssl, host) == 1;
+}
+
 static bool name_check(struct tls_handshake *t, struct sv name, struct err *e) {
     char host[TLS_NAME_MAX + 1];
     if (t->ctx->name[0])
@@ -244,9 +249,9 @@ static bool name_check(struct tls_handshake *t, struct sv name, struct err *e) {
     ERR_clear_error();
     if (t->ctx->pins_alone) { /* the pin says who it is */
         X509_VERIFY_PARAM_set1_ip(param, NULL, 0);
-        return is_ip || SSL_set_tlsext_host_name(t->ssl, host) == 1 || tls__fault(e, "TLS server name");
+        return is_ip || send_name(t, host) || tls__fault(e, "TLS server name");
     }
-    return is_ip || (SSL_set_tlsext_host_name(t->ssl, host) == 1 && SSL_set1_host(t->ssl, host) == 1) ||
+    return is_ip || (send_name(t, host) && SSL_set1_host(t->ssl, host) == 1) ||
            tls__fault(e, "TLS server name");
 }
 

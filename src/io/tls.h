@@ -34,6 +34,7 @@ struct tls_spec {
     enum tls_pq pq;
     struct sv alpn;                        /* the one protocol, "http/1.1"; empty: the extension is not used */
     struct sv name;                        /* a client's: the name to send and verify in place of the dialled host */
+    bool hides_name;                       /* the name is verified, not sent: the hello says nothing to whoever is no server of ours */
     bool insecure;                         /* a client that checks nothing */
 };
 

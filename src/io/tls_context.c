@@ -115,6 +115,7 @@ static bool set_trust(struct tls_context *c, const struct tls_spec *spec, struct
             return tls__fault(e, "system certificates");
     }
     c->pins_alone = spec->pins_alone;
+    c->hides_name = spec->hides_name;
     SSL_CTX_set_verify(c->ctx, SSL_VERIFY_PEER | (spec->ask == TLS_ASK_REQUIRED ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), NULL);
     SSL_CTX_set_cert_verify_callback(c->ctx, tls__judge, c);
     if (spec->modern)

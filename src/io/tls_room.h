@@ -12,7 +12,7 @@ enum { TLS_NAME_MAX = 255 };
 struct tls_context {
     SSL_CTX *ctx;
     _Atomic unsigned refs;
-    bool server, pins_alone;
+    bool server, pins_alone, hides_name;
     unsigned n_pins;
     unsigned char (*pins)[TLS_PIN];  /* owned */
     unsigned char alpn[TLS_NAME_MAX + 1]; /* as on the wire: length, name; length 0: not used */

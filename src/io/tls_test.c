@@ -8,10 +8,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 // clang-format off
 #include <cmocka.h>
 // clang-format on
 
+#include "io/given.h"
 #include "io/tls_meet.h"
 
 /* --- certificates ---------------------------------------------------------------------------------------------------- */
@@ -257,6 +259,73 @@ static void the_name_of_the_context_is_verified_in_place_of_the_dialled_one(void
     spec.name = SV("hub-2.fleet.drover.internal");
     meet_specs(server_spec(&server, NULL, TLS_ASK_OFF), spec, HUB, &s, &c);
     says(&c, "ostname mismatch");
+}
+
+/* What a client says first to whoever is at the other end of fd. */
+static size_t first_words(struct tls_spec spec, char *to, size_t size) {
+    int fd[2];
+    struct side c = { 0 };
+    struct err e = { 0 };
+    struct tls_context *tls = tls_context_new(&spec, &e);
+    assert_non_null(tls);
+    assert_true(loop_init(&loop, NULL));
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd), 0);
+    struct dialer *d = dialer_given(fd[1], tls, &e);
+    struct dial *a = dialer_dial(d, &loop, 100, on_done, &c, &e);
+    assert_non_null(a);
+    assert_null(dialer_dial(d, &loop, 100, on_done, &c, &e)); /* one connection is one dial */
+    assert_non_null(strstr(e.text, "used already"));
+    uint64_t begin = clock_mono_us();
+    while (!c.done && clock_mono_us() - begin < 5000000)
+        uv_run(&loop.uv, UV_RUN_ONCE);
+    assert_null(c.s);
+    says(&c, "in time");
+    assert_true(clock_mono_us() - begin >= 100000);
+    ssize_t n = recv(fd[0], to, size, MSG_DONTWAIT);
+    assert_true(n > 0);
+    assert_int_equal(recv(fd[0], to + n, size - (size_t)n, MSG_DONTWAIT), 0); /* and hangs up */
+    close(fd[0]);
+    dialer_unref(d);
+    tls_unref(tls);
+    loop_deinit(&loop);
+    return (size_t)n;
+}
+
+static void a_connection_that_was_given_speaks_first_and_may_say_no_name(void **state) {
+    (void)state;
+    char hello[8192];
+    struct tls_spec spec = client_spec(&client, &ca);
+    spec.name = SV(HUB);
+    size_t n = first_words(spec, hello, sizeof hello);
+    assert_non_null(memmem(hello, n, HUB, strlen(HUB)));
+    spec.hides_name = true;
+    n = first_words(spec, hello, sizeof hello);
+    assert_null(memmem(hello, n, "drover", 6));
+    struct side s, c; /* it is verified all the same */
+    meet_specs(server_spec(&server, NULL, TLS_ASK_OFF), spec, "", &s, &c);
+    assert_true(met(&s, &c));
+    spec.name = SV("hub-2.fleet.drover.internal");
+    meet_specs(server_spec(&server, NULL, TLS_ASK_OFF), spec, "", &s, &c);
+    says(&c, "ostname mismatch");
+}
+
+static void a_connection_that_nobody_dials_is_closed(void **state) {
+    (void)state;
+    int fd[2];
+    char c;
+    struct tls_spec spec = client_spec(NULL, &ca);
+    struct tls_context *tls = tls_context_new(&spec, NULL);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd), 0);
+    assert_true(loop_init(&loop, NULL));
+    struct stream *s = sock_stream(&loop, fd[1], NULL);
+    assert_int_equal(sock_release(s), fd[1]);
+    struct dialer *d = dialer_given(fd[1], tls, NULL);
+    assert_int_equal(recv(fd[0], &c, 1, MSG_DONTWAIT), -1);
+    dialer_unref(d);
+    assert_int_equal(recv(fd[0], &c, 1, MSG_DONTWAIT), 0);
+    close(fd[0]);
+    tls_unref(tls);
+    loop_deinit(&loop);
 }
 
 static void a_pin_is_needed_beside_the_chain_never_instead_of_it(void **state) {
@@ -582,6 +651,8 @@ int main(void) {
         cmocka_unit_test(an_optional_certificate_may_be_missing_but_not_wrong),
         cmocka_unit_test(each_fault_of_a_certificate_has_its_words_on_both_sides),
         cmocka_unit_test(the_name_of_the_context_is_verified_in_place_of_the_dialled_one),
+        cmocka_unit_test(a_connection_that_was_given_speaks_first_and_may_say_no_name),
+        cmocka_unit_test(a_connection_that_nobody_dials_is_closed),
         cmocka_unit_test(a_pin_is_needed_beside_the_chain_never_instead_of_it),
         cmocka_unit_test(a_pinned_certificate_that_only_comes_along_proves_nothing),
         cmocka_unit_test(a_pin_alone_is_an_anchor_of_its_own),
