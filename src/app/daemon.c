@@ -639,11 +639,16 @@ static void on_hub_event(void *owner, const char *what, struct sv detail) {
         admin_node_event(d->admin, detail);
 }
 
+static struct caller *caller_of(void *owner, unsigned turn) {
+    struct daemon *d = owner;
+    return worker_caller(d->workers[turn % d->n_workers]);
+}
+
 static bool open_hub(struct daemon *d, struct err *e) {
     if (!d->config->hub.name.n)
         return true;
     d->hub_house = (struct hub_house){ .loop = &d->loop, .store = d->store, .fleet = d->fleet, .config = &d->config, .version = DROVER_VERSION,
-                                       .urls = d->hub_url_list, .on_tls = on_hub_tls, .on_event = on_hub_event, .owner = d };
+                                       .urls = d->hub_url_list, .caller = caller_of, .on_tls = on_hub_tls, .on_event = on_hub_event, .owner = d };
     return (d->hub = hub_new(&d->hub_house, e)) != NULL;
 }
 

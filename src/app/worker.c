@@ -33,6 +33,8 @@ struct worker {
     struct demo_host *demo;
     struct berth *berth;
     struct gateway_listener link; /* of what comes over its lanes */
+    struct caller *caller;        /* NULL: no nodes */
+    struct gateway_listener called; /* of the connections it makes */
     struct metrics_shard *metrics;
     struct config *config;
     struct port *ports;
@@ -370,6 +372,7 @@ static void free_parts(struct worker *w) {
     stop_accepting(w);
     for (struct list *it; (it = list_pop(&w->shaking));)
         shaking_end(CONTAINER(it, struct shaking, all));
+    caller_free(w->caller);
     gate_free(w->gate);
     berth_free(w->berth);
     link_host_free(w->links);
@@ -432,6 +435,17 @@ struct berth *worker_berth(struct worker *w) {
     return w->berth;
 }
 
+/* What comes over a connection that we made to a node is a link or nothing. */
+static bool open_caller(struct worker *w, struct err *e) {
+    w->called = (struct gateway_listener){ .no_console = true, .no_gateway = true, .has_links = true };
+    w->caller = caller_new(&w->loop, w->server, &w->called, e);
+    return w->caller != NULL;
+}
+
+struct caller *worker_caller(struct worker *w) {
+    return w->caller;
+}
+
 struct worker *worker_start(const struct worker_house *house, struct metrics_shard *metrics, struct config *c, struct access_snapshot *access,
                             const struct worker_port *ports, size_t n_ports, struct err *e) {
     struct worker *w = mem_new(sizeof *w);
@@ -455,7 +469,7 @@ struct worker *worker_start(const struct worker_house *house, struct metrics_sha
     w->gate = w->links && house->hub ? gate_new(&w->loop, w->links, house->control, house->hub, e) : NULL;
     w->demo = w->links && (w->gate || !house->hub) && open_console(w, house->door, e) ? demo_host_new(house->demo, &w->loop, e) : NULL;
     w->visitor = w->demo && house->hub ? visitor_new(&w->loop, house->visits, e) : NULL;
-    if (!w->demo || (house->hub && !w->visitor) || !open_berth(w, e) || !listen_all(w, ports, n_ports, e)) {
+    if (!w->demo || (house->hub && (!w->visitor || !open_caller(w, e))) || !open_berth(w, e) || !listen_all(w, ports, n_ports, e)) {
         free_parts(w);
         return NULL;
     }

@@ -9,6 +9,7 @@
 #include "gateway/gateway.h"
 #include "gateway/watch.h"
 #include "hub/berth.h"
+#include "hub/caller.h"
 
 struct worker;
 
@@ -50,6 +51,8 @@ enum worker_word { WORKER_STOP, WORKER_STOP_KEY, WORKER_STOP_HUB, WORKER_SEE, WO
 void worker_tell(struct worker *w, enum worker_word word, struct sv id);
 /* Where lanes of the link to our hub land; borrowed until worker_join. */
 struct berth *worker_berth(struct worker *w);
+/* Who calls the nodes of our fleet that want it; borrowed likewise. NULL: no nodes. */
+struct caller *worker_caller(struct worker *w);
 /* Stops accepting and ends what is idle; on_empty runs on the worker's thread when the last connection is gone. */
 void worker_drain(struct worker *w, void (*on_empty)(void *arg), void *arg);
 /* Cuts what is left, ends the thread and frees everything. */

@@ -369,8 +369,19 @@ static bool read_csr(yyjson_val *root, struct sv *ret, struct err *e) {
                          CSR_MOST);
 }
 
-static bool read_enrolment(yyjson_val *root, struct hub_enrolment *in, struct err *e) {
+/* Who dials whom, and with direct where. */
+static bool read_mode(yyjson_val *root, struct sv *ret_mode, struct sv *ret_url, struct err *e) {
     struct err bad;
+    if (!read_member(root, "mode", TEXT_MOST, ret_mode, e) || !read_member(root, "url", URL_MOST, ret_url, e))
+        return false;
+    bool is_direct = sv_eq(*ret_mode, SV("direct"));
+    if (ret_mode->n && !is_direct && !sv_eq(*ret_mode, SV("reverse")))
+        return err_set(e, ERR_BAD_REQUEST, "\"mode\" must be reverse or direct");
+    return !is_direct || (sv_starts(*ret_url, SV("https://")) && url_check(*ret_url, &bad)) ||
+           err_set(e, ERR_BAD_REQUEST, "\"url\" must be the https address under which the hub reaches a direct node");
+}
+
+static bool read_enrolment(yyjson_val *root, struct hub_enrolment *in, struct err *e) {
     if (!yyjson_is_obj(root) || json_i64(root, "v", 0) != ENROL_VERSION)
         return err_set(e, ERR_BAD_REQUEST,
                        "the body must be an object with \"v\": %d, which is the only version this hub speaks",
@@ -379,14 +390,9 @@ static bool read_enrolment(yyjson_val *root, struct hub_enrolment *in, struct er
         !read_member(root, "name", HUB_NAME_MAX, &in->name, e) ||
         !read_member(root, "version", TEXT_MOST, &in->version, e) ||
         !read_member(root, "hostname", TEXT_MOST, &in->hostname, e) ||
-        !read_member(root, "os", TEXT_MOST, &in->os, e) || !read_member(root, "arch", TEXT_MOST, &in->arch, e) ||
-        !read_member(root, "mode", TEXT_MOST, &in->mode, e) || !read_member(root, "url", URL_MOST, &in->url, e))
+        !read_member(root, "os", TEXT_MOST, &in->os, e) || !read_member(root, "arch", TEXT_MOST, &in->arch, e))
         return false;
-    bool is_direct = sv_eq(in->mode, SV("direct"));
-    if (in->mode.n && !is_direct && !sv_eq(in->mode, SV("reverse")))
-        return err_set(e, ERR_BAD_REQUEST, "\"mode\" must be reverse or direct");
-    return !is_direct || (sv_starts(in->url, SV("https://")) && url_check(in->url, &bad)) ||
-           err_set(e, ERR_BAD_REQUEST, "\"url\" must be the https address under which the hub reaches a direct node");
+    return read_mode(root, &in->mode, &in->url, e);
 }
 
 /* 200 with a certificate, or 202: ask again in a moment. */
@@ -434,7 +440,7 @@ void enrol_renew(struct request *r) {
     struct hub_renewal in = { .node_id = http_get(r->in->head, SV("drover-node")), .peer = r->peer };
     in.bearer = sv_starts_nocase(bearer, SV("bearer ")) ? sv_trim(sv_from(bearer, 7)) : SV_NULL;
     in.spki = r->is_outside ? http_get(r->in->head, SV(DOOR_SPKI)) : SV_NULL; /* only the door knows who proved what */
-    if (!read_csr(yyjson_doc_get_root(doc), &in.csr, &e)) {
+    if (!read_csr(yyjson_doc_get_root(doc), &in.csr, &e) || !read_mode(yyjson_doc_get_root(doc), &in.mode, &in.url, &e)) {
         request_fail(r, &e, NULL);
         return;
     }

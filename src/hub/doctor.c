@@ -91,15 +91,20 @@ static void look_link(const struct ward *w) {
     if (w->link)
         return;
     uint64_t last = n->down_since_ms ? n->down_since_ms : n->seen_ms;
+    char cure[600];
+    snprintf(cure, sizeof cure,
+             "this hub calls it at %s: see whether that is the machine's address (join.reached_at there), whether its port is open for this hub, "
+             "and whether drover runs there",
+             n->url);
     if (n->epoch == 0 && since(w, n->decided_ms) >= NEVER_LINKED_MS)
         tell_node(w, "never_linked", "warning",
-                  "see there whether drover runs, and what its log says of the hub (drover logs)",
-                  "was let in %s ago and has never linked since", span(since(w, n->decided_ms), t));
+                  n->url[0] ? cure : "see there whether drover runs, and what its log says of the hub (drover logs)",
+                  "was let in %s ago and has never linked since%s%s", span(since(w, n->decided_ms), t), n->last_error[0] ? ": " : "", n->last_error);
     else if (n->epoch)
         tell_node(w, "link_down", n->drained ? "warning" : "error",
-                  "see whether the machine is on and reaches this hub, and whether drover runs there; its log says why "
-                  "it cannot link "
-                  "(drover logs)",
+                  n->url[0] ? cure
+                            : "see whether the machine is on and reaches this hub, and whether drover runs there; its log says why "
+                              "it cannot link (drover logs)",
                   "no link since %s%s%s", last ? span(since(w, last), t) : "the hub's start",
                   n->last_error[0] ? ": " : "", n->last_error);
 }

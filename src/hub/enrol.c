@@ -350,6 +350,8 @@ struct enrolling {
     char ca[PKI_CA_NAME_MAX + 1];
     uint64_t trust_sequence;
     unsigned char bearer[PKI_TOKEN];
+    char url[CALLS_URL_MAX + 1]; /* where it is called; empty: it dials */
+    bool has_url;                /* it said so */
     bool is_unsigned;            /* what it asks for waits to be signed elsewhere */
     bool renews, waits, returns; /* the latter: a node that is known comes with another key */
     bool is_again;               /* the certificate that it was given last never reached it: the one before stays that */
@@ -385,6 +387,7 @@ static void take_certificate(struct hub *h, struct node *n, const struct enrolli
     n->not_after_s = a->cert.is.not_after_s;
     n->trust_sequence = a->trust_sequence;
     n->void_ms = 0;
+    calls__moved(h, n);
 }
 
 static void on_enrolled(void *arg, const struct err *e) {
@@ -400,6 +403,8 @@ static void on_enrolled(void *arg, const struct err *e) {
     if (i)
         snprintf(i->spki, sizeof i->spki, "%s", a->spki);
     bool comes_later = a->is_unsigned && !a->returns; /* nothing has changed yet */
+    if (!e)
+        take_url(h, n, a);
     if (!e && !a->waits && !comes_later)
         take_certificate(h, n, a);
     if (!e && !comes_later)
@@ -442,7 +447,13 @@ static void put_told(struct buf *out, const char *name, struct sv v) {
         put(out, name, sv_first(v, 64));
 }
 
-static bool describe(struct node *n, const struct hub_enrolment *in, struct err *e) {
+/* Where it wants to be called, if it says anything of it. */
+static bool take_mode(struct enrolling *a, struct sv mode, struct sv url, struct sv peer, struct err *e) {
+    a->has_url = mode.n > 0;
+    return !sv_eq(mode, SV("direct")) || calls__address(url, peer, a->url, e);
+}
+
+static bool describe(struct node *n, const struct hub_enrolment *in, const struct enrolling *a, struct err *e) {
     struct buf info = BUF_MAX(NODE_INFO_MAX);
     buf_add_char(&info, '{');
     put_told(&info, "version", in->version);
@@ -452,7 +463,7 @@ static bool describe(struct node *n, const struct hub_enrolment *in, struct err 
     put_told(&info, "address", in->peer);
     buf_add_char(&info, '}');
     bool ok = !info.failed && roster_text(&n->info, buf_sv(&info)) && roster_text(&n->csr, in->csr) &&
-              roster_text(&n->url, sv_eq(in->mode, SV("direct")) ? in->url : SV_NULL);
+              roster_text(&n->url, sv_of(a->url));
     buf_deinit(&info);
     return ok || err_no_memory(e);
 }
@@ -462,6 +473,21 @@ struct petitioner {
     struct sv csr, peer;
     struct access_actor who;
 };
+
+/* Where a node that is known is called from now on, if it said anything of it; also while its certificate waits to be signed. */
+static void add_url(struct record *r, const struct enrolling *a) {
+    const struct store_value at[] = { STORE_TEXT(sv_of(a->id)), STORE_TEXT(sv_of(a->url)) };
+    if (a->has_url)
+        record_add(r, "UPDATE node SET url = $2 WHERE id = $1", at, 2);
+}
+
+static void take_url(struct hub *h, struct node *n, const struct enrolling *a) {
+    if (!a->has_url || strcmp(n->url, a->url) == 0)
+        return;
+    if (!roster_text(&n->url, sv_of(a->url)))
+        log_event(LOG_ERROR, "where a node is called is known after the next start only", F_STR("node", n->name), F_STR("cause", "out of memory"));
+    calls__moved(h, n);
+}
 
 /* The key in a request, as hex; the signature is proven. */
 static bool key_of(struct sv csr, char spki[static 65], struct err *e) {
@@ -575,7 +601,7 @@ static bool add_node(struct hub *h, const struct hub_enrolment *in, const struct
     n->decided_ms = i ? n->created_ms : 0;
     snprintf(n->decided_by, sizeof n->decided_by, "%s", i ? "invite" : "");
     a->waits = !i;
-    bool ok = describe(n, in, e);
+    bool ok = describe(n, in, a, e);
     if (ok && i)
         ok = certify(h, a, n, by, r, e);
     else if (ok)
@@ -694,7 +720,12 @@ bool hub_enrol(struct hub *h, const struct hub_enrolment *in, hub_enrolled *done
     }
     const struct access_actor machine = { i ? SV("invite") : SV("nobody"), in->peer };
     const struct petitioner by = { in->csr, in->peer, machine };
-    bool ok = true;
+    bool ok = take_mode(a, in->mode, in->url, in->peer, e);
+    if (!ok) {
+        record_free(r);
+        enrolling_free(a);
+        return false;
+    }
     if (returns) {
         ok = bring_back(h, &by, a, i, r, e);
     } else if (known && again) {
@@ -717,6 +748,8 @@ bool hub_enrol(struct hub *h, const struct hub_enrolment *in, hub_enrolled *done
         }
         ok = add_node(h, in, &by, a, spki, i, r, e);
     }
+    if (ok && !a->fresh)
+        add_url(r, a);
     record_audit(r, &machine,
                  returns ? "node.return"
                  : again ? "node.certify"
@@ -782,7 +815,9 @@ bool hub_renew(struct hub *h, const struct hub_renewal *in, hub_enrolled *done, 
     a->renews = true;
     a->is_again = is_lost(in, n);
     memcpy(a->id, n->id, sizeof a->id);
-    bool ok = certify(h, a, n, &(struct petitioner){ in->csr, in->peer, machine }, r, e);
+    bool ok = take_mode(a, in->mode, in->url, in->peer, e) && certify(h, a, n, &(struct petitioner){ in->csr, in->peer, machine }, r, e);
+    if (ok)
+        add_url(r, a);
     if (ok && a->is_unsigned) {
         record_audit(r, &machine, "node.renew_ask", sv_of(n->id), sv_of(spki));
     } else if (ok) {

@@ -36,6 +36,7 @@ static void on_tick(void *arg) {
     rotation__tick(h);
     certs__tick(h);
     inbox__tick(h);
+    calls__tick(h);
     if (h->ticks++ % SLOW_TICKS)
         return;
     enrol__tick(h);

@@ -26,6 +26,7 @@ bool hub_name_is_good(struct sv v);
 
 struct hub;
 struct way;
+struct caller;
 
 struct hub_house {
     struct loop *loop;
@@ -35,6 +36,8 @@ struct hub_house {
     const char *version;
     /* Where nodes reach this hub, when hub.urls does not say: filled in before the first invite. NULL-terminated. */
     const char *const *urls;
+    /* Workers' callers, in turn; NULL: nodes of the mode direct are not called. */
+    struct caller *(*caller)(void *owner, unsigned turn);
     void (*on_tls)(void *owner);  /* the listeners' contexts are others now (hub_tls) */
     /* Something happened to a node: for those who follow. detail: JSON object. */
     void (*on_event)(void *owner, const char *what, struct sv detail);
@@ -73,6 +76,7 @@ typedef void hub_enrolled(void *arg, int status, struct sv json, const struct er
 bool hub_enrol(struct hub *h, const struct hub_enrolment *in, hub_enrolled *done, void *arg, struct err *e);
 struct hub_renewal {
     struct sv csr, node_id, bearer, spki; /* spki: hex, of the client certificate; empty: there was none */
+    struct sv mode, url;                  /* as in an enrolment; mode empty: as it was */
     struct sv peer;
 };
 bool hub_renew(struct hub *h, const struct hub_renewal *in, hub_enrolled *done, void *arg, struct err *e);

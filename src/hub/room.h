@@ -29,6 +29,10 @@ struct hub {
     struct list sessions;
     struct orders orders;
     unsigned n_sessions, n_new_links; /* the latter: since they were last looked at */
+    struct {
+        unsigned n, turn;          /* under way; of the workers */
+        char last[PKI_ID_MAX + 1]; /* who had its turn last */
+    } calls;
     struct access_guard guard;
     struct timer tick;
     uint64_t ticks;
@@ -102,6 +106,14 @@ void rotation__tick(struct hub *h);
 bool rotation__awaits(struct hub *h, const struct node *n);
 /* "rotation" and "not_back", members of a JSON object. */
 void rotation__print(struct hub *h, struct buf *out);
+
+/* calls.c */
+enum { CALLS_URL_MAX = 300 };
+/* The address that a node says, with the one it comes from in the place of "all of them" (0.0.0.0, [::]). */
+bool calls__address(struct sv url, struct sv peer, char to[static CALLS_URL_MAX + 1], struct err *e) MUST_CHECK;
+/* It is to be called elsewhere, or has another certificate: a link that is up is replaced by one that has that. */
+void calls__moved(struct hub *h, struct node *n);
+void calls__tick(struct hub *h);
 
 /* session.c */
 /* Who asks at a gate: fills the answer. */

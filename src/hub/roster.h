@@ -7,6 +7,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "hub/hub.h"
+#include "hub/member_plan.h"
 #include "hub/record.h"
 #include "pki/pki.h"
 
@@ -49,6 +50,11 @@ struct node {
     uint64_t down_since_ms;
     uint64_t said_sequence; /* to its present link, as the next */
     int64_t said_leaf_s;
+    struct node_call { /* of the mode direct: calls.c */
+        struct plan plan;
+        uint64_t next_ms, up_ms; /* loop time: not before; since when there is a link, 0: there is none */
+        bool is_under_way, again; /* again: though it has a link, which the new one replaces */
+    } call;
     uint64_t twin_ms; /* when another machine came with its identity last; 0: never since the start */
 };
 

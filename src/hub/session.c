@@ -393,7 +393,7 @@ static void say_welcome(struct session *s) {
                "\"lane_token\":\"%s\",\"lanes\":%d,\"hub_state\":\"ready\"",
                (unsigned long long)c->hub.heartbeat_ms, ENGINE_PING_MS, ENGINE_READ_MS,
                clock_iso8601(clock_wall_ms(), clock), s->lane_token,
-               c->workers < 1   ? 1
+               c->workers < 1 || s->node->url[0] ? 1
                : c->workers > 8 ? 8
                                 : c->workers);
     certs__put(s->hub, s->node, &p);
