@@ -74,7 +74,7 @@ static bool tell(struct progress *p, const struct standing *s) {
         if (is(s, "waiting")) {
             printf("waiting for the hub's operator, who should see this fingerprint and say yes:\n");
             say("  ", s->fingerprint);
-        } else if (is(s, "dialling")) {
+        } else if (is(s, "dialling") || is(s, "awaiting")) {
             say("joined the fleet ", s->fleet);
         }
     }
@@ -186,6 +186,7 @@ static void print_status(yyjson_val *v, struct arena *a) {
         const char *label, *name;
     } rows[] = { { "  fleet        ", "fleet" },       { "  name         ", "name" },
                  { "  node         ", "node_id" },     { "  hub          ", "hub" },
+                 { "  called at    ", "called_at" },
                  { "  fingerprint  ", "fingerprint" }, { "  certificate  until ", "certificate_not_after" },
                  { "  last error   ", "error" } };
     uint64_t now = clock_wall_ms(), since = (uint64_t)json_i64(v, "since_ms", 0),

@@ -117,7 +117,7 @@ enum config_auth { CONFIG_AUTH_NONE, CONFIG_AUTH_KEY };
 enum config_client_cert { CONFIG_CLIENT_CERT_OFF, CONFIG_CLIENT_CERT_OPTIONAL, CONFIG_CLIENT_CERT_REQUIRED };
 enum config_pq { CONFIG_PQ_AUTO, CONFIG_PQ_REQUIRED, CONFIG_PQ_OFF };
 enum config_ca { CONFIG_CA_HERE, CONFIG_CA_APART };
-enum config_join_mode { CONFIG_JOIN_REVERSE, CONFIG_JOIN_DIRECT };
+enum config_join_mode { CONFIG_JOIN_AUTO, CONFIG_JOIN_REVERSE, CONFIG_JOIN_DIRECT };
 enum config_reach { CONFIG_REACH_OFF, CONFIG_REACH_VIEW, CONFIG_REACH_FULL };
 
 struct config_list {
@@ -308,6 +308,7 @@ struct config {
     struct {
         struct sv url;                  /* empty: it joins no hub, or the one that `drover join` noted in data_dir */
         int mode;                       /* enum config_join_mode */
+        struct sv listen, reached_at;   /* in the mode direct: for its hub; the latter may be empty */
         struct sv name;
         struct config_secret token;
         struct {
@@ -431,6 +432,8 @@ bool config_is_same(const struct config *a, const struct config *b);
 
 /* "90s", "1h30m", "0". *ret_ms is written on success only. */
 bool config_duration(struct sv text, uint64_t *ret_ms);
+/* "127.0.0.1:11430", "[::1]:11430", "unix:/path". Written on success only. */
+bool config_address(struct sv text, struct sockaddr_storage *ret_addr, socklen_t *ret_len, struct err *e);
 
 /* The generated parts of docs/config.md and docs/limits.md. */
 bool config_manual(struct buf *out);

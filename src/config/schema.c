@@ -51,8 +51,9 @@ static const struct choice cas[] = {
     { 0 },
 };
 static const struct choice join_modes[] = {
+    { "auto", "as `drover join --mode` said, else reverse", CONFIG_JOIN_AUTO },
     { "reverse", "this machine dials the hub: no open port is needed", CONFIG_JOIN_REVERSE },
-    { "direct", "the hub dials this machine's listener with the role `link`", CONFIG_JOIN_DIRECT },
+    { "direct", "the hub dials this machine at `join.listen`", CONFIG_JOIN_DIRECT },
     { 0 },
 };
 static const struct choice reaches[] = {
@@ -236,6 +237,25 @@ bool check_url(struct sv v, struct err *e) {
     if (!name.n || name.n > 253 || !only(name, ".-_"))
         return err_set(e, ERR_CONFIG, "expected a host name or an IP address after the scheme");
     return true;
+}
+
+/* The hub is told a port: none may be left to the kernel. */
+static bool check_join_listen(struct sv v, struct err *e) {
+    struct sockaddr_storage addr;
+    socklen_t len;
+    if (!address_parse(v, &addr, &len, e))
+        return false;
+    return (addr.ss_family != AF_UNIX && check_port(sv_from(v, (size_t)sv_rfind_char(v, ':') + 1))) ||
+           err_set(e, ERR_CONFIG, "expected an address with its port from 1 to 65535, such as 0.0.0.0:7444 or [::]:7444");
+}
+
+static bool check_reached_at(struct sv v, struct err *e) {
+    char url[300];
+    struct err bad;
+    int n = snprintf(url, sizeof url, "https://%.*s", SV_FMT(v));
+    ptrdiff_t colon = sv_rfind_char(v, ':');
+    return ((size_t)n < sizeof url && colon > 0 && sv_find_char(v, '/') < 0 && check_port(sv_from(v, (size_t)colon + 1)) && check_url(sv_of(url), &bad)) ||
+           err_set(e, ERR_CONFIG, "expected HOST:PORT, such as node.example:7444 or [2001:db8::1]:7444");
 }
 
 /* ---- the table ---- */
@@ -564,7 +584,12 @@ const struct setting settings[] = {
         .text = "under which nodes reach this hub, such as https://hub.example:7443; not set: its listeners' addresses"),
     ROW("join.url", T_STRING, RESTART, TOP(join.url), NULL, 1, 2048, .check = check_url,
         .text = "hub to join; `drover join` sets up the same without it"),
-    ROW("join.mode", T_ENUM, RESTART, TOP(join.mode), "reverse", 0, 0, .choices = join_modes, .text = "who dials whom"),
+    ROW("join.mode", T_ENUM, RESTART, TOP(join.mode), "auto", 0, 0, .choices = join_modes, .text = "who dials whom"),
+    ROW("join.listen", T_STRING, RESTART, TOP(join.listen), "0.0.0.0:7444", 1, 64, .check = check_join_listen,
+        .text = "in the mode direct: where the hub's connections are accepted. No HTTP: whoever is not the hub gets a TLS hello and nothing else"),
+    ROW("join.reached_at", T_STRING, RESTART, TOP(join.reached_at), NULL, 1, 262, .check = check_reached_at,
+        .text = "in the mode direct: HOST:PORT as the hub shall dial it; not set: the port of `join.listen` at its address, or where that is "
+                "0.0.0.0 at the one that the hub sees this machine come from"),
     ROW("join.name", T_STRING, RESTART, TOP(join.name), NULL, 1, 64, .check = check_name, .text = "what this node wants to be called there; not set: `name`"),
     ROW("join.token", T_SECRET, RESTART, TOP(join.token), NULL, 1, 4096, .text = "the line that `drover hub invite` printed; without it the hub's operator has to approve"),
     ROW("join.allow.inference", T_BOOL, RESTART, TOP(join.allow.inference), "true", 0, 1, .text = "the hub may use the models here and read what there is"),

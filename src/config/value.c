@@ -260,6 +260,10 @@ bool address_parse(struct sv text, struct sockaddr_storage *ret_addr, socklen_t 
     return err_set(e, ERR_CONFIG, "expected an IP address (IPv6 in brackets) before the port");
 }
 
+bool config_address(struct sv text, struct sockaddr_storage *ret_addr, socklen_t *ret_len, struct err *e) {
+    return address_parse(text, ret_addr, ret_len, e);
+}
+
 bool address_is_local(const struct sockaddr_storage *addr) {
     if (addr->ss_family == AF_UNIX)
         return true;

@@ -11,6 +11,8 @@
 
 #define GIB (UINT64_C(1) << 30)
 
+enum { AWAITED_MS = 120000 };
+
 struct findings {
     struct buf out;
     bool any;
@@ -104,6 +106,18 @@ static void look_duplicates(struct findings *all, const struct admin_house *h) {
             }
 }
 
+/* In the mode direct: the hub should have dialled by now. */
+static void look_awaited(struct findings *all, const struct member_facts *f) {
+    char what[400], cure[500];
+    snprintf(what, sizeof what, "the hub has not dialled this machine%s%.*s", f->error.n ? "; the last thing that happened: " : "",
+             SV_FMT(sv_first(f->error, 240)));
+    snprintf(cure, sizeof cure,
+             "see whether the hub runs and reaches %.*s (0.0.0.0 is the address it sees this machine come from): open that port for it, or set "
+             "join.reached_at; there drover node show tells the address and what became of the last call",
+             SV_FMT(sv_first(f->called_at, 270)));
+    tell(all, "hub_awaited", "warning", what, f->hub, cure);
+}
+
 /* This machine as a node of another's fleet. */
 static void look_membership(struct findings *all, const struct admin_house *h) {
     struct member_facts f;
@@ -126,6 +140,13 @@ static void look_membership(struct findings *all, const struct admin_house *h) {
     else if (tries && f.error.n)
         tell(all, "hub_away", "error", what, f.hub,
              "see whether the hub runs and whether its address is reached from here; it is tried again by itself");
+    if (f.phase == MEMBER_AWAITING && clock_wall_ms() - f.since_ms >= AWAITED_MS)
+        look_awaited(all, &f);
+    if (f.renewal_error.n) {
+        snprintf(what, sizeof what, "the hub could not be asked for the next certificate: %.*s", SV_FMT(sv_first(f.renewal_error, 240)));
+        tell(all, "renewal_failed", left_s < PKI_DAY_S ? "error" : "warning", what, f.hub,
+             "this machine must reach the hub there for it, also in the mode direct; it is tried again by itself");
+    }
     if (left_s < PKI_DAY_S && f.phase != MEMBER_OFF)
         tell(all, "certificate_late", left_s > 0 ? "warning" : "error",
              left_s > 0 ? "this node's certificate ends within a day and was not renewed"

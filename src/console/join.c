@@ -15,11 +15,13 @@ static void print(struct buf *out, const struct member_facts *f) {
     put_number(out, "since_ms", f->since_ms);
     put_known(out, "next_try_ms", f->next_try_ms);
     put_known_text(out, "hub", f->hub);
+    put_known_text(out, "called_at", f->called_at);
     put_known_text(out, "hub_id", f->hub_id);
     put_known_text(out, "fleet", f->fleet);
     put_known_text(out, "node_id", f->node_id);
     put_known_text(out, "name", f->name);
     put_known_text(out, "error", f->error);
+    put_known_text(out, "renewal_error", f->renewal_error);
     put_known_text(out, "fingerprint", sv_of(f->fingerprint));
     put_known(out, "epoch", f->epoch);
     put_known(out, "rtt_us", f->rtt_us);

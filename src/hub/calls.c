@@ -125,9 +125,10 @@ static void look(struct hub *h, struct node *n) {
             n->call.up_ms = now;
         if (!n->call.again)
             return;
-    } else if (n->call.up_ms) { /* its link has ended since */
-        rest(h, n, now - n->call.up_ms, 0);
+    } else if (n->call.up_ms || n->call.epoch != n->epoch) { /* its link has ended since, which may have been a short one */
+        rest(h, n, n->call.up_ms ? now - n->call.up_ms : 0, 0);
         n->call.up_ms = 0;
+        n->call.epoch = n->epoch;
     }
     if (now >= n->call.next_ms)
         begin(h, n);

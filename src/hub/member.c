@@ -98,6 +98,8 @@ void member__proceed(void *arg) {
         member__goto(m, MEMBER_JOINED);
     else if (member__cert_has_ended(m))
         member__renew(m);
+    else if (direct__is_on(m))
+        direct__open(m);
     else
         member__dial(m);
     if (m->house.n_berths && !timer_is_set(&m->look))
@@ -180,9 +182,8 @@ static void begin_settings(struct member *m, bool had_wish) {
         broken(m, &e);
         return;
     }
-    if (c->join.mode == CONFIG_JOIN_DIRECT)
-        log_event(LOG_WARN, "join.mode: direct is not there yet; this node dials its hub");
     if (had_wish) {
+        memcpy(w.mode, m->wish.mode, sizeof w.mode);
         buf_add(&w.key, buf_sv(&m->wish.key));
         member_wish_deinit(&m->wish);
     }
@@ -226,6 +227,15 @@ static bool is_name(struct sv v) {
 
 /* --- asked from outside --------------------------------------------------------------------------------------------------------------- */
 
+/* The settings' word goes before that of `drover join`. */
+static bool mode_fits(const struct config *c, struct sv mode, struct err *e) {
+    bool direct = sv_eq(mode, SV("direct"));
+    if (mode.n && !direct && !sv_eq(mode, SV("reverse")))
+        return err_set(e, ERR_BAD_REQUEST, "the mode is reverse or direct");
+    return !mode.n || c->join.mode == CONFIG_JOIN_AUTO || direct == (c->join.mode == CONFIG_JOIN_DIRECT) ||
+           err_set(e, ERR_BAD_REQUEST, "the settings say join.mode: %s; change it there, or join without --mode", direct ? "reverse" : "direct");
+}
+
 bool member_join(struct member *m, struct sv line, struct sv name, struct sv mode, struct err *e) {
     struct member_wish w;
     struct buf key = BUF_MAX(PKI_PEM_MAX + 1);
@@ -238,12 +248,8 @@ bool member_join(struct member *m, struct sv line, struct sv name, struct sv mod
         return err_set(e, ERR_UNAVAILABLE, "the daemon is stopping");
     if (!is_name(name))
         return err_set(e, ERR_BAD_REQUEST, "a name has 1 to %d letters, digits, '.', '_' or '-'", MEMBER_NAME_MAX);
-    if (sv_eq(mode, SV("direct")))
-        return err_set(
-            e, ERR_UNSUPPORTED,
-            "the mode direct is not there yet; in the mode reverse this machine dials its hub and needs no open port");
-    if (mode.n && !sv_eq(mode, SV("reverse")))
-        return err_set(e, ERR_BAD_REQUEST, "the mode is reverse or direct");
+    if (!mode_fits(*m->house.config, mode, e))
+        return false;
     if (!line.n)
         return err_set(e, ERR_BAD_REQUEST, "\"line\" is empty");
     if (!wish_from(&w, line, SV_NULL, e)) {
@@ -251,6 +257,7 @@ bool member_join(struct member *m, struct sv line, struct sv name, struct sv mod
         return false;
     }
     (void)!sv_to_cstr(name, w.name, sizeof w.name);
+    (void)!sv_to_cstr(mode, w.mode, sizeof w.mode);
     if (m->has_wish) { /* the same key, so that a hub that knows it already knows it again */
         buf_add(&key, buf_sv(&m->wish.key));
         member__cancel(m);
@@ -307,6 +314,7 @@ bool member_leave(struct member *m, struct err *e) {
               F_STR("node", m->has_state ? m->state.node_id : ""));
     member__cancel(m);
     stop_timers(m);
+    direct__close(m);
     end_ties(m, 1000, SV("leaving"));
     errands__close(m, true);
     drop(m);
@@ -332,6 +340,7 @@ void member_stop(struct member *m) {
     errands__stop(m);
     member__cancel(m);
     stop_timers(m);
+    direct__close(m);
     tie__end(m->fresh, 1001, SV("stopping"));
     m->fresh = NULL;
     report__goodbye(m, SV("stopping"));
@@ -361,6 +370,8 @@ void member_facts(const struct member *m, struct member_facts *ret) {
                                   .next_try_ms = m->next_try_ms,
                                   .hub = sv_of(m->now ? m->now->url : current_url(m)),
                                   .error = sv_of(m->last.text),
+                                  .called_at = sv_of(m->address),
+                                  .renewal_error = m->renew_not_before_ms ? sv_of(m->renew_why) : SV_NULL,
                                   .models = (unsigned)m->models.told[0].n,
                                   .endpoints = (unsigned)m->models.told[1].n };
     memcpy(ret->fingerprint, m->fingerprint, sizeof ret->fingerprint);
@@ -419,6 +430,7 @@ void member_free(struct member *m) {
         return;
     member__cancel(m);
     stop_timers(m);
+    direct__close(m);
     end_ties(m, 1001, SV("stopping"));
     drop(m);
     member_models_deinit(&m->models);

@@ -60,6 +60,7 @@ bool member_leave_offline(const struct config *c, struct err *e) MUST_CHECK;
     X(MEMBER_JOINED, "joined")     /* enrolled; there is no daemon here to keep a link */                              \
     X(MEMBER_DIALLING, "dialling") /* and greeting: a link is coming about */                                          \
     X(MEMBER_LINKED, "linked")                                                                                         \
+    X(MEMBER_AWAITING, "awaiting") /* in the mode direct: until the hub dials this machine */                          \
     X(MEMBER_RESTING, "resting")   /* until the next try */                                                            \
     X(MEMBER_RENEWING, "renewing") /* the certificate has ended: first a new one */                                    \
     X(MEMBER_BROKEN, "broken")     /* what is on the disk is damaged: leave, then join again */                        \
@@ -74,6 +75,8 @@ struct member_facts { /* views are borrowed until the loop is returned to */
     uint64_t since_ms, next_try_ms; /* wall clock; next_try 0: none is due */
     struct sv hub;                  /* URL in use, or the next one */
     struct sv hub_id, fleet, node_id, name;
+    struct sv called_at;                /* in the mode direct: as the hub is told; 0.0.0.0 is where it sees us come from */
+    struct sv renewal_error;            /* of the last try to reach the hub for a certificate; empty: it worked */
     struct sv error;                    /* the last one, empty after it has worked */
     char fingerprint[PKI_PIN_TEXT + 1]; /* of the key that waits for approval, or of the certificate in use */
     uint64_t epoch, rtt_us;

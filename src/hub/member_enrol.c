@@ -19,7 +19,7 @@
 #include "http/url.h"
 #include "version.h"
 
-enum { CONNECT_MS = 10000, ANSWER_MS = 30000, REPLY_MAX = 256 << 10, WAIT_MOST_S = 3600, WAIT_SIGNED_S = 900 };
+enum { CONNECT_MS = 10000, ANSWER_MS = 30000, REPLY_MAX = 256 << 10, WAIT_MOST_S = 3600, WAIT_SIGNED_S = 900, UNTOLD_RETRY_S = 15 };
 
 struct asking {
     struct member *m;
@@ -29,6 +29,7 @@ struct asking {
     struct buf body, reply, key; /* key: of a renewal */
     int status;
     uint32_t retry_s;
+    char called_at[MEMBER_CALLED_MAX + 1]; /* as it says there */
     void (*done)(struct asking *a, const struct err *e); /* e: no answer came */
 };
 
@@ -46,12 +47,35 @@ static bool is_loopback(struct sv host) {
     return sv_eq_nocase(host, SV("localhost")) || sv_eq(host, SV("::1")) || sv_starts(host, SV("127."));
 }
 
-static struct tls_context *context_of(struct member *m, bool with_cert, struct err *e) {
+static enum tls_pq pq_of(const struct member *m) {
     static const enum tls_pq pqs[] = {
         [CONFIG_PQ_AUTO] = TLS_PQ_AUTO, [CONFIG_PQ_REQUIRED] = TLS_PQ_REQUIRED, [CONFIG_PQ_OFF] = TLS_PQ_OFF
     };
-    struct tls_spec spec = { .pq = pqs[(*m->house.config)->pq], .modern = true };
+    return pqs[(*m->house.config)->pq];
+}
+
+/* The hub's leaf, under the fleet's roots. */
+static bool expect_hub(const struct member *m, struct tls_spec *spec, char name[static PKI_DNS_MAX + 1], struct err *e) {
     struct pki_identity hub;
+    if (!pki_identity_set(&hub, PKI_HUB, sv_of(m->state.fleet), sv_of(m->state.hub_id)) || !pki_identity_dns(&hub, name))
+        return err_set(e, ERR_CONFIG, "the hub's id \"%s\" is no name that can be verified", m->state.hub_id);
+    spec->trust_pem = buf_sv(&m->state.trust.pem);
+    spec->name = sv_of(name);
+    return true;
+}
+
+struct tls_context *member__called_context(struct member *m, struct err *e) {
+    char name[PKI_DNS_MAX + 1];
+    struct tls_spec spec = { .pq = pq_of(m),
+                             .modern = true,
+                             .hides_name = true,
+                             .chain_pem = buf_sv(&m->state.pair.chain),
+                             .key_pem = buf_sv(&m->state.pair.key) };
+    return expect_hub(m, &spec, name, e) ? tls_context_new(&spec, e) : NULL;
+}
+
+static struct tls_context *context_of(struct member *m, bool with_cert, struct err *e) {
+    struct tls_spec spec = { .pq = pq_of(m), .modern = true };
     char name[PKI_DNS_MAX + 1];
     if (!m->has_state && m->wish.has_pin) {
         spec.pins = (const unsigned char(*)[TLS_PIN]) & m->wish.pin;
@@ -59,14 +83,8 @@ static struct tls_context *context_of(struct member *m, bool with_cert, struct e
         spec.pins_alone = true;
     } else if (!m->has_state || m->state.by_system) {
         spec.modern = false; /* a public authority, and whatever proxy stands there */
-    } else {
-        if (!pki_identity_set(&hub, PKI_HUB, sv_of(m->state.fleet), sv_of(m->state.hub_id)) ||
-            !pki_identity_dns(&hub, name)) {
-            err_set(e, ERR_CONFIG, "the hub's id \"%s\" is no name that can be verified", m->state.hub_id);
-            return NULL;
-        }
-        spec.trust_pem = buf_sv(&m->state.trust.pem);
-        spec.name = sv_of(name);
+    } else if (!expect_hub(m, &spec, name, e)) {
+        return NULL;
     }
     if (with_cert && m->has_state) {
         spec.chain_pem = buf_sv(&m->state.pair.chain);
@@ -210,7 +228,17 @@ static void put_text(struct buf *out, const char *name, struct sv v) {
     buf_add_json(out, v);
 }
 
-static bool print_request(struct member *m, struct buf *out, struct err *e) {
+/* Who dials whom. */
+static void put_mode(struct asking *a, struct buf *out) {
+    direct__address(a->m, a->called_at);
+    put_text(out, "mode", a->called_at[0] ? SV("direct") : SV("reverse"));
+    if (a->called_at[0])
+        put_text(out, "url", sv_of(a->called_at));
+}
+
+static bool print_request(struct asking *a, struct err *e) {
+    struct member *m = a->m;
+    struct buf *out = &a->body;
     const struct config *c = *m->house.config;
     struct buf csr = BUF_MAX(PKI_CSR_MAX);
     struct utsname u;
@@ -229,7 +257,7 @@ static bool print_request(struct member *m, struct buf *out, struct err *e) {
         put_text(out, "os", SV("linux"));
         put_text(out, "arch", sv_first(sv_of(u.machine), 64));
     }
-    put_text(out, "mode", SV("reverse"));
+    put_mode(a, out);
     buf_add_char(out, '}');
     buf_deinit(&csr);
     return true;
@@ -259,13 +287,15 @@ static bool read_issued(yyjson_val *v, const struct member_state *who, struct sv
            err_set(e, ERR_BAD_REPLY, "the certificate from the hub is for %s, not for %s", cert.is.uri, uri);
 }
 
-static bool read_membership(struct member *m, yyjson_val *v, struct member_state *s, struct err *e) {
+static bool read_membership(struct member *m, const struct asking *a, yyjson_val *v, struct member_state *s, struct err *e) {
     size_t i, n;
     yyjson_val *it;
     *s = (struct member_state){ .renew_grace_s = json_i64(v, "renew_grace_s", 0),
                                 .by_system = !m->wish.has_pin,
                                 .pair = { .chain = BUF_MAX(PKI_PEM_MAX), .key = BUF_MAX(PKI_PEM_MAX + 1) },
                                 .boot_count = 1 };
+    memcpy(s->mode, m->wish.mode, sizeof s->mode);
+    memcpy(s->called_at, a->called_at, sizeof s->called_at);
     if (!sv_to_cstr(json_str(v, "fleet"), s->fleet, sizeof s->fleet) ||
         !sv_to_cstr(json_str(v, "hub_id"), s->hub_id, sizeof s->hub_id) ||
         !sv_to_cstr(json_str(v, "node_id"), s->node_id, sizeof s->node_id) ||
@@ -286,7 +316,7 @@ static bool adopt(struct member *m, const struct asking *a, struct err *e) {
     struct member_state s = { 0 };
     if (!doc)
         return err_set(e, ERR_BAD_REPLY, "the hub's answer is no JSON");
-    if (!read_membership(m, yyjson_doc_get_root(doc), &s, e) || !member_state_adopt(m->dir, &s, e)) {
+    if (!read_membership(m, a, yyjson_doc_get_root(doc), &s, e) || !member_state_adopt(m->dir, &s, e)) {
         member_state_deinit(&s);
         return false;
     }
@@ -376,7 +406,7 @@ void member__ask(void *arg) {
         return;
     struct asking *a = asking_new(m, on_answer);
     const char *url = member__url(m);
-    if (a && print_request(m, &a->body, &e) && post(a, url, "/drover/v1/enrol", false, &e)) {
+    if (a && print_request(a, &e) && post(a, url, "/drover/v1/enrol", false, &e)) {
         m->asking = a;
         return;
     }
@@ -402,7 +432,7 @@ static void look_again(struct member *m) {
     const struct tls_facts *c = &m->state.pair.cert.is;
     uint64_t now = clock_wall_ms();
     int64_t left = (pki_renew_at(c->not_before_s, c->not_after_s, c->serial) - now_s()) * 1000;
-    left = left < 1000 ? 1000 : left > MEMBER_LOOK_S * 1000 ? MEMBER_LOOK_S * 1000 : left;
+    left = left < 1000 || direct__is_untold(m) ? 1000 : left > MEMBER_LOOK_S * 1000 ? MEMBER_LOOK_S * 1000 : left;
     if (m->wanted_at_ms && is_wanted(m) && (int64_t)(m->wanted_at_ms - now) < left)
         left = m->wanted_at_ms > now                         ? (int64_t)(m->wanted_at_ms - now)
                : m->renewing || m->renew_not_before_ms > now ? 1000
@@ -447,7 +477,7 @@ void member__look(void *arg) {
     if (!m->has_state || m->is_stopping)
         return;
     if (!m->renewing && clock_wall_ms() >= m->renew_not_before_ms &&
-        (wants_now(m) || pki_renew_due(c->not_before_s, c->not_after_s, c->serial, now_s())))
+        (wants_now(m) || direct__is_untold(m) || pki_renew_due(c->not_before_s, c->not_after_s, c->serial, now_s())))
         member__renew(m);
     look_again(m);
 }
@@ -492,6 +522,10 @@ static bool take_renewal(struct member *m, const struct asking *a, struct err *e
         }
     }
     ok = ok && member_state_renew(m->dir, &m->state, buf_sv(&chain), buf_sv(&a->key), token, e);
+    if (ok && strcmp(m->state.called_at, a->called_at) != 0) {
+        memcpy(m->state.called_at, a->called_at, sizeof m->state.called_at);
+        ok = member_state_note(m->dir, &m->state, e);
+    }
     sodium_memzero(token, sizeof token);
     buf_deinit(&chain);
     pki_trust_deinit(&trust);
@@ -501,6 +535,7 @@ static bool take_renewal(struct member *m, const struct asking *a, struct err *e
 static void renewal_failed(struct member *m, const struct asking *a, const struct err *e) {
     const struct tls_facts *c = &m->state.pair.cert.is;
     int64_t s = pki_renew_retry_s(c->not_before_s, c->not_after_s);
+    s = direct__is_untold(m) && s > UNTOLD_RETRY_S ? UNTOLD_RETRY_S : s;
     m->renew_not_before_ms = clock_wall_ms() + (uint64_t)s * 1000;
     m->at++;
     snprintf(m->renew_why, sizeof m->renew_why, "%s", e->text);
@@ -566,7 +601,7 @@ void member__renew(struct member *m) {
     struct err e;
     if (m->renewing)
         return;
-    if (!m->now)
+    if (!m->now && member__cert_has_ended(m))
         member__goto(m, MEMBER_RENEWING);
     struct asking *a = asking_new(m, on_renewed);
     const char *url = member__url(m);
@@ -579,6 +614,7 @@ void member__renew(struct member *m) {
     if (ok) {
         buf_add(&a->body, SV("{\"csr\":"));
         buf_add_json(&a->body, buf_sv(&csr));
+        put_mode(a, &a->body);
         buf_add_char(&a->body, '}');
     }
     buf_deinit(&csr);

@@ -9,17 +9,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "http/url.h"
 
 static const struct wire_events tie_events;
 
 /* --- lanes beside the first ----------------------------------------------------------------------------------------------------------- */
 
-static bool dial_wire(struct member *m, struct wire *w, unsigned berth, const char *url, const char *lane_token,
-                      struct err *e) {
-    struct sv host, prefix;
-    struct dialer *d = member__dialer(m, url, true, &host, &prefix, e);
-    if (!d)
-        return false;
+static void order(struct member *m, struct wire *w, unsigned berth, struct dialer *d, struct sv host, struct sv prefix, const char *lane_token) {
     struct berth_dial what = { .dialer = d,
                                .host = host,
                                .prefix = prefix,
@@ -30,6 +26,15 @@ static bool dial_wire(struct member *m, struct wire *w, unsigned berth, const ch
     bool ok = berth_dial(m->house.berth(m->house.owner, berth), &what);
     if (!ok)
         wire_refuse(what.wire, 0, SV("out of memory"), 0); /* its end comes as that of any other */
+}
+
+static bool dial_wire(struct member *m, struct wire *w, unsigned berth, const char *url, const char *lane_token,
+                      struct err *e) {
+    struct sv host, prefix;
+    struct dialer *d = member__dialer(m, url, true, &host, &prefix, e);
+    if (!d)
+        return false;
+    order(m, w, berth, d, host, prefix, lane_token);
     dialer_unref(d);
     return true;
 }
@@ -141,19 +146,25 @@ static void rest(struct member *m, const struct plan_end *end) {
         timer_set(m->house.loop, &m->next, wait, member__proceed, m);
         return;
     }
+    if (direct__is_on(m)) {
+        direct__open(m);
+        return;
+    }
     member__rest(m, MEMBER_RESTING, wait, end, member__proceed);
 }
 
 /* Nobody answered there: the other addresses of this round first. */
 static bool try_next_address(struct member *m, int status, unsigned code, bool was_up) {
     m->at++;
-    return !was_up && code == CLOSE_SILENT && (status == 0 || status == 503) && m->at < m->n_order;
+    return !was_up && !direct__is_on(m) && code == CLOSE_SILENT && (status == 0 || status == 503) && m->at < m->n_order;
 }
 
 static void on_end(void *owner, int status, unsigned code, struct sv why, uint32_t retry_s) {
     struct tie *t = owner;
     struct member *m = t->member;
     struct err e;
+    if (t->is_given && direct__ended(t, status, why))
+        return;
     bool was_old = t == m->old, was_up = t->is_up;
     struct plan_end end = { .status = status,
                             .code = code,
@@ -205,7 +216,7 @@ static void take_welcome(struct tie *t, yyjson_val *v) {
     t->epoch = (uint64_t)json_i64(v, "epoch", 0);
     t->heartbeat_ms = (unsigned)json_i64(v, "heartbeat_ms", 15000);
     t->metrics_ms = (unsigned)json_i64(v, "metrics_ms", 10000);
-    t->n_lanes = sv_to_cstr(json_str(v, "lane_token"), t->lane_token, sizeof t->lane_token) && t->lane_token[0]
+    t->n_lanes = !t->is_given && sv_to_cstr(json_str(v, "lane_token"), t->lane_token, sizeof t->lane_token) && t->lane_token[0]
                      ? (unsigned)json_i64(v, "lanes", 1)
                      : 1;
     m->state.last_epoch = t->epoch;
@@ -255,7 +266,7 @@ static void take_goodbye(struct tie *t, yyjson_val *v) {
     struct member *m = t->member;
     t->told_ms = retry_of(v);
     log_event(LOG_INFO, "the hub says goodbye", F_SV("cause", json_str(v, "reason")), F_U64("retry_ms", t->told_ms));
-    if (t != m->now || m->fresh || m->state.urls.n < 2)
+    if (t != m->now || m->fresh || m->state.urls.n < 2 || direct__is_on(m))
         return;
     m->at++;
     member__dial(m);
@@ -294,7 +305,10 @@ static void on_control(void *owner, struct envelope *e) {
 }
 
 static void on_open(void *owner) {
-    report__hello(owner);
+    struct tie *t = owner;
+    if (t->is_given)
+        direct__met(t);
+    report__hello(t);
 }
 
 static void on_retired(void *arg) {
@@ -349,31 +363,48 @@ void member__tick(void *arg) {
 
 /* --- the dial ------------------------------------------------------------------------------------------------------------------------- */
 
+static struct tie *tie_new(struct member *m, const char *url, struct err *e) {
+    struct tie *t = mem_new(sizeof *t);
+    struct wire *w = t ? wire_new(m->house.loop, &tie_events, t, e) : NULL;
+    if (!t)
+        err_no_memory(e);
+    if (!w) {
+        mem_free(t);
+        return NULL;
+    }
+    t->member = m;
+    t->wire = w;
+    snprintf(t->url, sizeof t->url, "%s", url);
+    snprintf(t->serial, sizeof t->serial, "%s", m->state.pair.cert.is.serial);
+    t->n_lanes = 1;
+    return t;
+}
+
 void member__dial(struct member *m) {
     struct err e;
     if (m->fresh)
         return;
-    const char *url = member__url(m);
-    struct tie *t = mem_new(sizeof *t);
-    struct wire *w = t ? wire_new(m->house.loop, &tie_events, t, &e) : NULL;
-    if (t) {
-        t->member = m;
-        t->wire = w;
-        snprintf(t->url, sizeof t->url, "%s", url);
-        snprintf(t->serial, sizeof t->serial, "%s", m->state.pair.cert.is.serial);
-        t->n_lanes = 1;
-    }
+    struct tie *t = tie_new(m, member__url(m), &e);
     if (!m->now)
         member__goto(m, MEMBER_DIALLING);
-    if (w && dial_wire(m, w, 0, url, "", &e)) {
+    if (t && dial_wire(m, t->wire, 0, t->url, "", &e)) {
         m->fresh = t;
         return;
     }
-    if (!t)
-        err_no_memory(&e);
-    wire_free(w, 1000, SV_NULL);
-    mem_free(t);
+    tie__end(t, 1000, SV_NULL);
     member__failed(m, &e);
     m->at++;
     rest(m, &(struct plan_end){ 0 });
+}
+
+struct tie *tie__given(struct member *m, struct dialer *d, struct err *e) {
+    struct url hub;
+    struct err odd;
+    struct tie *t = tie_new(m, m->state.urls.v[0], e);
+    if (!t)
+        return NULL;
+    t->is_given = true;
+    /* No prefix: that is for a proxy in front of the hub, and none is in between here. */
+    order(m, t->wire, 0, d, member__url_parse(sv_of(t->url), &hub, &odd) ? hub.authority : SV("hub"), SV_NULL, "");
+    return t;
 }

@@ -3,6 +3,7 @@
  *   member.c         the story: what it is, what comes next, who may ask for what
  *   member_enrol.c   asking to join, and asking for another certificate
  *   member_link.c    ties: sockets to the hub, from the dial to their end
+ *   member_direct.c  the same where the hub dials: who comes to the port, until it has proven itself
  *   member_report.c  what is said on the first lane
  *   member_usage.c   what this machine's own clients used
  *   errand*.c        what the hub asks it to do: errand.h */
@@ -39,7 +40,7 @@ struct tie {
     struct wire *wire;
     char url[PKI_INVITE_URL_MAX + 1]; /* where it was dialled */
     char serial[TLS_SERIAL_MAX + 1];  /* of the certificate that it shows */
-    bool is_up;
+    bool is_up, is_given;             /* is_given: the hub began the connection */
     uint64_t up_ms, epoch; /* up_ms: loop time */
     uint32_t told_ms;      /* of a goodbye or an error: when to come again */
     unsigned heartbeat_ms, metrics_ms, n_lanes;
@@ -73,6 +74,8 @@ struct member {
     unsigned order[MEMBER_URLS], at, n_order;
     /* ties: one is being made, one is in use, one ends */
     struct tie *fresh, *now, *old;
+    struct direct *direct;          /* NULL: the hub is not listened for */
+    char address[MEMBER_CALLED_MAX + 1]; /* of the facts */
     struct timer tick, look;
     /* what was said */
     struct member_models models;
@@ -128,6 +131,8 @@ struct url;
 /* Only https, but for this machine itself. */
 bool member__url_parse(struct sv url, struct url *ret, struct err *e) MUST_CHECK;
 bool member__cert_has_ended(const struct member *m);
+/* For a connection that the hub began: it must be the fleet's, and is not told whom we expect. NULL with *e set. */
+struct tls_context *member__called_context(struct member *m, struct err *e) MUST_CHECK;
 
 /* --- member_usage.c --- */
 void usage__tick(struct member *m);
@@ -136,8 +141,24 @@ void usage__up(struct member *m);
 void usage__acknowledged(struct member *m, yyjson_val *payload);
 void usage__close(struct member *m);
 
+/* --- member_direct.c --- */
+bool direct__is_on(const struct member *m);
+/* https://HOST:PORT, for the hub; empty in the mode reverse. */
+void direct__address(const struct member *m, char to[static MEMBER_CALLED_MAX + 1]);
+/* The hub knows another address, or another mode, than the one in force. */
+bool direct__is_untold(const struct member *m);
+/* Listens, and waits for the hub. */
+void direct__open(struct member *m);
+void direct__close(struct member *m);
+/* A tie that was given has met the hub: it has proven itself. */
+void direct__met(struct tie *t);
+/* One has ended. False: it had met the hub, and is the caller's matter. */
+bool direct__ended(struct tie *t, int status, struct sv why);
+
 /* --- member_link.c --- */
 void member__dial(struct member *m);
+/* Over a connection that the hub began. NULL with *e set. */
+struct tie *tie__given(struct member *m, struct dialer *d, struct err *e) MUST_CHECK;
 void member__tick(void *arg);
 /* Ends a tie; NULL is fine. */
 void tie__end(struct tie *t, unsigned code, struct sv why);

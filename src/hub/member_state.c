@@ -80,6 +80,8 @@ bool member_state_note(const char *dir, const struct member_state *s, struct err
     print_text(&out, "node_id", s->node_id);
     print_text(&out, "name", s->name);
     print_text(&out, "hub_by", s->by_system ? "system" : "fleet");
+    print_text(&out, "mode", s->mode);
+    print_text(&out, "called_at", s->called_at);
     print_urls(&out, &s->urls);
     buf_printf(&out, ",\"boot_count\":%llu,\"last_epoch\":%llu,\"renew_grace_s\":%lld}\n",
                (unsigned long long)s->boot_count, (unsigned long long)s->last_epoch, (long long)s->renew_grace_s);
@@ -97,6 +99,7 @@ static bool read_who(const char *dir, struct member_state *s, struct err *e) {
     bool ok =
         read_text(root, "fleet", s->fleet, sizeof s->fleet) && read_text(root, "hub_id", s->hub_id, sizeof s->hub_id) &&
         read_text(root, "node_id", s->node_id, sizeof s->node_id) && read_text(root, "name", s->name, sizeof s->name) &&
+        read_text(root, "mode", s->mode, sizeof s->mode) && read_text(root, "called_at", s->called_at, sizeof s->called_at) &&
         pki_identity_set(&id, PKI_HUB, sv_of(s->fleet), sv_of(s->hub_id)) &&
         pki_identity_set(&id, PKI_NODE, sv_of(s->fleet), sv_of(s->node_id));
     read_urls(root, &s->urls);
@@ -186,6 +189,7 @@ bool member_wish_store(const char *dir, struct member_wish *w, struct err *e) {
     print_text(&out, "pin", pin);
     print_text(&out, "token", w->token);
     print_text(&out, "name", w->name);
+    print_text(&out, "mode", w->mode);
     print_urls(&out, &w->urls);
     buf_printf(&out, ",\"expires_s\":%lld}\n", (long long)w->expires_s);
     bool ok = out.failed ? err_no_memory(e)
@@ -204,7 +208,7 @@ bool member_wish_load(const char *dir, struct member_wish *ret, struct err *e) {
     read_urls(root, &ret->urls);
     ret->has_pin = pki_pin_read(json_str(root, "pin"), ret->pin);
     bool ok = (ret->has_pin || !json_str(root, "pin").n) && read_text(root, "token", ret->token, sizeof ret->token) &&
-              read_text(root, "name", ret->name, sizeof ret->name) && ret->urls.n;
+              read_text(root, "name", ret->name, sizeof ret->name) && read_text(root, "mode", ret->mode, sizeof ret->mode) && ret->urls.n;
     ret->expires_s = json_i64(root, "expires_s", 0);
     if (!ok)
         return err_set(e, ERR_CONFIG, "%s/%s is damaged; drover leave, then join again", dir, wish_file);

@@ -11,7 +11,7 @@
 
 #include "pki/pki.h"
 
-enum { MEMBER_PATH = 4096, MEMBER_URLS = 8, MEMBER_NAME_MAX = 64 };
+enum { MEMBER_PATH = 4096, MEMBER_URLS = 8, MEMBER_NAME_MAX = 64, MEMBER_CALLED_MAX = 300 };
 
 struct member_urls {
     char v[MEMBER_URLS][PKI_INVITE_URL_MAX + 1];
@@ -28,6 +28,7 @@ struct member_wish {
     char token[PKI_TOKEN_TEXT + 1]; /* empty: the operator has to approve */
     int64_t expires_s;              /* of the token; 0: unknown */
     char name[MEMBER_NAME_MAX + 1]; /* empty: the settings say */
+    char mode[8];                   /* likewise: "reverse" or "direct" */
     struct buf key;                 /* PEM */
 };
 
@@ -35,6 +36,8 @@ struct member_state {
     char fleet[PKI_FLEET_MAX + 1], hub_id[PKI_ID_MAX + 1], node_id[PKI_ID_MAX + 1], name[2 * MEMBER_NAME_MAX + 1];
     struct member_urls urls;
     bool by_system; /* the system's roots say who the hub is, not the fleet's: behind a proxy that ends TLS */
+    char mode[8];                       /* as it joined: "reverse", "direct", or empty; the settings go before it */
+    char called_at[MEMBER_CALLED_MAX + 1]; /* where the hub knows to call this machine; empty: it knows that this machine dials */
     uint64_t boot_count, last_epoch; /* last_epoch 0: there was no link yet */
     int64_t renew_grace_s;
     char token[PKI_TOKEN_TEXT + 1];

@@ -53,6 +53,7 @@ struct node {
     struct node_call { /* of the mode direct: calls.c */
         struct plan plan;
         uint64_t next_ms, up_ms; /* loop time: not before; since when there is a link, 0: there is none */
+        uint64_t epoch;          /* of the last link whose end was seen */
         bool is_under_way, again; /* again: though it has a link, which the new one replaces */
     } call;
     uint64_t twin_ms; /* when another machine came with its identity last; 0: never since the start */
