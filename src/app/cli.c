@@ -486,7 +486,7 @@ static const struct verb {
       verb_login },
     { "logout", "--hub URL", "sign out there", 0, 0, verb_logout },
     { "logs", "[-f] [-n LINES]", "the daemon's log; -f follows it", 0, 0, verb_logs },
-    { "join", "LINE [--name NAME] [--serve] | --status", "make this machine a node of the hub that printed LINE", 0, 1,
+    { "join", "LINE [--name NAME] [--mode MODE] [--serve] | --status", "make this machine a node of the hub that printed LINE", 0, 1,
       verb_join },
     { "leave", "", "be a node no more: tell the hub, forget key and certificate", 0, 0, verb_leave },
     { "reload", "", "read the configuration again, all or nothing", 0, 0, verb_reload },
