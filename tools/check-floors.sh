@@ -11,7 +11,7 @@ floors=$(sed -n 's/^| *\([0-9]\) *| *`\([a-z]*\)\/` *|.*/\2 \1/p' docs/ARCHITECT
     exit 1
 }
 toolboxes='base io http llm telemetry app'
-doors='access/people.h access/mode.h access/passphrase.h gateway/watch.h console/admin.h console/door.h console/visitor.h hub/gate.h hub/member.h hub/berth.h'
+doors='access/people.h access/mode.h access/passphrase.h gateway/watch.h console/admin.h console/door.h console/visitor.h hub/gate.h hub/member.h hub/berth.h hub/caller.h'
 for dir in src/*/; do
     room=$(basename "$dir")
     echo "$floors" | grep -q "^$room " || echo "src/$room is not in the table of rooms"

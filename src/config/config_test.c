@@ -303,6 +303,15 @@ static void each_fault_is_named_with_its_place(void **state) {
         { "models: [{slug: a, targets: [\"b/*\"]}]\n", "1:29: models[0].targets[0]: '*' takes what the slug's" },
         { "models: [{slug: a, targets: [\"\"]}]\n", "1:30: models[0].targets[0]: expected \"endpoint/model\"" },
         { "limits: {head: {field: 64KiB}}\n", "limits.head.field: is larger than limits.head.total" },
+        /* the mode direct */
+        { "join: {mode: sideways}\n", "1:14: join.mode: expected" },
+        { "join: {listen: \"0.0.0.0:0\"}\n", "1:16: join.listen: expected an address with its port from 1" },
+        { "join: {listen: \"unix:/x\"}\n", "1:16: join.listen: expected an address with its port from 1" },
+        { "join: {listen: \"7444\"}\n", "1:16: join.listen: expected an address" },
+        { "join: {reached_at: node.example}\n", "1:20: join.reached_at: expected HOST:PORT" },
+        { "join: {reached_at: \"node.example:70000\"}\n", "1:20: join.reached_at: expected HOST:PORT" },
+        { "join: {reached_at: \"https://node.example:1\"}\n", "1:20: join.reached_at: expected HOST:PORT" },
+        { "join: {reached_at: \"u@node.example:1\"}\n", "1:20: join.reached_at: expected HOST:PORT" },
         /* money */
         { "models: [{slug: a, targets: [x], price: 1}]\n", "1:41: models[0].price: expected a group" },
         { "models: [{slug: a, targets: [x], price: {input: -1}}]\n", "1:49: models[0].price.input: expected an amount such as 0.15, with at most 6 decimals, from 0 to 1000000, got" },

@@ -138,7 +138,7 @@ static void look(struct hub *h, struct node *n) {
 void calls__tick(struct hub *h) {
     struct node *last = roster_find(&h->roster, sv_of(h->calls.last));
     struct list *end = last ? &last->all : &h->roster.all, *it = end;
-    if (h->draining || !h->house->caller)
+    if (h->draining || !h->house->caller || h->calls.n >= CALLS_MAX)
         return;
     do {
         it = it->next;

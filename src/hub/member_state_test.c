@@ -62,6 +62,8 @@ static struct member_state whole(void) {
                               .hub_id = "hub",
                               .node_id = "attic-1",
                               .name = "attic",
+                              .mode = "direct",
+                              .called_at = "https://attic.example:7444",
                               .boot_count = 7,
                               .last_epoch = 41,
                               .renew_grace_s = 2592000,
@@ -117,6 +119,8 @@ static void a_membership_is_read_as_it_was_written(void **state) {
     assert_string_equal(s.fleet, "fleet");
     assert_string_equal(s.hub_id, "hub");
     assert_string_equal(s.name, "attic");
+    assert_string_equal(s.mode, "direct");
+    assert_string_equal(s.called_at, "https://attic.example:7444");
     assert_int_equal(s.urls.n, 2);
     assert_string_equal(s.urls.v[1], "https://[fd00::1]:7443");
     assert_int_equal(s.boot_count, 7);
