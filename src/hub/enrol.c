@@ -390,6 +390,14 @@ static void take_certificate(struct hub *h, struct node *n, const struct enrolli
     calls__moved(h, n);
 }
 
+static void take_url(struct hub *h, struct node *n, const struct enrolling *a) {
+    if (!a->has_url || strcmp(n->url, a->url) == 0)
+        return;
+    if (!roster_text(&n->url, sv_of(a->url)))
+        log_event(LOG_ERROR, "where a node is called is known after the next start only", F_STR("node", n->name), F_STR("cause", "out of memory"));
+    calls__moved(h, n);
+}
+
 static void on_enrolled(void *arg, const struct err *e) {
     struct enrolling *a = arg;
     struct hub *h = a->hub;
@@ -479,14 +487,6 @@ static void add_url(struct record *r, const struct enrolling *a) {
     const struct store_value at[] = { STORE_TEXT(sv_of(a->id)), STORE_TEXT(sv_of(a->url)) };
     if (a->has_url)
         record_add(r, "UPDATE node SET url = $2 WHERE id = $1", at, 2);
-}
-
-static void take_url(struct hub *h, struct node *n, const struct enrolling *a) {
-    if (!a->has_url || strcmp(n->url, a->url) == 0)
-        return;
-    if (!roster_text(&n->url, sv_of(a->url)))
-        log_event(LOG_ERROR, "where a node is called is known after the next start only", F_STR("node", n->name), F_STR("cause", "out of memory"));
-    calls__moved(h, n);
 }
 
 /* The key in a request, as hex; the signature is proven. */
