@@ -92,6 +92,8 @@ static bool fill(struct hub *h, struct call *k, const struct node *n, struct err
         return err_set(e, ERR_INTERNAL, "its id can be no node's");
     pki_identity_print(&who, k->uri);
     k->tls = tls_ref(authority_tls(h->authority, CONFIG_CLIENT_CERT_REQUIRED));
+    if (!k->tls)
+        return err_set(e, ERR_UNAVAILABLE, "the hub's own certificate is not signed yet");
     k->home = h->loop;
     k->done = on_called;
     k->arg = h;

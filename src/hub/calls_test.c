@@ -71,7 +71,7 @@ static int begin(void **state) {
     map_init(&hub.roster.by_id);
     map_init(&hub.roster.by_spki);
     hub.authority = authority_new(config, &e);
-    if (!hub.authority)
+    if (!hub.authority || !authority_begin(hub.authority, config, false, &e))
         fail_msg("%s", e.text);
     return 0;
 }
