@@ -42,6 +42,10 @@ test('to look is the default, whatever role the hub says', async () => {
     assert.deepEqual([r.status, code(r)], [403, 'denied'], route);
   }
   assert.equal(drover.log.includes('hub:sam'), false);
+  for (const [method, route] of [['POST', '/api/pull'], ['DELETE', '/api/delete'], ['POST', '/api/create'], ['POST', '/v1/unheard-of']]) {
+    const r = await ask(method, route, 'admin fresh', { body: { name: 'x' } });
+    assert.deepEqual([r.status, /not load, unload or fetch/.test(r.text)], [403, true], route);
+  }
 });
 
 test('off is off: no page and no figure, and without a visit the console is not there at all', async () => {
