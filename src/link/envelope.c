@@ -190,6 +190,15 @@ static bool find_kind(struct sv name, enum link_kind *ret) {
     return false;
 }
 
+/* What leaves call directives (docs/protocol.md, "Leaf relay"): known, and never theirs to send. */
+static bool is_order_to_a_leaf(struct sv name) {
+    static const char *const orders[] = { "preload_model", "evict_model", "assign_workload", "update_registry", "drain", "restart_agent" };
+    for (size_t i = 0; i < sizeof orders / sizeof orders[0]; i++)
+        if (sv_eq(name, sv_of(orders[i])))
+            return true;
+    return false;
+}
+
 static bool read_members(yyjson_val *root, bool is_down, bool needs_seq, struct envelope *m, struct envelope_fault *f) {
     yyjson_val *v = yyjson_obj_get(root, "v"), *ts = yyjson_obj_get(root, "ts");
     struct sv kind = SV_NULL;
@@ -210,6 +219,8 @@ static bool read_members(yyjson_val *root, bool is_down, bool needs_seq, struct 
         return fault(f, FAULT_INVALID_ENVELOPE, "/payload", "must be an object");
     if (m->is_down != is_down)
         return fault(f, FAULT_WRONG_DIRECTION, "/direction", "does not match the way the message came");
+    if (!is_down && is_order_to_a_leaf(kind))
+        return fault(f, FAULT_WRONG_DIRECTION, "/kind", "this kind goes the other way");
     if (!find_kind(kind, &m->kind))
         return fault(f, FAULT_UNKNOWN_KIND, "/kind", "not a kind of version 1");
     if (!(kinds[m->kind].dir & (is_down ? KIND_DOWN : KIND_UP)))
@@ -255,14 +266,20 @@ void envelope_print(struct buf *out, const struct envelope_head *h, struct sv pa
         id = (struct sv){ fresh, sizeof fresh - 1 };
     }
     clock_iso8601(clock_wall_ms(), ts);
-    buf_printf(out, "{\"v\":1,\"kind\":\"%s\",\"msg_id\":", link_kind_name(h->kind));
+    buf_printf(out, "{\"v\":1,\"kind\":\"%s\",\"msg_id\":", h->name ? h->name : link_kind_name(h->kind));
     buf_add_json(out, id);
-    buf_printf(out, ",\"ts\":\"%s\",\"direction\":\"%s\"", ts, h->is_down ? "down" : "up");
+    buf_add(out, SV(",\"ts\":"));
+    buf_add_json(out, h->ts.n ? h->ts : sv_of(ts));
+    buf_printf(out, ",\"direction\":\"%s\"", h->is_down ? "down" : "up");
     put_nullable(out, "site_id", h->site_id);
     put_nullable(out, "agent_id", h->agent_id);
     if (h->seq)
         buf_printf(out, ",\"seq\":%llu", (unsigned long long)h->seq);
     put_nullable(out, "re", h->re);
+    if (h->via.n) {
+        buf_add(out, SV(",\"via\":"));
+        buf_add(out, h->via);
+    }
     buf_add(out, SV(",\"payload\":"));
     buf_add(out, payload.n ? payload : SV("{}"));
     buf_add_char(out, '}');

@@ -111,6 +111,9 @@ struct envelope_head {
     struct sv msg_id;      /* empty: a fresh one */
     struct sv site_id, agent_id, re;
     uint64_t seq;          /* 0: left out */
+    struct sv ts;          /* empty: now */
+    struct sv via;         /* a JSON array; empty: left out */
+    const char *name;      /* in place of the kind's own, as a leaf knows it; NULL: none */
 };
 /* payload: a JSON object. */
 void envelope_print(struct buf *out, const struct envelope_head *h, struct sv payload);
@@ -119,5 +122,7 @@ void envelope_print(struct buf *out, const struct envelope_head *h, struct sv pa
 bool link_is_ident(struct sv v);
 /* Whether payload is what the kind's schema asks for. path and text tell where it is not. */
 bool kind_check(enum link_kind k, yyjson_val *payload, struct envelope_fault *f);
+/* Appends a payload that was checked, without the members that its schema does not have: so that they mean nothing anywhere further on. */
+bool kind_print(enum link_kind k, yyjson_val *payload, struct buf *out) MUST_CHECK;
 
 #endif

@@ -133,6 +133,31 @@ static void what_is_printed_is_read_again(void **state) {
     buf_deinit(&b);
 }
 
+/* As a relay does it: what the schema does not know ends here, at any depth; what has no schema of its own stays whole. */
+static void a_payload_is_printed_anew_with_known_members_alone(void **state) {
+    static const struct {
+        enum link_kind kind;
+        const char *text, *want;
+    } rows[] = {
+        { KIND_USAGE_REPORT, "{\"x\":1,\"rows\":[{\"y\":[1],\"row_id\":\"r\\u0031\",\"at\":\"2026-11-21T09:14:03Z\",\"key\":\"q\",\"in_tokens\":7}],\"outbox\":3}",
+          "{\"outbox\":3,\"rows\":[{\"row_id\":\"r1\",\"at\":\"2026-11-21T09:14:03Z\",\"key\":\"q\",\"in_tokens\":7}]}" },
+        { KIND_DIRECTIVE_RESULT, "{\"directive_id\":\"d\",\"status\":\"failed\",\"detail\":{\"any\":{\"thing\":1.5}},\"z\":null}",
+          "{\"directive_id\":\"d\",\"status\":\"failed\",\"detail\":{\"any\":{\"thing\":1.5}}}" },
+        { KIND_DIRECTIVE_RESULT, "{\"directive_id\":\"d\",\"status\":\"failed\",\"detail\":null}", "{\"directive_id\":\"d\",\"status\":\"failed\",\"detail\":null}" },
+        { KIND_REGISTER, "{\"labels\":{\"room\":\"2\"},\"models\":[]}", "{\"labels\":{\"room\":\"2\"},\"models\":[]}" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        CLEANUP(json_doc_freep) yyjson_doc *doc = json_parse_exact(sv_of(rows[i].text));
+        struct envelope_fault f;
+        struct buf out = BUF_MAX(4096);
+        assert_true(kind_check(rows[i].kind, yyjson_doc_get_root(doc), &f));
+        assert_true(kind_print(rows[i].kind, yyjson_doc_get_root(doc), &out));
+        assert_true(sv_eq(buf_sv(&out), sv_of(rows[i].want)));
+        buf_deinit(&out);
+    }
+}
+
 static void no_memory_is_survived(void **state) {
     (void)state;
     for (long n = 1; n < 100; n++) {
@@ -154,6 +179,7 @@ int main(void) {
         cmocka_unit_test(too_many_models_are_to_be_sent_in_parts),
         cmocka_unit_test(many_members_are_looked_at_for_twins),
         cmocka_unit_test(what_is_printed_is_read_again),
+        cmocka_unit_test(a_payload_is_printed_anew_with_known_members_alone),
         cmocka_unit_test(no_memory_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -314,3 +314,48 @@ bool kind_check(enum link_kind k, yyjson_val *payload, struct envelope_fault *f)
     enter(&p, SV("payload"));
     return check_fields(schemas[k], payload, &p);
 }
+
+/* --- printing them anew ------------------------------------------------------------------------------------------------------------------ */
+
+static bool print_value(const struct field *f, yyjson_val *v, struct buf *out);
+
+static bool print_fields(const struct field *fields, yyjson_val *obj, struct buf *out) {
+    bool ok = buf_add_char(out, '{'), any = false;
+    for (const struct field *f = fields; ok && f->name; f++) {
+        yyjson_val *v = yyjson_obj_get(obj, f->name);
+        if (!v)
+            continue;
+        ok = buf_printf(out, "%s\"%s\":", any ? "," : "", f->name) && print_value(f, v, out);
+        any = true;
+    }
+    return ok && buf_add_char(out, '}');
+}
+
+static bool print_list(const struct field *each, yyjson_val *list, struct buf *out) {
+    bool ok = buf_add_char(out, '[');
+    yyjson_val *v;
+    size_t i, n;
+    yyjson_arr_foreach(list, i, n, v) ok = ok && (i == 0 || buf_add_char(out, ',')) && print_value(each, v, out);
+    return ok && buf_add_char(out, ']');
+}
+
+/* What has no shape of its own goes on as it is: it was walked with the whole, so nothing in it stands twice. */
+static bool print_whole(yyjson_val *v, struct buf *out) {
+    size_t n;
+    char *text = yyjson_val_write_opts(v, 0, &json_heap, &n, NULL);
+    bool ok = text && buf_add(out, (struct sv){ text, n });
+    mem_free(text);
+    return ok;
+}
+
+static bool print_value(const struct field *f, yyjson_val *v, struct buf *out) {
+    if (f->type == OBJECT && f->inner && yyjson_is_obj(v))
+        return print_fields(f->inner, v, out);
+    if (f->type == LIST && yyjson_is_arr(v))
+        return print_list(f->inner, v, out);
+    return print_whole(v, out);
+}
+
+bool kind_print(enum link_kind k, yyjson_val *payload, struct buf *out) {
+    return print_fields(schemas[k], payload, out);
+}
