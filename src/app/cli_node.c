@@ -93,6 +93,16 @@ static void print_link(yyjson_val *n, yyjson_val *link, struct arena *a) {
     line("models", fmt(a, "%lld", (long long)json_i64(n, "models", 0)));
 }
 
+static void print_leaves(yyjson_val *list, struct arena *a) {
+    yyjson_val *it;
+    size_t i, n;
+    yyjson_arr_foreach(list, i, n, it) {
+        struct sv state = json_str(it, "state"), name = json_str(it, "name");
+        line("leaf", fmt(a, "%.*s%s%.*s%s, %.*s since %.*s%s%.*s, %lld models", SV_FMT(json_str(it, "agent_id")), name.n ? " (" : "", SV_FMT(name), name.n ? ")" : "",
+                         SV_FMT(json_str(it, "presence")), SV_FMT(dash(json_str(it, "since"))), state.n ? ", " : "", SV_FMT(state), (long long)json_i64(it, "models", 0)));
+    }
+}
+
 static void print_node(yyjson_val *v, struct arena *a) {
     yyjson_val *link = json_get(v, "link"), *told = json_get(v, "told"), *key, *value;
     struct buf labels = BUF_MAX(16384);
@@ -105,6 +115,7 @@ static void print_node(yyjson_val *v, struct arena *a) {
     line("last error", link ? SV_NULL : json_str(v, "last_error"));
     if (link)
         print_link(v, link, a);
+    print_leaves(json_get(v, "leaves"), a);
     line("address", json_str(v, "url"));
     line("fingerprint", fmt(a, "sha256:%.*s", SV_FMT(json_str(v, "fingerprint"))));
     line("certificate",

@@ -76,10 +76,10 @@ static void add_value(struct buf *out, struct sv v) {
 }
 
 static bool is_about_order(struct sv name) {
-    return sv_eq(name, SV("reason")) || sv_eq(name, SV("timeout_ms")) || sv_eq(name, SV("expires_ms"));
+    return sv_eq(name, SV("reason")) || sv_eq(name, SV("agent")) || sv_eq(name, SV("timeout_ms")) || sv_eq(name, SV("expires_ms"));
 }
 
-/* reason, timeout_ms and expires_ms are about the directive itself, what else there is goes to the node. */
+/* reason, agent, timeout_ms and expires_ms are about the directive itself, what else there is goes to the node. */
 static bool make_body(const struct cli *c, struct buf *body) {
     struct sv name, value;
     buf_add(body, SV("{\"op\":"));

@@ -695,7 +695,7 @@ static bool open_member(struct daemon *d, struct err *e) {
                                         .owner = d };
     d->member = member_new(&house, e);
     d->house.member = d->member;
-    return d->member != NULL;
+    return d->member && member_listen(d->member, e);
 }
 
 static bool build(struct daemon *d, struct err *e) {

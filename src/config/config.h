@@ -118,6 +118,7 @@ enum config_client_cert { CONFIG_CLIENT_CERT_OFF, CONFIG_CLIENT_CERT_OPTIONAL, C
 enum config_pq { CONFIG_PQ_AUTO, CONFIG_PQ_REQUIRED, CONFIG_PQ_OFF };
 enum config_ca { CONFIG_CA_HERE, CONFIG_CA_APART };
 enum config_join_mode { CONFIG_JOIN_AUTO, CONFIG_JOIN_REVERSE, CONFIG_JOIN_DIRECT };
+enum config_compat { CONFIG_COMPAT_OFF, CONFIG_COMPAT_TEXT_OK };
 enum config_reach { CONFIG_REACH_OFF, CONFIG_REACH_VIEW, CONFIG_REACH_FULL };
 
 struct config_list {
@@ -317,6 +318,14 @@ struct config {
         } allow;
         bool report_usage;              /* the hub is told what this machine's own clients use */
     } join;
+    struct {
+        struct sv listen;               /* empty: no leaves */
+        struct sockaddr_storage addr;
+        socklen_t addr_len;
+        struct config_secret token;
+        struct sv tls_cert, tls_key;
+        int compat;                     /* enum config_compat */
+    } relay;
     int pq;                             /* enum config_pq */
     struct config_limits limits;
     struct {

@@ -328,6 +328,11 @@ static void each_fault_is_named_with_its_place(void **state) {
         { "alerts: {command: \"mail root\"}\n", "1:19: alerts.command: expected a list" },
         { "alerts: {command: [\"\"]}\n", "1:20: alerts.command[0]: expected a word" },
         /* the collector */
+        { "relay: {listen: \"0.0.0.0:9100\"}\n", "relay.listen: can be reached from other machines: that needs relay.token_file and relay.tls" },
+        { "relay: {listen: \"[::]:9100\", token: 0123456789abcdef}\n", "relay.listen: can be reached from other machines" },
+        { "relay: {listen: \"unix:/run/leaves\"}\n", "relay.listen: expected an address such as 127.0.0.1:9100" },
+        { "relay: {listen: here}\n", "relay.listen: expected " },
+        { "relay: {listen: \"127.0.0.1:1\", token: short}\n", "relay.token: expected at least 16 bytes" },
         { "telemetry: {otlp: {url: \"ftp://a\"}}\n", "1:25: telemetry.otlp.url: expected a URL such as http://" },
         { "telemetry: {otlp: {url: \"http://u:p@a\"}}\n", "1:25: telemetry.otlp.url: expected a URL without user and password" },
         { "telemetry: {otlp: {headers: [\"X-A b\"]}}\n", "1:30: telemetry.otlp.headers[0]: expected a header field such as" },

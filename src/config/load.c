@@ -480,6 +480,25 @@ static void set_computed(struct loader *l) {
                  "is larger than limits.head.total, which holds all fields");
 }
 
+/* Where leaves come. Who is let in is a question of its own: nothing but this machine may come without a token and TLS. */
+enum { RELAY_TOKEN_LEAST = 16 };
+static void check_relay(struct loader *l) {
+    struct config *c = l->c;
+    const struct origin *o = &from_default;
+    bool has_token = c->relay.token.n || c->relay.token.file.n, has_tls = c->relay.tls_cert.n && c->relay.tls_key.n;
+    struct err e = { 0 };
+    if (!c->relay.listen.n)
+        return;
+    if (!address_parse(c->relay.listen, &c->relay.addr, &c->relay.addr_len, &e) || c->relay.addr.ss_family == AF_UNIX)
+        complain(l->report, o, 0, 0, "relay.listen", "%s", e.text[0] ? e.text : "expected an address such as 127.0.0.1:9100: leaves come over the network");
+    else if (!address_is_local(&c->relay.addr) && (!has_token || !has_tls))
+        complain(l->report, o, 0, 0, "relay.listen", "can be reached from other machines: that needs relay.token_file and relay.tls: {cert: FILE, key: FILE}; or 127.0.0.1");
+    if (c->relay.token.n && c->relay.token.n < RELAY_TOKEN_LEAST)
+        complain(l->report, o, 0, 0, "relay.token", "expected at least %d bytes: it is all that stands between the network and this node's hub", RELAY_TOKEN_LEAST);
+    if (!c->relay.tls_cert.n != !c->relay.tls_key.n)
+        complain(l->report, o, 0, 0, "relay.tls", "%s missing: TLS needs cert and key", c->relay.tls_cert.n ? "key is" : "cert is");
+}
+
 /* ---- */
 
 static void fill(struct loader *l) {
@@ -509,6 +528,7 @@ static void fill(struct loader *l) {
     set_places(l);
     layer_apply(l);
     set_computed(l);
+    check_relay(l);
     if (!l->report->n)
         check_names(l);
     if (file.base)

@@ -50,6 +50,11 @@ static const struct choice cas[] = {
     { "apart", "another machine signs (`drover cert serve`); only the root lies here", CONFIG_CA_APART },
     { 0 },
 };
+static const struct choice compats[] = {
+    { "off", "messages of the protocol alone", CONFIG_COMPAT_OFF },
+    { "text_ok", "each message that is taken is also answered with the bare text `ok`", CONFIG_COMPAT_TEXT_OK },
+    { 0 },
+};
 static const struct choice join_modes[] = {
     { "auto", "as `drover join --mode` said, else reverse", CONFIG_JOIN_AUTO },
     { "reverse", "this machine dials the hub: no open port is needed", CONFIG_JOIN_REVERSE },
@@ -602,6 +607,13 @@ const struct setting settings[] = {
         .text = "how far people at the hub reach into this node's console"),
     ROW("join.report_usage", T_BOOL, RESTART, TOP(join.report_usage), "false", 0, 1,
         .text = "the hub is told how much this machine's own clients use of which model, but not who they are"),
+    ROW("relay.listen", T_STRING, RESTART, TOP(relay.listen), NULL, 1, 255,
+        .text = "where agents on the local network (leaves) speak to this node, which passes it on to its hub, such as 127.0.0.1:9100; not set: nowhere. "
+                "Another address than the machine's own needs relay.token and relay.tls"),
+    ROW("relay.token", T_SECRET, RESTART, TOP(relay.token), NULL, 1, 512, .text = "what a leaf sends as Authorization: Bearer; at least 16 bytes"),
+    ROW("relay.tls.cert", T_FILE, RESTART, TOP(relay.tls_cert), NULL, 1, 4000, .text = "PEM file with the certificate chain that leaves see"),
+    ROW("relay.tls.key", T_KEY_FILE, RESTART, TOP(relay.tls_key), NULL, 1, 4000, .text = "PEM file with its private key, mode 0600"),
+    ROW("relay.compat", T_ENUM, RESTART, TOP(relay.compat), "off", 0, 0, .choices = compats, .text = "for agents of another make"),
     ROW("pq", T_ENUM, RESTART, TOP(pq), "auto", 0, 0, .choices = pqs, .text = "post-quantum key exchange (X25519MLKEM768) between hub and nodes"),
     LATER("store"),
     LATER("tunnel"),

@@ -2,7 +2,7 @@
 #include "console/request.h"
 #include "hub/hub.h"
 
-enum { REASON_MOST = 512, OP_MOST = 64, EXPIRES_LEAST_MS = 1000, DAY_MS = 86400000 };
+enum { REASON_MOST = 512, OP_MOST = 64, AGENT_MOST = 64, EXPIRES_LEAST_MS = 1000, DAY_MS = 86400000 };
 
 static void answer(struct request *r, int status, const char *name, struct sv json) {
     struct buf out = BUF_MAX(REQUEST_ANSWER_MAX);
@@ -94,6 +94,8 @@ static bool read_order(yyjson_val *root, struct hub_order *o, char **ret_args, s
             ok = read_text(v, "op", OP_MOST, &o->op, e);
         else if (sv_eq(name, SV("reason")))
             ok = read_text(v, "reason", REASON_MOST, &o->reason, e);
+        else if (sv_eq(name, SV("agent")))
+            ok = read_text(v, "agent", AGENT_MOST, &o->agent, e);
         else if (sv_eq(name, SV("timeout_ms")))
             ok = read_ms(v, "timeout_ms", 1, &o->timeout_ms, e);
         else if (sv_eq(name, SV("expires_ms")))

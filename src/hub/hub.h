@@ -124,6 +124,7 @@ bool hub_history(struct hub *h, struct sv id, hub_done *done, void *arg, struct 
 /* What a node is asked to do: docs/protocol.md, "Directives". All borrowed during the call. */
 struct hub_order {
     struct sv op, args, reason;      /* args: a JSON object, or empty */
+    struct sv agent;                 /* a leaf of the node, whose it is; empty: the node's own */
     uint64_t expires_ms, timeout_ms; /* it must begin within, and end within then; 0: the usual */
 };
 /* The answer is the directive as it stands, which is on the disk then. ERR_NOT_FOUND: no such node; ERR_EXISTS: the node is not let in;

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/rand.h"
 #include "http/url.h"
+#include "hub/relay.h"
 
 #define X(id, word) [id] = word,
 static const char *const words[] = { MEMBER_PHASES(X) };
@@ -94,6 +95,7 @@ void member__proceed(void *arg) {
     if (m->is_stopping || !m->has_state)
         return;
     errands__open(m);
+    relay__open(m);
     if (m->house.n_berths == 0)
         member__goto(m, MEMBER_JOINED);
     else if (member__cert_has_ended(m))
@@ -317,6 +319,7 @@ bool member_leave(struct member *m, struct err *e) {
     direct__close(m);
     end_ties(m, 1000, SV("leaving"));
     errands__close(m, true);
+    relay__leave(m, true);
     drop(m);
     member__failed(m, NULL);
     m->plan = (struct plan){ 0 };
@@ -338,6 +341,7 @@ void member_stop(struct member *m) {
         return;
     m->is_stopping = true;
     errands__stop(m);
+    relay__stop(m);
     member__cancel(m);
     stop_timers(m);
     direct__close(m);
@@ -425,6 +429,10 @@ struct member *member_new(const struct member_house *house, struct err *e) {
     return m;
 }
 
+bool member_listen(struct member *m, struct err *e) {
+    return relay__listen(m, e);
+}
+
 void member_free(struct member *m) {
     if (!m)
         return;
@@ -432,6 +440,7 @@ void member_free(struct member *m) {
     stop_timers(m);
     direct__close(m);
     end_ties(m, 1001, SV("stopping"));
+    relay__free(m);
     drop(m);
     member_models_deinit(&m->models);
     mem_free(m);

@@ -38,6 +38,8 @@ struct member_house {
 /* NULL: out of memory. What is wrong on the disk or in the settings is in its facts and in the log: no reason not to serve. */
 struct member *member_new(const struct member_house *house, struct err *e) MUST_CHECK;
 void member_free(struct member *m);
+/* Opens the listener for leaves, where the settings name one (relay.listen). */
+bool member_listen(struct member *m, struct err *e) MUST_CHECK;
 void member_snapshot(struct member *m);
 /* Says goodbye, and dials no more. */
 void member_stop(struct member *m);

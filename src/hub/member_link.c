@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/url.h"
+#include "hub/relay.h"
 
 static const struct wire_events tie_events;
 
@@ -173,8 +174,10 @@ static void on_end(void *owner, int status, unsigned code, struct sv why, uint32
     log_event(was_old || !was_up ? LOG_DEBUG : LOG_INFO,
               was_up ? "a link to the hub has ended" : "a link to the hub did not come about", F_STR("hub", t->url),
               F_I64("status", status), F_U64("code", code), F_SV("cause", why), F_U64("up_ms", end.up_ms));
-    if (m->now == t)
+    if (m->now == t) {
         m->now = NULL;
+        relay__down(m);
+    }
     if (m->fresh == t)
         m->fresh = NULL;
     if (m->old == t)
@@ -208,12 +211,20 @@ static uint32_t retry_of(yyjson_val *v) {
     return ms < 0 ? 0 : ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
 }
 
+static bool has_feature(yyjson_val *v, struct sv name) {
+    size_t i, n;
+    yyjson_val *it;
+    yyjson_arr_foreach(json_get(v, "features"), i, n, it) if (sv_eq(json_sv(it), name)) return true;
+    return false;
+}
+
 static void take_welcome(struct tie *t, yyjson_val *v) {
     struct member *m = t->member;
     const struct mux_limits l = link_limits_read(json_get(v, "limits"), MUX_LIMITS_HUB);
     struct err e;
     wire_peer_limits(t->wire, &l);
     t->epoch = (uint64_t)json_i64(v, "epoch", 0);
+    t->relays = has_feature(v, SV("leaf_relay"));
     t->heartbeat_ms = (unsigned)json_i64(v, "heartbeat_ms", 15000);
     t->metrics_ms = (unsigned)json_i64(v, "metrics_ms", 10000);
     t->n_lanes = !t->is_given && sv_to_cstr(json_str(v, "lane_token"), t->lane_token, sizeof t->lane_token) && t->lane_token[0]
@@ -274,6 +285,11 @@ static void take_goodbye(struct tie *t, yyjson_val *v) {
 
 static void on_control(void *owner, struct envelope *e) {
     struct tie *t = owner;
+    if (e->agent_id.n && !sv_eq(e->agent_id, sv_of(t->member->state.node_id))) { /* about a leaf */
+        if (t == t->member->now)
+            relay__take(t->member, e);
+        return;
+    }
     switch (e->kind) {
     case KIND_WELCOME:
         take_welcome(t, e->payload);
@@ -345,6 +361,7 @@ static void on_up(void *owner) {
     report__changed(m); /* what did not fit, or came about since the registration was printed */
     errands__up(m);
     usage__up(m);
+    relay__up(m, t->relays);
     if (strcmp(t->serial, m->state.pair.cert.is.serial) != 0) /* there is a newer certificate since it was dialled */
         member__dial(m);
 }

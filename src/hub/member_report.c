@@ -51,7 +51,7 @@ void report__hello(struct tie *t) {
     put_text(&out, "instance", sv_of(m->instance));
     put_count(&out, "boot_count", m->state.boot_count);
     buf_add(&out, SV(",\"build\":{\"name\":\"drover\",\"version\":\"" DROVER_VERSION
-                     "\"},\"features\":[\"lanes\",\"echo\"]"));
+                     "\"},\"features\":[\"lanes\",\"echo\",\"leaf_relay\"]"));
     buf_printf(
         &out,
         ",\"limits\":{\"max_text\":%d,\"max_frame\":%u,\"max_streams\":%u,\"stream_window\":%u,\"link_window\":%u}",

@@ -6,6 +6,7 @@
  *   member_direct.c  the same where the hub dials: who comes to the port, until it has proven itself
  *   member_report.c  what is said on the first lane
  *   member_usage.c   what this machine's own clients used
+ *   relay*.c, leaf*.c  agents that speak to the hub through this node: relay.h
  *   errand*.c        what the hub asks it to do: errand.h */
 #ifndef DROVER_HUB_MEMBER_ROOM_H
 #define DROVER_HUB_MEMBER_ROOM_H
@@ -41,6 +42,7 @@ struct tie {
     char url[PKI_INVITE_URL_MAX + 1]; /* where it was dialled */
     char serial[TLS_SERIAL_MAX + 1];  /* of the certificate that it shows */
     bool is_up, is_given;             /* is_given: the hub began the connection */
+    bool relays;                      /* its hub hears leaves */
     uint64_t up_ms, epoch; /* up_ms: loop time */
     uint32_t told_ms;      /* of a goodbye or an error: when to come again */
     unsigned heartbeat_ms, metrics_ms, n_lanes;
@@ -98,6 +100,7 @@ struct member {
     struct errands *errands; /* NULL: nothing is taken */
     bool is_draining;        /* until undrain, or the end of this process */
     struct usage_out *usage; /* NULL: nothing was told yet */
+    struct relay *relay;     /* NULL: no leaves here */
     struct timer level;      /* a level of the log that was set for a while */
 };
 

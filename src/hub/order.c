@@ -23,6 +23,7 @@ enum {
 struct order {
     struct list all;
     char id[ORDER_ID + 1], node_id[PKI_ID_MAX + 1], by[66];
+    char agent[LINK_IDENT_MAX + 1]; /* a leaf of that node, whose it is; empty: the node's own */
     enum directive_op op;
     enum directive_state state;
     char *args, *reason;
@@ -63,10 +64,10 @@ static bool enter(struct hub *h, struct order *o) {
     return true;
 }
 
-/* Of that node: what it says of another's is about none. */
-static struct order *find(const struct hub *h, struct sv node_id, struct sv id) {
+/* Of that node, or of that leaf of it: what it says of another's is about none. */
+static struct order *find(const struct hub *h, struct sv node_id, struct sv agent, struct sv id) {
     struct order *o = map_get(&h->orders.by_id, id);
-    return o && sv_eq(node_id, sv_of(o->node_id)) ? o : NULL;
+    return o && sv_eq(node_id, sv_of(o->node_id)) && sv_eq(agent, sv_of(o->agent)) ? o : NULL;
 }
 
 static unsigned count_of(const struct hub *h, const struct node *n) {
@@ -91,6 +92,7 @@ static void print_order(const struct order *o, struct buf *out) {
     buf_add(out, SV("{\"id\":"));
     buf_add_json(out, sv_of(o->id));
     put(out, "node", sv_of(o->node_id));
+    put(out, "agent", sv_of(o->agent));
     put(out, "op", sv_of(directive_op_name(o->op)));
     put(out, "state", sv_of(directive_state_name(o->state)));
     buf_add(out, SV(",\"args\":"));
@@ -164,11 +166,11 @@ static void send_order(struct hub *h, struct order *o) {
     struct node *n = roster_find(&h->roster, sv_of(o->node_id));
     struct buf out = BUF_MAX(MESSAGE_BYTES);
     uint64_t now = clock_wall_ms();
-    if (!n || !session__is_up(n->session) || !o->is_kept || o->is_settling)
+    if (!n || !session__is_up(n->session) || !o->is_kept || o->is_settling || (o->agent[0] && !session__has_leaf(n->session, sv_of(o->agent))))
         return;
     print_directive(o, o->expires_ms > now ? o->expires_ms - now : 0, &out);
     if (!out.failed) {
-        session__say(n->session, KIND_DIRECTIVE, buf_sv(&out), SV_NULL);
+        session__say_to(n->session, KIND_DIRECTIVE, sv_of(o->agent), buf_sv(&out), SV_NULL);
         o->sent_ms = now_ms(h);
         if (o->state == DIRECTIVE_QUEUED)
             note(h, o, DIRECTIVE_SENT);
@@ -185,8 +187,18 @@ void orders__up(struct hub *h, struct node *n) {
     }
 }
 
+void orders__leaf_up(struct hub *h, struct node *n, struct sv agent) {
+    LIST_FOR(it, &h->orders.all) {
+        struct order *o = CONTAINER(it, struct order, all);
+        if (strcmp(o->node_id, n->id) != 0 || !sv_eq(agent, sv_of(o->agent)) || (o->state != DIRECTIVE_QUEUED && o->state != DIRECTIVE_SENT))
+            continue;
+        o->again = false;
+        send_order(h, o);
+    }
+}
+
 /* The node may forget the result: it is here, or nobody here wants it. */
-static void acknowledge(struct hub *h, struct sv node_id, struct sv id, struct sv re, const char *code) {
+static void acknowledge(struct hub *h, struct sv node_id, struct sv agent, struct sv id, struct sv re, const char *code) {
     struct node *n = roster_find(&h->roster, node_id);
     struct buf out = BUF_MAX(1024);
     buf_add(&out, SV("{\"scope\":\"hub\",\"directive_id\":"));
@@ -195,7 +207,7 @@ static void acknowledge(struct hub *h, struct sv node_id, struct sv id, struct s
         put(&out, "code", sv_of(code));
     buf_add_char(&out, '}');
     if (n && session__is_up(n->session) && !out.failed)
-        session__say(n->session, KIND_ACK, buf_sv(&out), re);
+        session__say_to(n->session, KIND_ACK, agent, buf_sv(&out), re);
     buf_deinit(&out);
 }
 
@@ -204,7 +216,7 @@ static void acknowledge(struct hub *h, struct sv node_id, struct sv id, struct s
 /* How it ended, until that is on the disk. */
 struct ending {
     struct hub *hub;
-    char id[DIRECTIVE_ID_MAX + 1], node_id[PKI_ID_MAX + 1], re[ENVELOPE_ID], message[DIRECTIVE_TEXT_MAX];
+    char id[DIRECTIVE_ID_MAX + 1], node_id[PKI_ID_MAX + 1], agent[LINK_IDENT_MAX + 1], re[ENVELOPE_ID], message[DIRECTIVE_TEXT_MAX];
     enum directive_state to;
     bool by_node; /* it waits for an acknowledgement */
 };
@@ -214,12 +226,12 @@ static void ask_cancel(struct hub *h, const struct order *o);
 static void on_ended(void *arg, const struct err *e) {
     struct ending *x = arg;
     struct hub *h = x->hub;
-    struct order *o = h->closing ? NULL : find(h, sv_of(x->node_id), sv_of(x->id));
+    struct order *o = h->closing ? NULL : find(h, sv_of(x->node_id), sv_of(x->agent), sv_of(x->id));
     bool is_gone = e && e->code == ERR_NOT_FOUND; /* it was over before, or is no directive of that node's */
     if (o)
         o->is_settling = false;
     if (!h->closing && x->by_node && (!e || is_gone))
-        acknowledge(h, sv_of(x->node_id), sv_of(x->id), sv_of(x->re), is_gone ? "unknown_id" : "");
+        acknowledge(h, sv_of(x->node_id), sv_of(x->agent), sv_of(x->id), sv_of(x->re), is_gone ? "unknown_id" : "");
     if (o && !e) {
         o->state = x->to;
         tell(h, o, true, sv_of(x->message));
@@ -243,8 +255,8 @@ struct how { /* all borrowed */
 };
 
 /* Whatever stands here of it: a late answer may be about one that is unknown already, and then the row alone is asked. */
-static void end_order(struct hub *h, struct sv node_id, struct sv id, const struct how *how) {
-    struct order *o = find(h, node_id, id);
+static void end_order(struct hub *h, struct sv node_id, struct sv agent, struct sv id, const struct how *how) {
+    struct order *o = find(h, node_id, agent, id);
     struct ending *x = o && o->is_settling ? NULL : mem_new(sizeof *x);
     struct record *r = x ? record_new(h->loop) : NULL;
     char text[HUB_DETAIL_MAX];
@@ -258,15 +270,17 @@ static void end_order(struct hub *h, struct sv node_id, struct sv id, const stru
     x->by_node = how->by_node;
     (void)!sv_to_cstr(id, x->id, sizeof x->id);
     (void)!sv_to_cstr(node_id, x->node_id, sizeof x->node_id);
+    (void)!sv_to_cstr(agent, x->agent, sizeof x->agent);
     (void)!sv_to_cstr(how->re, x->re, sizeof x->re);
     struct sv message = hub__clean(how->message.n ? how->message : how->code, text);
     snprintf(x->message, sizeof x->message, "%.*s", SV_FMT(message));
     const struct store_value v[] = { STORE_TEXT(id),      STORE_TEXT(node_id), STORE_I64(how->to), STORE_TEXT(how->code),
-                                     STORE_TEXT(message), STORE_TEXT(how->detail), STORE_I64((int64_t)clock_wall_ms()), STORE_I64(DIRECTIVE_UNKNOWN) };
+                                     STORE_TEXT(message), STORE_TEXT(how->detail), STORE_I64((int64_t)clock_wall_ms()), STORE_I64(DIRECTIVE_UNKNOWN),
+                                     STORE_TEXT(agent) };
     record_add(r,
                "UPDATE directive SET state = $3, code = $4, message = $5, detail = $6, ended_ms = $7 WHERE id = $1 AND node_id = $2 "
-               "AND (ended_ms = 0 OR (state = $8 AND $3 <> $8))",
-               v, 8);
+               "AND agent_id = $9 AND (ended_ms = 0 OR (state = $8 AND $3 <> $8))",
+               v, 9);
     record_must_change(r, ERR_NOT_FOUND, "no such directive is open");
     if (!record_submit(h->house->store, r, on_ended, x, &e)) {
         hub__unref(h);
@@ -287,12 +301,12 @@ static struct sv code_of(yyjson_val *payload) {
 
 void orders__take_ack(struct hub *h, struct node *n, const struct envelope *m) {
     struct sv id = json_str(m->payload, "directive_id");
-    struct order *o = find(h, sv_of(n->id), id);
+    struct order *o = find(h, sv_of(n->id), session__leaf_of(n, m), id);
     yyjson_val *accepted = json_get(m->payload, "accepted");
     if (!directive_id_is_good(id) || !yyjson_is_bool(accepted))
         return; /* acknowledges something else, or none of ours */
     if (!yyjson_get_bool(accepted)) {
-        end_order(h, sv_of(n->id), id, &(struct how){ .to = DIRECTIVE_REFUSED, .code = code_of(m->payload), .message = json_str(m->payload, "message") });
+        end_order(h, sv_of(n->id), session__leaf_of(n, m), id, &(struct how){ .to = DIRECTIVE_REFUSED, .code = code_of(m->payload), .message = json_str(m->payload, "message") });
     } else if (o && o->state == DIRECTIVE_SENT) {
         o->unanswered = false;
         note(h, o, DIRECTIVE_ACCEPTED);
@@ -300,7 +314,7 @@ void orders__take_ack(struct hub *h, struct node *n, const struct envelope *m) {
 }
 
 void orders__take_progress(struct hub *h, struct node *n, const struct envelope *m) {
-    struct order *o = find(h, sv_of(n->id), json_str(m->payload, "directive_id"));
+    struct order *o = find(h, sv_of(n->id), session__leaf_of(n, m), json_str(m->payload, "directive_id"));
     char text[HUB_DETAIL_MAX];
     if (!o || o->is_settling || (o->state != DIRECTIVE_RUNNING && !directive_may(o->state, DIRECTIVE_RUNNING)))
         return;
@@ -324,12 +338,12 @@ void orders__take_result(struct hub *h, struct node *n, const struct envelope *m
     if (!directive_end_read(json_str(m->payload, "status"), &how.to))
         return; /* the schema lets no other word through */
     if (!directive_id_is_good(id)) { /* none of ours */
-        acknowledge(h, sv_of(n->id), id, m->msg_id, "unknown_id");
+        acknowledge(h, sv_of(n->id), session__leaf_of(n, m), id, m->msg_id, "unknown_id");
         return;
     }
     char *text = yyjson_is_obj(detail) ? yyjson_val_write_opts(detail, 0, &json_heap, &size, NULL) : NULL;
     how.detail = size <= DIRECTIVE_DETAIL_MAX ? (struct sv){ text, text ? size : 0 } : SV("{\"dropped\":\"larger than a hub keeps\"}");
-    end_order(h, sv_of(n->id), id, &how);
+    end_order(h, sv_of(n->id), session__leaf_of(n, m), id, &how);
     mem_free(text);
 }
 
@@ -344,8 +358,8 @@ static void look(struct hub *h, struct order *o, uint64_t wall) {
         return;
     if (wall >= until) {
         if (!was_sent)
-            how = (struct how){ .to = DIRECTIVE_EXPIRED, .code = SV("expired"), .message = SV("the node had no link in time") };
-        end_order(h, sv_of(o->node_id), sv_of(o->id), &how);
+            how = (struct how){ .to = DIRECTIVE_EXPIRED, .code = SV("expired"), .message = o->agent[0] ? SV("the leaf was not there in time") : SV("the node had no link in time") };
+        end_order(h, sv_of(o->node_id), sv_of(o->agent), sv_of(o->id), &how);
     } else if (o->state == DIRECTIVE_QUEUED) { /* memory was out when the link came up */
         send_order(h, o);
     } else if (o->state == DIRECTIVE_SENT && now_ms(h) - o->sent_ms >= ANSWER_MS && !o->unanswered) {
@@ -399,11 +413,12 @@ static void on_made(void *arg, const struct err *e) {
 static void add_row(struct record *r, const struct order *o) {
     const struct store_value v[] = { STORE_TEXT(sv_of(o->id)), STORE_TEXT(sv_of(o->node_id)), STORE_TEXT(sv_of(directive_op_name(o->op))),
                                      STORE_TEXT(sv_of(o->args)), STORE_TEXT(sv_of(o->reason)), STORE_TEXT(sv_of(o->by)), STORE_I64(o->state),
-                                     STORE_I64((int64_t)o->issued_ms), STORE_I64((int64_t)o->expires_ms), STORE_I64((int64_t)o->timeout_ms) };
+                                     STORE_I64((int64_t)o->issued_ms), STORE_I64((int64_t)o->expires_ms), STORE_I64((int64_t)o->timeout_ms),
+                                     STORE_TEXT(sv_of(o->agent)) };
     record_add(r,
-               "INSERT INTO directive (id, node_id, op, args, reason, asked_by, state, code, message, detail, issued_ms, expires_ms, timeout_ms, ended_ms) "
-               "VALUES ($1, $2, $3, $4, $5, $6, $7, '', '', '', $8, $9, $10, 0)",
-               v, 10);
+               "INSERT INTO directive (id, node_id, op, args, reason, asked_by, state, code, message, detail, issued_ms, expires_ms, timeout_ms, ended_ms, agent_id) "
+               "VALUES ($1, $2, $3, $4, $5, $6, $7, '', '', '', $8, $9, $10, 0, $11)",
+               v, 11);
     const struct store_value old[] = { v[1], STORE_I64(ORDERS_KEPT) };
     record_add(r,
                "DELETE FROM directive WHERE node_id = $1 AND ended_ms > 0 AND issued_ms < (SELECT issued_ms FROM directive WHERE node_id = $1 "
@@ -419,6 +434,7 @@ static struct order *order_new(const struct node *n, const struct hub_order *in,
     rand_text(o->id, ORDER_ID);
     memcpy(o->node_id, n->id, sizeof n->id);
     snprintf(o->by, sizeof o->by, "%.*s", SV_FMT(by));
+    (void)!sv_to_cstr(in->agent, o->agent, sizeof o->agent);
     o->state = DIRECTIVE_QUEUED;
     o->issued_ms = clock_wall_ms();
     o->expires_ms = o->issued_ms + (in->expires_ms ? in->expires_ms : EXPIRES_MS);
@@ -434,6 +450,8 @@ static bool check(const struct hub *h, const struct node *n, const struct hub_or
     CLEANUP(json_doc_freep) yyjson_doc *doc = in->args.n ? json_parse(in->args) : NULL;
     if (n->state != NODE_APPROVED)
         return err_set(e, ERR_EXISTS, "node %s is %s: it takes no directives", n->name, node_state_name(n->state));
+    if (in->agent.n && !link_is_ident(in->agent))
+        return err_set(e, ERR_BAD_REQUEST, "\"agent\" must be the agent_id of a leaf: 1 to %d of a-z 0-9 . _ -", LINK_IDENT_MAX);
     if (!directive_op_read(in->op, ret_op))
         return err_set(e, ERR_BAD_REQUEST, "\"%.*s\" is no directive", SV_FMT(sv_first(in->op, 40)));
     if ((in->args.n && !doc) || in->args.n > DIRECTIVE_ARGS_MAX)
@@ -493,7 +511,8 @@ static void ask_cancel(struct hub *h, const struct order *o) {
     struct buf args = BUF_MAX(512);
     struct err e;
     print_cancel(o, &args);
-    const struct hub_order in = { .op = SV("cancel"), .args = buf_sv(&args), .reason = SV("no answer came"), .expires_ms = ASK_CANCEL_MS };
+    const struct hub_order in = { .op = SV("cancel"), .args = buf_sv(&args), .reason = SV("no answer came"), .agent = sv_of(o->agent),
+                                   .expires_ms = ASK_CANCEL_MS };
     if (!hub_order(h, sv_of(o->node_id), &in, &by, NULL, NULL, &e))
         log_event(LOG_WARN, "a node could not be asked to cancel a directive", F_STR("directive", o->id), F_STR("cause", e.text));
     buf_deinit(&args);
@@ -557,7 +576,7 @@ bool hub_order_cancel(struct hub *h, struct sv id, const struct access_actor *by
     if (o->op == OP_CANCEL)
         return err_set(e, ERR_EXISTS, "that is a cancellation itself, and on its way");
     print_cancel(o, &args);
-    bool ok = hub_order(h, sv_of(o->node_id), &(struct hub_order){ .op = SV("cancel"), .args = buf_sv(&args) }, by, done, arg, e);
+    bool ok = hub_order(h, sv_of(o->node_id), &(struct hub_order){ .op = SV("cancel"), .args = buf_sv(&args), .agent = sv_of(o->agent) }, by, done, arg, e);
     buf_deinit(&args);
     return ok;
 }
@@ -584,6 +603,7 @@ static void print_row(struct store_rows *r, struct buf *out) {
     buf_add(out, store_text(r, 8));
     buf_add(out, SV(",\"detail\":"));
     buf_add(out, store_text(r, 9).n ? store_text(r, 9) : SV("null"));
+    put(out, "agent", store_text(r, 14));
     put_ms(out, "issued_ms", (uint64_t)store_i64(r, 10));
     put_ms(out, "expires_ms", (uint64_t)store_i64(r, 11));
     put_ms(out, "timeout_ms", (uint64_t)store_i64(r, 12));
@@ -591,7 +611,7 @@ static void print_row(struct store_rows *r, struct buf *out) {
         put_ms(out, "ended_ms", (uint64_t)store_i64(r, 13));
 }
 
-#define COLUMNS "SELECT id, node_id, op, reason, asked_by, code, message, state, args, detail, issued_ms, expires_ms, timeout_ms, ended_ms FROM directive"
+#define COLUMNS "SELECT id, node_id, op, reason, asked_by, code, message, state, args, detail, issued_ms, expires_ms, timeout_ms, ended_ms, agent_id FROM directive"
 
 static bool run_asking(struct store_tx *tx, struct store_job *job, struct err *e) {
     struct asking *q = CONTAINER(job, struct asking, job);
@@ -659,7 +679,7 @@ static bool read_order(struct hub *h, struct store_rows *r, struct err *e) {
         return err_no_memory(e);
     list_init(&o->all);
     bool known = sv_to_cstr(store_text(r, 0), o->id, sizeof o->id) && sv_to_cstr(store_text(r, 1), o->node_id, sizeof o->node_id) &&
-                 sv_to_cstr(store_text(r, 4), o->by, sizeof o->by) && directive_op_read(store_text(r, 2), &o->op) && store_i64(r, 7) >= 0 &&
+                 sv_to_cstr(store_text(r, 4), o->by, sizeof o->by) && sv_to_cstr(store_text(r, 14), o->agent, sizeof o->agent) && directive_op_read(store_text(r, 2), &o->op) && store_i64(r, 7) >= 0 &&
                  store_i64(r, 7) < DIRECTIVE_STATE_COUNT;
     o->state = known ? (enum directive_state)store_i64(r, 7) : DIRECTIVE_UNKNOWN;
     o->issued_ms = (uint64_t)store_i64(r, 10);

@@ -28,6 +28,8 @@ void orders__deinit(struct hub *h);
 void orders__tick(struct hub *h);
 /* The link of a node is up: what was not answered goes out again. */
 void orders__up(struct hub *h, struct node *n);
+/* The same of a leaf of it that is there now. */
+void orders__leaf_up(struct hub *h, struct node *n, struct sv agent);
 /* A node is removed: the statement that forgets its directives, and what stands here. */
 void orders__forget(struct record *r, struct sv node_id);
 void orders__drop(struct hub *h, struct sv node_id);

@@ -125,9 +125,13 @@ void session__free_all(struct hub *h);
 bool session__tell(struct hub *h, struct node *n);
 /* Whether the link of a node is up; NULL: it has none. */
 bool session__is_up(const struct session *s);
-/* An error that ends nothing. */
-void session__refuse(struct session *s, enum link_fault code, const char *text, struct sv re);
-void session__say(struct session *s, enum link_kind kind, struct sv payload, struct sv re);
+/* An error that ends nothing: to whoever said m, the node or a leaf of it. */
+void session__refuse(struct session *s, enum link_fault code, const char *text, const struct envelope *m);
+/* agent: a leaf of the node; empty: the node itself. */
+void session__say_to(struct session *s, enum link_kind kind, struct sv agent, struct sv payload, struct sv re);
+bool session__has_leaf(const struct session *s, struct sv agent);
+/* The leaf that m is about; empty: it is about the node. */
+struct sv session__leaf_of(const struct node *n, const struct envelope *m);
 /* What a session knows of its node, as members of a JSON object. */
 void session__print(const struct session *s, struct buf *out);
 void session__feed(struct hub *h, struct node *n);

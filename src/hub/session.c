@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/rand.h"
+#include "hub/leaves.h"
 #include "hub/moment.h"
 #include "hub/room.h"
 #include "hub/usage.h"
@@ -58,6 +59,8 @@ struct session {
     yyjson_doc *told;            /* register_agent, without its models */
     bool has_models, allows;
     bool is_expired;      /* its certificate has ended; as told to the fleet */
+    bool relays;          /* it may speak for leaves */
+    struct leaves leaves;
     bool left;            /* RETIRING: it was told that its time is over */
     int64_t clock_off_ms; /* its clock less ours */
 };
@@ -162,6 +165,7 @@ static void session_free(struct session *s, unsigned code, const char *why) {
     list_drop(&s->all);
     yyjson_doc_free(s->beat);
     yyjson_doc_free(s->told);
+    leaves__deinit(&s->leaves);
     map_deinit(&s->models);
     arena_deinit(&s->arena);
     way_unref(s->way);
@@ -323,17 +327,25 @@ static void forget_models(struct session *s) {
 
 /* --- saying --------------------------------------------------------------------------------------------------------------------------------- */
 
-static void say_error(struct session *s, enum link_fault code, const char *text, struct sv re) {
+static void say_error_to(struct session *s, enum link_fault code, const char *text, struct sv agent, struct sv re) {
     struct buf p = BUF_MAX(1024);
     buf_printf(&p, "{\"code\":\"%s\",\"message\":", link_fault_name(code));
     buf_add_json(&p, sv_of(text));
     buf_add(&p, SV(",\"fatal\":false}"));
-    wire_send(s->wire, KIND_ERROR, buf_sv(&p), re);
+    session__say_to(s, KIND_ERROR, agent, buf_sv(&p), re);
     buf_deinit(&p);
 }
 
-void session__refuse(struct session *s, enum link_fault code, const char *text, struct sv re) {
-    say_error(s, code, text, re);
+static void say_error(struct session *s, enum link_fault code, const char *text, struct sv re) {
+    say_error_to(s, code, text, SV_NULL, re);
+}
+
+struct sv session__leaf_of(const struct node *n, const struct envelope *m) {
+    return sv_eq(m->agent_id, sv_of(n->id)) ? SV_NULL : m->agent_id;
+}
+
+void session__refuse(struct session *s, enum link_fault code, const char *text, const struct envelope *m) {
+    say_error_to(s, code, text, session__leaf_of(s->node, m), m->msg_id);
 }
 
 static void audit(struct session *s, const char *action, const char *detail) {
@@ -349,8 +361,12 @@ bool session__is_up(const struct session *s) {
     return s && s->state == UP;
 }
 
-void session__say(struct session *s, enum link_kind kind, struct sv payload, struct sv re) {
-    wire_send(s->wire, kind, payload, re);
+void session__say_to(struct session *s, enum link_kind kind, struct sv agent, struct sv payload, struct sv re) {
+    wire_send_as(s->wire, &(struct envelope_head){ .kind = kind, .agent_id = agent, .re = re }, payload);
+}
+
+bool session__has_leaf(const struct session *s, struct sv agent) {
+    return leaves__has(&s->leaves, agent);
 }
 
 static void refuse_identity(struct session *s, struct sv re) {
@@ -384,7 +400,7 @@ static void say_welcome(struct session *s) {
     struct buf p = BUF_MAX(4096);
     char clock[25];
     buf_printf(&p, "{\"epoch\":%llu,\"link_id\":\"%s\",\"hub_id\":\"%s\",\"fleet_id\":\"%s\",\"build\":{\"name\":\"drover\",\"version\":\"%s\"},"
-               "\"features\":[\"echo\",\"lanes\"],\"limits\":{\"max_text\":%d,\"max_frame\":%u,\"max_streams\":%u,\"stream_window\":%u,\"link_window\":%u},",
+               "\"features\":[\"echo\",\"lanes\",\"leaf_relay\"],\"limits\":{\"max_text\":%d,\"max_frame\":%u,\"max_streams\":%u,\"stream_window\":%u,\"link_window\":%u},",
                (unsigned long long)s->epoch, s->link_id, authority_hub_id(s->hub->authority), authority_fleet(s->hub->authority), s->hub->house->version,
                ENGINE_TEXT_MAX, MUX_LIMITS_HUB.max_frame, MUX_LIMITS_HUB.max_streams, MUX_LIMITS_HUB.stream_window, MUX_LIMITS_HUB.link_window);
     buf_printf(&p,
@@ -488,6 +504,13 @@ static bool is_silent(const struct session *s) {
     return now_ms(s->hub) - s->heard_ms >= (beats > SILENT_MS ? beats : SILENT_MS);
 }
 
+static bool has_feature(yyjson_val *payload, struct sv name) {
+    size_t i, n;
+    yyjson_val *v;
+    yyjson_arr_foreach(json_get(payload, "features"), i, n, v) if (sv_eq(json_sv(v), name)) return true;
+    return false;
+}
+
 static void take_hello(struct session *s, const struct envelope *m) {
     struct node *n = s->node;
     struct session *old = n->session;
@@ -501,6 +524,7 @@ static void take_hello(struct session *s, const struct envelope *m) {
         return;
     }
     s->limits = link_limits_read(json_get(m->payload, "limits"), MUX_LIMITS_NODE);
+    s->relays = has_feature(m->payload, SV("leaf_relay"));
     if (old && old != s && strcmp(old->instance, s->instance) != 0)
         end_session(old, CLOSE_REPLACED, "another machine with this identity took over");
     else if (old && old != s)
@@ -663,6 +687,16 @@ static void note_clock(struct session *s, struct sv ts) {
         s->clock_off_ms = ms - (int64_t)clock_wall_ms();
 }
 
+/* Its payload has passed its schema, as a node's; whether it may come at all, the relay's rules say. */
+static void take_for_leaf(struct session *s, struct envelope *m) {
+    if (s->state != UP)
+        session__refuse(s, FAULT_WRONG_STATE, "leaves come after the registration of their node", m);
+    else if (!s->relays)
+        session__refuse(s, FAULT_NOT_ALLOWED, "hello did not name the feature leaf_relay", m);
+    else
+        leaves__take(&s->leaves, s->hub, s->node, s, m);
+}
+
 static void on_control(void *owner, struct envelope *m) {
     struct session *s = owner;
     if (s->state == RETIRING) /* what counts is what the newer link says */
@@ -676,6 +710,10 @@ static void on_control(void *owner, struct envelope *m) {
         return;
     }
     s->heard_ms = m->kind == KIND_HEARTBEAT ? s->heard_ms : now_ms(s->hub);
+    if (session__leaf_of(s->node, m).n) {
+        take_for_leaf(s, m);
+        return;
+    }
     note_clock(s, m->ts);
     take_message(s, m);
 }
@@ -784,6 +822,7 @@ static struct session *session_new(struct hub *h, struct node *n, const struct g
     s->node = n;
     list_init(&s->all);
     list_init(&s->lanes);
+    leaves__init(&s->leaves);
     map_init(&s->models);
     arena_init(&s->arena, MODELS_BYTES, NULL);
     rand_text(s->link_id, sizeof s->link_id - 1);
@@ -966,6 +1005,7 @@ void session__print(const struct session *s, struct buf *out) {
                (unsigned long long)in, (unsigned long long)out_bytes,
                (unsigned long long)(now_ms(s->hub) - s->heard_ms), (long long)s->clock_off_ms);
     buf_printf(out, ",\"models\":%zu", s->models.n);
+    leaves__print(&s->leaves, now_ms(s->hub), out);
     put_doc(out, "registration", yyjson_doc_get_root(s->told));
     put_doc(out, "heartbeat", s->beat ? yyjson_obj_get(yyjson_doc_get_root(s->beat), "payload") : NULL);
 }

@@ -12,14 +12,14 @@
 enum { HOUR_MS = 3600000, DAY_MS = 86400000, OLD_DAYS = 400, KEY_MAX = 200, FAILED_FROM = 400 };
 
 struct usage_row {
-    char row_id[65], key[KEY_MAX + 4], dialect[65];
+    char row_id[LINK_IDENT_MAX + 1 + 65], key[KEY_MAX + 4], dialect[65];
     int64_t at_ms, in, out, cached, reasoning, ttft_ms, total_ms, status;
 };
 
 struct report {
     struct store_job job;
     struct hub *hub;
-    char node_id[PKI_ID_MAX + 1], re[ENVELOPE_ID];
+    char node_id[PKI_ID_MAX + 1], agent[LINK_IDENT_MAX + 1], re[ENVELOPE_ID]; /* agent: a leaf of that node; empty: itself */
     int64_t outbox, now_ms;
     size_t n;
     struct usage_row rows[];
@@ -34,10 +34,10 @@ struct sums {
 static bool add_row(struct store_tx *tx, const struct report *p, const struct usage_row *w, int64_t *ret_changed, struct err *e) {
     const struct store_value v[] = { STORE_TEXT(sv_of(p->node_id)), STORE_TEXT(sv_of(w->row_id)), STORE_I64(p->now_ms), STORE_I64(w->at_ms), STORE_TEXT(sv_of(w->key)),
                                      STORE_TEXT(sv_of(w->dialect)), STORE_I64(w->in), STORE_I64(w->cached), STORE_I64(w->out), STORE_I64(w->reasoning),
-                                     STORE_I64(w->ttft_ms), STORE_I64(w->total_ms), STORE_I64(w->status) };
+                                     STORE_I64(w->ttft_ms), STORE_I64(w->total_ms), STORE_I64(w->status), STORE_TEXT(sv_of(p->agent)) };
     return store_run(tx, e,
                      "INSERT INTO node_usage (node_id, row_id, arrived_ms, at_ms, model, dialect, tokens_in, tokens_cached, tokens_out, tokens_reasoning, ttft_ms, "
-                     "total_ms, status) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (node_id, row_id) DO NOTHING",
+                     "total_ms, status, agent_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT (node_id, row_id) DO NOTHING",
                      v, sizeof v / sizeof v[0], ret_changed);
 }
 
@@ -91,7 +91,7 @@ static void on_written(struct store_job *job, const struct err *e) {
         log_event(LOG_WARN, "what a node used was not written; it tells it again", F_STR("node", p->node_id), F_STR("cause", e->text));
     buf_printf(&out, "{\"scope\":\"hub\",\"outbox_acked\":%lld}", (long long)p->outbox);
     if (n && !e && session__is_up(n->session) && !out.failed)
-        session__say(n->session, KIND_ACK, buf_sv(&out), sv_of(p->re));
+        session__say_to(n->session, KIND_ACK, sv_of(p->agent), buf_sv(&out), sv_of(p->re));
     buf_deinit(&out);
     hub__unref(p->hub);
     mem_free(p);
@@ -114,10 +114,12 @@ static void copy_text(struct sv from, char *to, size_t size) {
 }
 
 static void read_row(const struct report *p, yyjson_val *v, struct usage_row *w) {
+    char row_id[65];
     *w = (struct usage_row){ .at_ms = moment_ms(json_str(v, "at")), .in = tokens(v, "in_tokens"), .out = tokens(v, "out_tokens"),
                              .cached = tokens(v, "cached_tokens"), .reasoning = tokens(v, "reasoning_tokens"), .ttft_ms = tokens(v, "ttft_ms"),
                              .total_ms = tokens(v, "total_ms"), .status = tokens(v, "status") };
-    copy_text(json_str(v, "row_id"), w->row_id, sizeof w->row_id);
+    copy_text(json_str(v, "row_id"), row_id, sizeof row_id); /* each leaf has numbers of its own */
+    snprintf(w->row_id, sizeof w->row_id, "%s%s%s", p->agent, p->agent[0] ? ":" : "", row_id);
     copy_text(json_str(v, "key"), w->key, sizeof w->key);
     copy_text(json_str(v, "dialect"), w->dialect, sizeof w->dialect);
     if (w->at_ms > p->now_ms + DAY_MS || w->at_ms < p->now_ms - (int64_t)OLD_DAYS * DAY_MS) /* no clock is that far off: some other day is better than such a one */
@@ -136,6 +138,7 @@ static struct report *read_report(struct hub *h, const struct node *n, const str
     p->now_ms = (int64_t)clock_wall_ms();
     memcpy(p->node_id, n->id, sizeof n->id);
     (void)!sv_to_cstr(m->msg_id, p->re, sizeof p->re);
+    (void)!sv_to_cstr(session__leaf_of(n, m), p->agent, sizeof p->agent);
     yyjson_arr_foreach(list, i, all, v) if (!json_str(v, "exchange_id").n) /* else it went through this hub, whose ledger has it */
         read_row(p, v, &p->rows[p->n++]);
     return p;
@@ -155,11 +158,11 @@ static bool may_report(struct hub *h, struct node *n, size_t rows) {
 void usage__take(struct hub *h, struct node *n, struct session *s, const struct envelope *m) {
     struct err e;
     if (n->is_reporting) {
-        session__refuse(s, FAULT_BUSY, "the report before this one is still being written; wait for its ack", m->msg_id);
+        session__refuse(s, FAULT_BUSY, "the report before this one is still being written; wait for its ack", m);
         return;
     }
     if (!may_report(h, n, yyjson_arr_size(json_get(m->payload, "rows")))) {
-        session__refuse(s, FAULT_RATE_LIMITED, "a hub takes 100,000 usage rows of a node in an hour; the rest can come in the next", m->msg_id);
+        session__refuse(s, FAULT_RATE_LIMITED, "a hub takes 100,000 usage rows of a node in an hour; the rest can come in the next", m);
         return;
     }
     struct report *p = read_report(h, n, m);
@@ -170,5 +173,5 @@ void usage__take(struct hub *h, struct node *n, struct session *s, const struct 
     if (p)
         hub__unref(p->hub);
     mem_free(p);
-    session__refuse(s, FAULT_INTERNAL, "it could not be written now; send it again later", m->msg_id);
+    session__refuse(s, FAULT_INTERNAL, "it could not be written now; send it again later", m);
 }

@@ -113,5 +113,13 @@ const struct store_migration store_schema[] = {
       "CREATE TABLE cert_request ("
       " node_id TEXT NOT NULL PRIMARY KEY, id TEXT NOT NULL, spki TEXT NOT NULL, csr TEXT NOT NULL, peer TEXT NOT NULL, created_ms BIGINT NOT NULL,"
       " chain TEXT NOT NULL);" },
+    { 12, "leaves: at a node what waits for its hub, at a hub whose directives and usage are a leaf's",
+      /* no: the order in which they came. payload and via are JSON, as they go on the link; at_ms is the wall clock's. */
+      "CREATE TABLE leaf_letter ("
+      " node_id TEXT NOT NULL, no BIGINT NOT NULL, agent_id TEXT NOT NULL, at_ms BIGINT NOT NULL, kind TEXT NOT NULL, msg_id TEXT NOT NULL,"
+      " re TEXT NOT NULL, ts TEXT NOT NULL, via TEXT NOT NULL, payload TEXT NOT NULL, PRIMARY KEY (node_id, no));"
+      /* Empty: the node's own. */
+      "ALTER TABLE directive ADD COLUMN agent_id TEXT NOT NULL DEFAULT '';"
+      "ALTER TABLE node_usage ADD COLUMN agent_id TEXT NOT NULL DEFAULT '';" },
     { 0 },
 };

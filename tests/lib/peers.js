@@ -306,9 +306,9 @@ export class Member extends EventEmitter {
     await m.link();
     return m;
   }
-  constructor(port, who, { models = [], on = () => {}, instance = randomUUID(), limits, beats = true } = {}) {
+  constructor(port, who, { models = [], on = () => {}, instance = randomUUID(), limits, beats = true, features = ['lanes', 'echo'] } = {}) {
     super();
-    Object.assign(this, { port, who, instance, limits, beats, seq: 0, messages: [], lanes: [] });
+    Object.assign(this, { port, who, instance, limits, beats, features, seq: 0, messages: [], lanes: [] });
     this.models = models.map((m) => (typeof m === 'string' ? { key: m, id: m, type: 'chat', state: 'loaded', context_max: 8192 } : m));
     this.server = http.createServer({ keepAliveTimeout: 0, requestTimeout: 0 }, on);
   }
@@ -341,7 +341,7 @@ export class Member extends EventEmitter {
   async link() {
     this.lanes = [new Lane(this, {})];
     await this.main.opened_();
-    const hello = this.say('hello', { proto: { min: 1, max: 1 }, node_id: this.who.id, instance: this.instance, features: ['lanes', 'echo'], ...(this.limits ? { limits: this.limits } : {}) });
+    const hello = this.say('hello', { proto: { min: 1, max: 1 }, node_id: this.who.id, instance: this.instance, features: this.features, ...(this.limits ? { limits: this.limits } : {}) });
     await Promise.race([this.answer('welcome', hello), this.main.ended.then((end) => { throw Object.assign(new Error(`closed ${end.code} ${end.reason}`), end); })]);
     await this.register();
     if (!this.beats) return;
