@@ -2,7 +2,7 @@
 // python3-websockets in tests/leaf.py.
 import test, { after, afterEach } from 'node:test';
 import assert from 'node:assert/strict';
-import { chmodSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, writeFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import net from 'node:net';
 import path from 'node:path';
@@ -206,6 +206,49 @@ test('what a leaf says while the hub is away waits on the disk, through the end 
   await again.hears('hub_status', (m) => m.payload.state === 'ready');
 });
 
+test('a leaf is not read while 4 MiB of it wait, and nothing of it is lost', { timeout: 120000 }, async () => {
+  const { hub, node } = await both({ relay: { token: TOKEN } });
+  const leaf = await new Leaf(node.leafPort).join();
+  await leaf.hears('registered');
+  await kill(hub);
+  await leaf.hears('hub_status', (m) => m.payload.state === 'away');
+  const rows = Array.from({ length: 500 }, (_, i) => row(`b${i}`, { dialect: 'd'.repeat(64), principal: 'p'.repeat(128), key: 'k'.repeat(150) })), ids = [];
+  const full = () => leaf.got.some((m) => m.kind === 'hub_status' && m.payload.backlog > 0);
+  for (let i = 0; i < 40 && !full(); i++) {
+    ids.push(leaf.say('usage_report', { outbox: i + 1, rows: rows.map((r) => ({ ...r, row_id: `${i}-${r.row_id}` })) }));
+    await sleep(1000);
+  }
+  assert.ok(full(), 'it is told');
+  assert.match(node.process.log, /a leaf is not read/);
+  const [{ n, bytes }] = query(node, 'SELECT count(*) AS n, sum(length(payload)) AS bytes FROM leaf_letter');
+  assert.ok(bytes >= 4 << 20 && bytes < (4 << 20) + (512 << 10), `${n} letters of ${bytes} bytes`);
+  const late = leaf.say('usage_report', { outbox: 99, rows: [row('late')] });
+  await sleep(500);
+  assert.ok(!leaf.got.some((m) => m.re === late), 'nobody has read it');
+  restart(hub);
+  for (const id of [...ids, late]) assert.equal((await leaf.hears('ack', (m) => m.re === id && m.payload.scope === 'hub', 60000)).re, id);
+  assert.equal(query(hub, 'SELECT count(*) AS n FROM node_usage')[0].n, ids.length * 500 + 1);
+});
+
+test('what has waited for a day is dropped, and that is said', async () => {
+  const { hub, node } = await both({ relay: { token: TOKEN } });
+  const leaf = await new Leaf(node.leafPort).join();
+  await leaf.hears('registered');
+  await kill(hub);
+  await leaf.hears('hub_status', (m) => m.payload.state === 'away');
+  const ids = ['old', 'new'].map((id, i) => leaf.say('usage_report', { outbox: i + 1, rows: [row(id)] }));
+  for (const id of ids) await leaf.hears('ack', (m) => m.re === id);
+  await kill(node);
+  const db = new DatabaseSync(path.join(node.dir, 'data/drover.db'));
+  db.exec('UPDATE leaf_letter SET at_ms = at_ms - 90000000 WHERE no = 1');
+  db.close();
+  const again = restart(node);
+  await until('the old letter to go', () => query(node, 'SELECT no FROM leaf_letter').map((r) => r.no).join() === '2');
+  await until('the log', () => /messages of a leaf were dropped[^]*bench-1/.test(again.log));
+  restart(hub);
+  await until('the other at the hub', () => query(hub, 'SELECT row_id FROM node_usage').map((r) => r.row_id).join() === 'bench-1:new', 30000);
+});
+
 test('a directive goes to a leaf under the name it knows, and its result comes back', async () => {
   const { hub, node } = await both({ relay: { token: TOKEN }, allow: { models: true } });
   const leaf = await new Leaf(node.leafPort).join();
@@ -239,6 +282,8 @@ test('a leaf may never be asked for more than its node allows', async () => {
   const d = await hub.becomes(id, 'refused');
   assert.deepEqual([d.code, /join\.allow\.restart/.test(d.message)], ['not_allowed', true]);
   assert.ok(!leaf.got.some((m) => m.kind === 'restart_agent'));
+  await until('the audit log of the node', () => query(node, "SELECT object, detail FROM audit WHERE action = 'hub.leaf_directive_refused'")
+    .some((a) => a.object === 'restart' && a.detail.startsWith(`${id} for bench-1, asked by`)));
 });
 
 test('a directive waits until its leaf is there', async () => {
@@ -344,8 +389,11 @@ test('a node that others could reach without a token or TLS does not start', asy
 
 test('a leaf in another language', async () => {
   const { hub, node } = await both({ relay: { token: TOKEN }, allow: { models: true } });
-  const running = command('python3', [path.join(ROOT, 'tests/leaf.py'), String(node.leafPort), TOKEN, 'bench-py'], { ms: 30000 });
-  await hub.sees('bench-py', 'connected');
+  const python = process.env.PYTHON ?? (existsSync('/usr/bin/python3') ? '/usr/bin/python3' : 'python3');
+  const running = command(python, [path.join(ROOT, 'tests/leaf.py'), String(node.leafPort), TOKEN, 'bench-py'], { ms: 30000 });
+  const early = running.then(({ stderr }) => { throw new Error(/No module named 'websockets'/.test(stderr) ? 'python3-websockets is missing: ./dev deps test installs it' : stderr); });
+  await Promise.race([hub.sees('bench-py', 'connected'), early]);
+  early.catch(() => {});
   const id = await hub.order('load_model', 'bench-py', { args: { id: 'qwen3' } });
   await hub.becomes(id, 'succeeded');
   const { code, stdout, stderr } = await running;

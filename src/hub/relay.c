@@ -10,10 +10,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "hub/member_room.h"
+#include "hub/record.h"
+#include "hub/room.h"
 
 static const char *const presences[] = { "disconnected", "connected", "stale" };
-
-static void pump(struct relay *r);
 
 static uint64_t now_ms(const struct relay *r) {
     return loop_now_ms(r->loop);
@@ -67,7 +67,7 @@ struct held *relay__hold(struct relay *r, struct sv agent) {
     return h;
 }
 
-static void set_presence(struct relay *r, struct held *h, enum leaf_presence to) {
+static void set_presence(struct held *h, enum leaf_presence to) {
     if (h->presence == to)
         return;
     h->presence = to;
@@ -75,7 +75,6 @@ static void set_presence(struct relay *r, struct held *h, enum leaf_presence to)
     h->is_told = false;
     log_event(to == LEAF_STALE ? LOG_WARN : LOG_INFO, to == LEAF_STALE ? "a leaf's heartbeats are missing" : to == LEAF_CONNECTED ? "a leaf has come" : "a leaf has gone",
               F_STR("agent", h->box->agent), F_STR("peer", h->peer));
-    pump(r);
 }
 
 /* --- to a leaf ------------------------------------------------------------------------------------------------------------------------------- */
@@ -121,15 +120,18 @@ static void look_at_room(struct relay *r, struct held *h, bool *paused) {
 static bool may_send(struct relay *r) {
     uint64_t now = now_ms(r);
     r->allowance += (double)(now - r->allowance_at_ms) * RELAY_PER_S / 1000;
+    r->byte_allowance += (double)(now - r->allowance_at_ms) * RELAY_BYTES_PER_S / 1000;
     r->allowance_at_ms = now;
     r->allowance = r->allowance > RELAY_BURST ? RELAY_BURST : r->allowance;
-    return r->allowance >= 1;
+    r->byte_allowance = r->byte_allowance > RELAY_BYTES_PER_S ? RELAY_BYTES_PER_S : r->byte_allowance;
+    return r->allowance >= 1 && r->byte_allowance > 0;
 }
 
 static void send_up(struct relay *r, const struct held *h, const struct envelope_head *head, struct sv payload) {
     struct envelope_head as = *head;
     as.agent_id = sv_of(h->box->agent);
     r->allowance--;
+    r->byte_allowance -= (double)payload.n;
     wire_send_as(r->member->now->wire, &as, payload);
 }
 
@@ -164,15 +166,18 @@ static bool send_next(struct relay *r, struct held *h) {
     return true;
 }
 
-/* One message of each in turn, as many as the link takes now. */
+/* One message of each in turn, as many as the link takes now; whose turn it was stands last then, so the next time begins with others. */
 static void pump(struct relay *r) {
     bool any = r->is_up && r->member && r->member->now && !r->is_stopping;
     while (any) {
         any = false;
-        LIST_FOR(it, &r->held) {
+        for (unsigned i = 0; i < r->n_held; i++) {
+            struct held *h = CONTAINER(r->held.next, struct held, all);
             if (!may_send(r))
                 return;
-            any = send_next(r, CONTAINER(it, struct held, all)) || any;
+            list_drop(&h->all);
+            list_push_back(&r->held, &h->all);
+            any = send_next(r, h) || any;
         }
     }
 }
@@ -257,7 +262,7 @@ static void note_beat(struct relay *r, struct held *h, enum link_kind kind) {
     if (kind != KIND_HEARTBEAT && kind != KIND_REGISTER)
         return;
     h->beat_ms = now_ms(r);
-    set_presence(r, h, LEAF_CONNECTED);
+    set_presence(h, LEAF_CONNECTED);
 }
 
 void relay__heard(struct relay *r, struct caller *c, struct envelope *m) {
@@ -302,7 +307,8 @@ void relay__gone(struct relay *r, struct caller *c) {
         note_deinit(&h->box->slots[i].note);
         h->box->slots[i].is_full = false;
     }
-    set_presence(r, h, LEAF_DISCONNECTED);
+    set_presence(h, LEAF_DISCONNECTED);
+    pump(r);
 }
 
 /* --- what the hub says ----------------------------------------------------------------------------------------------------------------------- */
@@ -396,11 +402,29 @@ static const char *name_for_leaf(enum directive_op op) {
     }
 }
 
+/* In this machine's audit log, as what the node itself is asked for. */
+static void audit(struct relay *r, const struct held *h, const struct envelope *e, bool is_refused) {
+    const struct access_actor hub = { SV("hub"), SV("link") };
+    struct record *rec = record_new(r->loop);
+    struct buf detail = BUF_MAX(512);
+    char by[HUB_DETAIL_MAX];
+    if (!rec)
+        return;
+    struct sv id = json_str(e->payload, "directive_id");
+    buf_printf(&detail, "%.*s for %s, asked by %.*s", SV_FMT(directive_id_is_good(id) ? id : SV("-")), h->box->agent,
+               SV_FMT(hub__clean(json_str(e->payload, "principal"), by)));
+    record_audit(rec, &hub, is_refused ? "hub.leaf_directive_refused" : "hub.leaf_directive", json_str(e->payload, "op"), buf_sv(&detail));
+    record_submit(r->store, rec, NULL, NULL, NULL);
+    buf_deinit(&detail);
+}
+
 static void take_directive(struct relay *r, struct held *h, const struct envelope *e) {
     enum directive_op op;
     if (!directive_op_read(json_str(e->payload, "op"), &op))
         return; /* the schema lets no other word through */
-    if (!directive_is_allowed(*r->member->house.config, directive_op_need(op)))
+    bool is_refused = !directive_is_allowed(*r->member->house.config, directive_op_need(op));
+    audit(r, h, e, is_refused);
+    if (is_refused)
         say_forbidden(r, h, e, directive_need_setting(directive_op_need(op)));
     else
         pass_down(h, e, name_for_leaf(op));
@@ -482,7 +506,7 @@ static void drop_old(struct relay *r, struct held *h, uint64_t wall) {
 static void look_at_beat(struct relay *r, struct held *h) {
     uint64_t beat = r->member->now ? r->member->now->heartbeat_ms : RELAY_BEAT_MS;
     if (h->caller && h->presence == LEAF_CONNECTED && now_ms(r) - h->beat_ms >= RELAY_BEATS * beat)
-        set_presence(r, h, LEAF_STALE);
+        set_presence(h, LEAF_STALE);
 }
 
 static void on_tick(void *arg) {

@@ -20,7 +20,8 @@ enum {
     RELAY_BOXES = 128,           /* those of leaves that are away, but not all they said is at the hub, counted in */
     RELAY_BYTES = 64 << 20,      /* of letters of all boxes */
     RELAY_VISITORS = 32,         /* connections that are not leaves yet */
-    RELAY_PER_S = 25, RELAY_BURST = 50, /* messages up, for all leaves: half of what a hub takes of a node's link */
+    RELAY_PER_S = 25, RELAY_BURST = 50, /* messages up, for all leaves: half of what a hub takes of a node's link, or less */
+    RELAY_BYTES_PER_S = 256 << 10,      /* the same in bytes; one message may go past it, and the next then waits */
     RELAY_TICK_MS = 250,
     RELAY_SILENT_MS = 25000,     /* a leaf without a word for so long gives way to another of its name */
     RELAY_BEATS = 3,             /* missed heartbeats: stale */
@@ -55,7 +56,7 @@ struct relay {
     size_t bytes;
     int64_t next_no;
     struct timer tick;
-    double allowance;            /* of messages up */
+    double allowance, byte_allowance; /* of messages up; the latter may be negative */
     uint64_t allowance_at_ms;
     uint64_t n_dropped;          /* messages that were not passed on, since the start */
     bool is_up;                  /* the link there is takes what leaves say */
