@@ -2,7 +2,8 @@
 // python3-websockets in tests/leaf.py.
 import test, { after, afterEach } from 'node:test';
 import assert from 'node:assert/strict';
-import { chmodSync, existsSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { DatabaseSync } from 'node:sqlite';
 import net from 'node:net';
 import path from 'node:path';
@@ -11,6 +12,7 @@ import WebSocket from 'ws';
 import { serve } from './lib/daemon.js';
 import { command, freePort, ROOT, startDrover, until } from './lib/drover.js';
 import { admin, Member, enrol } from './lib/peers.js';
+import { authority, newKey } from './lib/pki.js';
 
 const open = [];
 const closeAll = async () => { for (const one of open.splice(0).reverse()) await one(); };
@@ -84,9 +86,9 @@ const row = (id, more) => ({ row_id: id, at: new Date().toISOString(), key: 'qwe
 
 /** A leaf of the package ws. */
 class Leaf {
-  constructor(port, { agent = 'bench-1', headers = { authorization: `Bearer ${TOKEN}` } } = {}) {
+  constructor(port, { agent = 'bench-1', headers = { authorization: `Bearer ${TOKEN}` }, url = `ws://127.0.0.1:${port}/agent`, more = {} } = {}) {
     Object.assign(this, { agent, got: [], texts: [], waiters: new Set() });
-    this.ws = new WebSocket(`ws://127.0.0.1:${port}/agent`, { headers });
+    this.ws = new WebSocket(url, { headers, ...more });
     this.opened = new Promise((go, fail) => {
       this.ws.on('open', go);
       this.ws.on('unexpected-response', (_, response) => fail(Object.assign(new Error(`status ${response.statusCode}`), { status: response.statusCode })));
@@ -148,7 +150,7 @@ test('a leaf is seen at the hub, with its state, and gone with its socket', asyn
   assert.ok((await hub.api('GET', 'nodes/attic/history')).body.events.some((e) => e.what === 'leaf' && e.detail === 'bench-1 disconnected'));
 });
 
-test('a leaf whose heartbeats stop is stale, and connected again with the next', async () => {
+test('a leaf whose heartbeats stop is stale, and connected again with the next (slow)', async () => {
   const { hub, node } = await both({ relay: { token: TOKEN } });
   const leaf = await new Leaf(node.leafPort).join();
   await hub.sees('bench-1', 'connected');
@@ -206,7 +208,7 @@ test('what a leaf says while the hub is away waits on the disk, through the end 
   await again.hears('hub_status', (m) => m.payload.state === 'ready');
 });
 
-test('a leaf is not read while 4 MiB of it wait, and nothing of it is lost', { timeout: 120000 }, async () => {
+test('a leaf is not read while 4 MiB of it wait, and nothing of it is lost (slow)', { timeout: 120000 }, async () => {
   const { hub, node } = await both({ relay: { token: TOKEN } });
   const leaf = await new Leaf(node.leafPort).join();
   await leaf.hears('registered');
@@ -355,6 +357,19 @@ test('bad input of a leaf gets its answer, and harms nobody else', async () => {
   assert.equal((await hub.sees('bench-9', 'connected')).presence, 'connected');
   assert.equal(good.ws.readyState, 1);
   assert.equal((await hub.node()).link.up_ms > 0, true);
+});
+
+test('leaves come over TLS where the settings say so, and not without', async () => {
+  const ca = authority('lan'), key = newKey(), hub = await hubDaemon(), dir = mkdtempSync(path.join(tmpdir(), 'drover-leaf-'));
+  const [cert, secret] = ['chain.pem', 'key.pem'].map((f) => path.join(dir, f));
+  writeFileSync(cert, ca.issue({ spki: key.spki, uri: 'drover://lan/hub/attic', dns: ['attic.lan'] }));
+  writeFileSync(secret, key.pem, { mode: 0o600 });
+  const node = await nodeDaemon(hub, { relay: { token: TOKEN, tls: { cert, key: secret } } });
+  const leaf = new Leaf(node.leafPort, { url: `wss://127.0.0.1:${node.leafPort}/agent`, more: { ca: ca.pem, servername: 'attic.lan' } });
+  await leaf.join();
+  await leaf.hears('registered');
+  await assert.rejects(new Leaf(node.leafPort).opened);
+  assert.equal((await hub.sees('bench-1', 'connected')).peer, '127.0.0.1');
 });
 
 test('compat: text_ok, and a listener that needs no token on loopback', async () => {
