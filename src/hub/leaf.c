@@ -35,7 +35,7 @@ struct leaf {
     struct leaf_facts facts;
 };
 
-/* --- the end -------------------------------------------------------------------------------------------------------------------------------- */
+/* --- the end -------------------------------------------------------------------------------------------------------------------------- */
 
 static void end(struct leaf *f, unsigned code, struct sv why) {
     if (f->ended)
@@ -56,7 +56,7 @@ void leaf_cut(struct leaf *f, struct sv why) {
     end(f, CLOSE_SILENT, why);
 }
 
-/* --- saying --------------------------------------------------------------------------------------------------------------------------------- */
+/* --- saying --------------------------------------------------------------------------------------------------------------------------- */
 
 static void say_text(struct leaf *f, struct sv text) {
     if (!f->ended && !ws_send(&f->ws, WS_TEXT, text, &f->out))
@@ -82,7 +82,8 @@ void leaf_send_text(struct leaf *f, struct sv text) {
     say_text(f, text);
 }
 
-static void say_fault(struct leaf *f, enum link_fault code, const char *path, const char *text, struct sv re, bool fatal, uint32_t retry_ms) {
+static void say_fault(struct leaf *f, enum link_fault code, const char *path, const char *text, struct sv re,
+                      bool fatal, uint32_t retry_ms) {
     struct buf p = BUF_MAX(2048);
     buf_printf(&p, "{\"code\":\"%s\",\"message\":", link_fault_name(code));
     buf_add_json(&p, sv_of(text));
@@ -103,7 +104,7 @@ void leaf_refuse(struct leaf *f, enum link_fault code, const char *text, struct 
     say_fault(f, code, "", text, re, false, retry_ms);
 }
 
-/* --- what a leaf may say ---------------------------------------------------------------------------------------------------------------------- */
+/* --- what a leaf may say -------------------------------------------------------------------------------------------------------------- */
 
 static bool take_from(struct bucket *b, double per_s, double burst, double n, uint64_t now_ms) {
     b->level += (double)(now_ms - b->at_ms) * per_s / 1000;
@@ -127,7 +128,8 @@ static bool is_in_rate(struct leaf *f, struct sv text) {
     if (few && small)
         return true;
     bool last = strike(&f->rated, LEAF_RATED_MAX, f->now_ms);
-    say_fault(f, FAULT_RATE_LIMITED, "", "more than 20 messages or 256 KiB a second: this one was not taken", SV_NULL, last, few ? 1000 : 100);
+    say_fault(f, FAULT_RATE_LIMITED, "", "more than 20 messages or 256 KiB a second: this one was not taken", SV_NULL,
+              last, few ? 1000 : 100);
     if (last)
         leaf_close(f, CLOSE_RATE, SV("more messages than a node takes of a leaf"));
     return false;
@@ -141,7 +143,8 @@ static void refuse_invalid(struct leaf *f, const struct envelope_fault *why) {
         leaf_close(f, WS_POLICY, SV("too many invalid messages"));
 }
 
-static void refuse_as_invalid(struct leaf *f, const struct envelope *m, enum link_fault code, const char *path, const char *text) {
+static void refuse_as_invalid(struct leaf *f, const struct envelope *m, enum link_fault code, const char *path,
+                              const char *text) {
     struct envelope_fault why = { .code = code };
     snprintf(why.path, sizeof why.path, "%s", path);
     snprintf(why.text, sizeof why.text, "%s", text);
@@ -197,7 +200,11 @@ static bool join(struct leaf *f, const struct envelope *m) {
     if (no == FAULT_NONE)
         return sv_to_cstr(m->agent_id, f->agent, sizeof f->agent);
     say_fault(f, no, "/agent_id", why, m->msg_id, true, 60000);
-    leaf_close(f, no == FAULT_DUPLICATE_AGENT ? CLOSE_REPLACED : no == FAULT_IDENTITY ? CLOSE_IDENTITY : CLOSE_REFUSED, sv_of(why));
+    leaf_close(f,
+               no == FAULT_DUPLICATE_AGENT ? CLOSE_REPLACED
+               : no == FAULT_IDENTITY      ? CLOSE_IDENTITY
+                                           : CLOSE_REFUSED,
+               sv_of(why));
     return false;
 }
 
@@ -310,7 +317,7 @@ void leaf_pause(struct leaf *f, bool on, uint64_t now_ms) {
     buf_deinit(&held);
 }
 
-/* --- time ----------------------------------------------------------------------------------------------------------------------------------- */
+/* --- time ----------------------------------------------------------------------------------------------------------------------------- */
 
 static void ping(struct leaf *f) {
     f->pinged_ms = f->now_ms;
@@ -342,7 +349,7 @@ void leaf_tick(struct leaf *f, uint64_t now_ms) {
         ping(f);
 }
 
-/* --- life ----------------------------------------------------------------------------------------------------------------------------------- */
+/* --- life ----------------------------------------------------------------------------------------------------------------------------- */
 
 struct buf *leaf_output(struct leaf *f) {
     return &f->out;

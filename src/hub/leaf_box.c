@@ -6,7 +6,7 @@
 #include "base/map.h"
 #include "hub/moment.h"
 
-/* --- notes ---------------------------------------------------------------------------------------------------------------------------------- */
+/* --- notes ---------------------------------------------------------------------------------------------------------------------------- */
 
 /* At most three others: the leaf's engine let no more through. */
 static bool print_via(yyjson_val *via, const char *node_id, char to[static BOX_VIA]) {
@@ -29,7 +29,8 @@ bool note_init(struct note *t, const struct envelope *m, const char *node_id) {
     struct buf out = BUF_MAX(ENGINE_TEXT_MAX - 2048); /* room for the envelope around it */
     *t = (struct note){ .kind = m->kind };
     bool ok = sv_to_cstr(m->msg_id, t->msg_id, sizeof t->msg_id) && sv_to_cstr(m->re, t->re, sizeof t->re) &&
-              (moment_ms(m->ts) < 0 || sv_to_cstr(m->ts, t->ts, sizeof t->ts)) && print_via(m->via, node_id, t->via) && kind_print(m->kind, m->payload, &out);
+              (moment_ms(m->ts) < 0 || sv_to_cstr(m->ts, t->ts, sizeof t->ts)) && print_via(m->via, node_id, t->via) &&
+              kind_print(m->kind, m->payload, &out);
     t->n = out.n;
     t->payload = ok ? mem_alloc(out.n + 1) : NULL;
     if (t->payload) {
@@ -45,7 +46,7 @@ void note_deinit(struct note *t) {
     *t = (struct note){ 0 };
 }
 
-/* --- slots ---------------------------------------------------------------------------------------------------------------------------------- */
+/* --- slots ---------------------------------------------------------------------------------------------------------------------------- */
 
 enum box_slot box_slot_of(enum link_kind k) {
     switch (k) {
@@ -88,7 +89,7 @@ void box_new_link(struct box *b) {
     }
 }
 
-/* --- letters -------------------------------------------------------------------------------------------------------------------------------- */
+/* --- letters -------------------------------------------------------------------------------------------------------------------------- */
 
 bool box_is_full(const struct box *b) {
     return b->n >= BOX_LETTERS || b->bytes >= BOX_BYTES;
@@ -155,7 +156,7 @@ void box_unsee(struct box *b, struct sv msg_id) {
         *s = (struct seen){ 0 };
 }
 
-/* --- what goes next ------------------------------------------------------------------------------------------------------------------------- */
+/* --- what goes next ------------------------------------------------------------------------------------------------------------------- */
 
 /* One letter at a time: the hub has it, or it is the next again. So their order holds whatever happens. */
 static struct letter *letter_due(const struct box *b, uint64_t now_ms) {
@@ -189,7 +190,7 @@ void box_sent(struct box *b, const struct note *t, uint64_t now_ms) {
         l->sent_ms = now_ms;
 }
 
-/* --- life ----------------------------------------------------------------------------------------------------------------------------------- */
+/* --- life ----------------------------------------------------------------------------------------------------------------------------- */
 
 struct box *box_new(struct sv agent) {
     struct box *b = mem_new(sizeof *b);

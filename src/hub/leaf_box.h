@@ -13,10 +13,10 @@ enum {
     BOX_LETTERS = 1000,
     BOX_BYTES = 4 << 20,
     BOX_KEEP_MS = 24 * 3600 * 1000,
-    BOX_SEEN = 4096,           /* of the newest ids of class A, as long as BOX_KEEP_MS */
-    BOX_BEAT_LEAST_MS = 1000,  /* between two messages of one slot */
+    BOX_SEEN = 4096,          /* of the newest ids of class A, as long as BOX_KEEP_MS */
+    BOX_BEAT_LEAST_MS = 1000, /* between two messages of one slot */
     BOX_METRICS_LEAST_MS = 5000,
-    BOX_AGAIN_MS = 30000,      /* until a letter without an answer is sent again on the same link */
+    BOX_AGAIN_MS = 30000, /* until a letter without an answer is sent again on the same link */
     BOX_VIA = (LINK_IDENT_MAX + 3) * LINK_VIA_MAX + 8,
 };
 
@@ -24,8 +24,8 @@ enum {
 struct note {
     enum link_kind kind;
     char msg_id[ENVELOPE_ID], re[ENVELOPE_ID], ts[36];
-    char via[BOX_VIA];         /* a JSON array: where it came through, this node the last */
-    char *payload;             /* JSON */
+    char via[BOX_VIA]; /* a JSON array: where it came through, this node the last */
+    char *payload;     /* JSON */
     size_t n;
 };
 /* False: memory is out, or it is larger than a message may be. */
@@ -35,8 +35,8 @@ void note_deinit(struct note *t);
 struct letter {
     struct list all;
     struct note note;
-    int64_t no;                /* of its row */
-    uint64_t at_ms;            /* wall clock */
+    int64_t no;     /* of its row */
+    uint64_t at_ms; /* wall clock */
     bool is_stored;
     uint64_t sent_ms, not_before_ms; /* loop time; sent 0: not on this link */
 };
@@ -46,17 +46,17 @@ enum box_slot { SLOT_REGISTER, SLOT_HEARTBEAT, SLOT_METRICS, SLOT_OFFER, SLOT_PR
 struct box {
     struct list all;
     char agent[LINK_IDENT_MAX + 1];
-    struct list letters;       /* the oldest first */
+    struct list letters; /* the oldest first */
     size_t n, bytes;
     struct slot {
         struct note note;
-        bool is_full;          /* something waits, or was sent on this link (the registration) */
+        bool is_full; /* something waits, or was sent on this link (the registration) */
         bool is_sent;
-        uint64_t due_ms;       /* loop time: not before */
+        uint64_t due_ms; /* loop time: not before */
     } slots[BOX_SLOTS];
     struct seen {
-        uint64_t hash, at_ms;  /* wall clock; 0: free */
-    } *seen;                   /* BOX_SEEN of them, in a ring */
+        uint64_t hash, at_ms; /* wall clock; 0: free */
+    } * seen;                 /* BOX_SEEN of them, in a ring */
     unsigned seen_at;
 };
 

@@ -13,8 +13,10 @@ enum { NOW = 1000000 };
 static void read_into(struct envelope *m, const char *kind, const char *id, const char *payload, const char *more) {
     static char text[4096];
     struct envelope_fault f;
-    snprintf(text, sizeof text, "{\"kind\":\"%s\",\"msg_id\":\"%s\",\"ts\":\"2026-11-21T09:14:03.218Z\",\"direction\":\"up\",\"agent_id\":\"b\",\"payload\":%s%s}", kind, id,
-             payload, more);
+    snprintf(text, sizeof text,
+             "{\"kind\":\"%s\",\"msg_id\":\"%s\",\"ts\":\"2026-11-21T09:14:03.218Z\",\"direction\":\"up\",\"agent_id\":"
+             "\"b\",\"payload\":%s%s}",
+             kind, id, payload, more);
     assert_true(envelope_read(sv_of(text), false, false, m, &f));
 }
 
@@ -48,7 +50,8 @@ static void a_note_has_what_the_link_knows_and_where_it_came_through(void **stat
     struct envelope m;
     struct note t;
     (void)state;
-    read_into(&m, "heartbeat", "m1", "{\"x\":[1],\"uptime_ms\":7,\"state\":\"running\"}", ",\"via\":[\"shed\"],\"re\":\"m0\"");
+    read_into(&m, "heartbeat", "m1", "{\"x\":[1],\"uptime_ms\":7,\"state\":\"running\"}",
+              ",\"via\":[\"shed\"],\"re\":\"m0\"");
     assert_true(note_init(&t, &m, "attic"));
     assert_string_equal(t.payload, "{\"state\":\"running\",\"uptime_ms\":7}");
     assert_string_equal(t.via, "[\"shed\",\"attic\"]");
@@ -155,7 +158,8 @@ static void no_memory_is_survived(void **state) {
     struct envelope m;
     int hit = 1;
     (void)state;
-    read_into(&m, "usage_report", "u1", "{\"outbox\":1,\"rows\":[{\"row_id\":\"r\",\"at\":\"2026-11-21T09:14:03.218Z\",\"key\":\"k\"}]}", "");
+    read_into(&m, "usage_report", "u1",
+              "{\"outbox\":1,\"rows\":[{\"row_id\":\"r\",\"at\":\"2026-11-21T09:14:03.218Z\",\"key\":\"k\"}]}", "");
     for (long n = 1; hit; n++) {
         struct note t = { 0 };
         mem_fail_at(n, 0);

@@ -18,7 +18,7 @@ struct scene {
     enum link_fault verdict;
     bool pauses;
     uint64_t n;
-    size_t step;         /* bytes at a time; 0: all */
+    size_t step; /* bytes at a time; 0: all */
 };
 
 enum { NONE = 1 };
@@ -87,7 +87,8 @@ static void carry(struct scene *s) {
     buf_reset(&s->to_node);
     struct buf *out = leaf_output(s->f);
     struct sv down = buf_sv(out);
-    for (enum ws_event ev; (ev = ws_feed(&s->ws, &down, now, &s->to_node)) != WS_MORE && ev != WS_CLOSED && ev != WS_FAILED;) {
+    for (enum ws_event ev;
+         (ev = ws_feed(&s->ws, &down, now, &s->to_node)) != WS_MORE && ev != WS_CLOSED && ev != WS_FAILED;) {
         if (ev != WS_TEXT)
             continue;
         CLEANUP(json_doc_freep) yyjson_doc *doc = json_parse(s->ws.data);
@@ -108,8 +109,11 @@ static void say(struct scene *s, struct sv text) {
 /* more: further members of the envelope. */
 static void say_kind(struct scene *s, const char *kind, const char *agent, const char *payload, const char *more) {
     char text[4096];
-    snprintf(text, sizeof text, "{\"kind\":\"%s\",\"msg_id\":\"m%llu\",\"ts\":\"2026-11-21T09:14:03.218Z\",\"direction\":\"up\",%s%s%s\"payload\":%s%s}", kind,
-             (unsigned long long)++s->n, agent ? "\"agent_id\":\"" : "", agent ? agent : "", agent ? "\"," : "", payload, more);
+    snprintf(text, sizeof text,
+             "{\"kind\":\"%s\",\"msg_id\":\"m%llu\",\"ts\":\"2026-11-21T09:14:03.218Z\",\"direction\":\"up\",%s%s%"
+             "s\"payload\":%s%s}",
+             kind, (unsigned long long)++s->n, agent ? "\"agent_id\":\"" : "", agent ? agent : "", agent ? "\"," : "",
+             payload, more);
     say(s, sv_of(text));
 }
 static void join(struct scene *s) {
@@ -137,7 +141,8 @@ static void a_leaf_joins_and_is_heard(void **state) {
         leaf_facts(s.f, &facts);
         assert_int_equal(facts.n_messages, 3);
         assert_int_equal(facts.n_sites, 1); /* 46 */
-        assert_true(leaf_send(s.f, &(struct envelope_head){ .kind = KIND_DIRECTIVE, .name = "preload_model" }, SV("{}")));
+        assert_true(
+            leaf_send(s.f, &(struct envelope_head){ .kind = KIND_DIRECTIVE, .name = "preload_model" }, SV("{}")));
         leaf_send_text(s.f, SV("ok"));
         carry(&s);
         assert_true(sv_eq(buf_sv(&s.heard), SV("preload_model ok ")));
@@ -157,7 +162,8 @@ static void each_bad_message_gets_its_answer(void **state) {
         { "directive", "bench-1", "{}", "", "wrong_direction" },
         { "hub_status", "bench-1", "{\"state\":\"ready\"}", "", "wrong_direction" },
         { "frobnicate", "bench-1", "{}", "", "unknown_kind" },
-        { "hello", "bench-1", "{\"proto\":{\"min\":1,\"max\":1},\"node_id\":\"n1\",\"instance\":\"i1\"}", "", "not_allowed" },
+        { "hello", "bench-1", "{\"proto\":{\"min\":1,\"max\":1},\"node_id\":\"n1\",\"instance\":\"i1\"}", "",
+          "not_allowed" },
         { "agent_status", "bench-1", "{\"agent_id\":\"bench-1\",\"state\":\"connected\"}", "", "not_allowed" },
         { "capabilities", "bench-1", "{\"rev\":1}", "", "not_allowed" },
         { "log_event", "bench-1", "{\"level\":\"warn\",\"message\":\"x\"}", "", "not_allowed" },
@@ -188,7 +194,8 @@ static void each_bad_message_gets_its_answer(void **state) {
             fail_msg("row %zu: wanted %s, heard %.*s", i, want, SV_FMT(buf_sv(&s.heard)));
         STORY(&s, "join:bench-1 register_agent ");
         assert_int_equal(s.code, NONE); /* once is forgiven */
-        say_kind(&s, "heartbeat", "bench-1", "{\"state\":\"running\",\"uptime_ms\":1,\"unknown\":{}}", ",\"more\":1"); /* 19 */
+        say_kind(&s, "heartbeat", "bench-1", "{\"state\":\"running\",\"uptime_ms\":1,\"unknown\":{}}",
+                 ",\"more\":1"); /* 19 */
         STORY(&s, "join:bench-1 register_agent heartbeat ");
         scene_deinit(&s);
     }
@@ -240,7 +247,9 @@ static void who_may_not_join_is_told_why(void **state) {
     static const struct {
         enum link_fault verdict;
         unsigned code;
-    } rows[] = { { FAULT_DUPLICATE_AGENT, CLOSE_REPLACED }, { FAULT_IDENTITY, CLOSE_IDENTITY }, { FAULT_BUSY, CLOSE_REFUSED } };
+    } rows[] = { { FAULT_DUPLICATE_AGENT, CLOSE_REPLACED },
+                 { FAULT_IDENTITY, CLOSE_IDENTITY },
+                 { FAULT_BUSY, CLOSE_REFUSED } };
     (void)state;
     for (size_t i = 0; i < 3; i++) {
         struct scene s;
@@ -266,7 +275,8 @@ static void the_third_binary_message_ends_it(void **state) {
         assert_true(ws_send(&s.ws, WS_BINARY, SV("x"), &s.to_node));
         carry(&s);
     }
-    assert_true(sv_eq(buf_sv(&s.heard), SV("error(binary_not_allowed) error(binary_not_allowed) error(binary_not_allowed) ")));
+    assert_true(
+        sv_eq(buf_sv(&s.heard), SV("error(binary_not_allowed) error(binary_not_allowed) error(binary_not_allowed) ")));
     assert_int_equal(s.code, CLOSE_DATA_TYPE);
     scene_deinit(&s);
 }
@@ -374,7 +384,8 @@ static void no_memory_is_survived(void **state) {
         struct scene s;
         mem_fail_at(n, 0);
         if (scene_try(&s)) {
-            char text[] = "{\"kind\":\"register_agent\",\"msg_id\":\"m1\",\"ts\":\"2026-11-21T09:14:03.218Z\",\"direction\":\"up\",\"agent_id\":\"b\",\"payload\":{}}";
+            char text[] = "{\"kind\":\"register_agent\",\"msg_id\":\"m1\",\"ts\":\"2026-11-21T09:14:03.218Z\","
+                          "\"direction\":\"up\",\"agent_id\":\"b\",\"payload\":{}}";
             if (ws_send(&s.ws, WS_TEXT, sv_of(text), &s.to_node))
                 carry(&s);
             if (!leaf_has_ended(s.f))

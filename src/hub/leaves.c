@@ -61,7 +61,7 @@ static void keep(struct sv from, char *to, size_t size) {
     (void)!sv_to_cstr(v, to, size);
 }
 
-/* --- what is said ---------------------------------------------------------------------------------------------------------------------------- */
+/* --- what is said --------------------------------------------------------------------------------------------------------------------- */
 
 static void take_status(struct leaves *l, struct hub *h, struct node *n, struct session *s, const struct envelope *m) {
     char was[16] = "", text[HUB_DETAIL_MAX];
@@ -102,7 +102,8 @@ static void take_register(struct session *s, struct leaf_of *f, const struct env
 
 static void take_error(struct node *n, struct leaf_of *f, const struct envelope *m) {
     struct sv code = json_str(m->payload, "code");
-    log_event(LOG_WARN, "a leaf, or its node for it, refused a message", F_STR("node", n->name), F_STR("agent", f->agent), F_SV("code", code),
+    log_event(LOG_WARN, "a leaf, or its node for it, refused a message", F_STR("node", n->name),
+              F_STR("agent", f->agent), F_SV("code", code),
               F_SV("message", sv_first(json_str(m->payload, "message"), 200)));
     if (sv_eq(code, SV("agent_offline")))
         snprintf(f->presence, sizeof f->presence, "disconnected");
@@ -149,7 +150,7 @@ void leaves__take(struct leaves *l, struct hub *h, struct node *n, struct sessio
     }
 }
 
-/* --- telling --------------------------------------------------------------------------------------------------------------------------------- */
+/* --- telling -------------------------------------------------------------------------------------------------------------------------- */
 
 bool leaves__has(const struct leaves *l, struct sv agent) {
     const struct leaf_of *f = find(l, agent);
@@ -175,7 +176,8 @@ void leaves__print(const struct leaves *l, uint64_t now_ms, struct buf *out) {
         put(out, "since", f->since);
         put(out, "peer", f->peer);
         put(out, "state", f->state);
-        buf_printf(out, ",\"models\":%zu,\"silent_ms\":%llu}", f->n_models, f->heard_ms ? (unsigned long long)(now_ms - f->heard_ms) : 0ull);
+        buf_printf(out, ",\"models\":%zu,\"silent_ms\":%llu}", f->n_models,
+                   f->heard_ms ? (unsigned long long)(now_ms - f->heard_ms) : 0ull);
         comma = ",";
     }
     buf_add_char(out, ']');

@@ -1,7 +1,8 @@
-/* hub/leaves.h - private to hub: the leaves behind a node, as the hub knows them over one link. docs/protocol.md, "Leaf relay". Control loop.
+/* hub/leaves.h - private to hub: the leaves behind a node, as the hub knows them over one link: docs/protocol.md, "Leaf relay". Control
+ * loop.
  *
- * A node announces a leaf by agent_status; what it passes on of any other is refused (unknown_id), and it announces that one then. The table
- * ends with the link: the next one begins with all of them again. Leaves have no streams, so they are no places of the fleet. */
+ * A node announces a leaf by agent_status; what it passes on of any other is refused (unknown_id), and it announces that one then. The
+ * table ends with the link: the next one begins with all of them again. Leaves have no streams, so they are no places of the fleet. */
 #ifndef DROVER_HUB_LEAVES_H
 #define DROVER_HUB_LEAVES_H
 

@@ -19,7 +19,7 @@ static uint64_t now_ms(const struct relay *r) {
     return loop_now_ms(r->loop);
 }
 
-/* --- who there is --------------------------------------------------------------------------------------------------------------------------- */
+/* --- who there is --------------------------------------------------------------------------------------------------------------------- */
 
 struct held *relay__find(const struct relay *r, struct sv agent) {
     LIST_FOR(it, &r->held)
@@ -73,11 +73,14 @@ static void set_presence(struct held *h, enum leaf_presence to) {
     h->presence = to;
     h->since_ms = clock_wall_ms();
     h->is_told = false;
-    log_event(to == LEAF_STALE ? LOG_WARN : LOG_INFO, to == LEAF_STALE ? "a leaf's heartbeats are missing" : to == LEAF_CONNECTED ? "a leaf has come" : "a leaf has gone",
+    log_event(to == LEAF_STALE ? LOG_WARN : LOG_INFO,
+              to == LEAF_STALE       ? "a leaf's heartbeats are missing"
+              : to == LEAF_CONNECTED ? "a leaf has come"
+                                     : "a leaf has gone",
               F_STR("agent", h->box->agent), F_STR("peer", h->peer));
 }
 
-/* --- to a leaf ------------------------------------------------------------------------------------------------------------------------------- */
+/* --- to a leaf ------------------------------------------------------------------------------------------------------------------------ */
 
 static void say(struct held *h, enum link_kind kind, struct sv payload, struct sv re) {
     if (!h->caller)
@@ -89,7 +92,8 @@ static void say(struct held *h, enum link_kind kind, struct sv payload, struct s
 static void say_hub(const struct relay *r, struct held *h) {
     char text[64];
     bool is_full = box_is_full(h->box) || r->bytes >= RELAY_BYTES;
-    snprintf(text, sizeof text, "{\"state\":\"%s\",\"backlog\":%zu}", r->is_up && !is_full ? "ready" : "away", h->box->n);
+    snprintf(text, sizeof text, "{\"state\":\"%s\",\"backlog\":%zu}", r->is_up && !is_full ? "ready" : "away",
+             h->box->n);
     say(h, KIND_HUB_STATUS, sv_of(text), SV_NULL);
 }
 
@@ -103,19 +107,19 @@ static void refuse(struct held *h, enum link_fault code, const char *text, struc
 }
 
 /* Nothing more is read of a leaf whose letters nobody takes: so its own outbox fills, and nothing is lost. */
-static void look_at_room(struct relay *r, struct held *h, bool *paused) {
+static void look_at_room(struct relay *r, struct held *h) {
     bool is_full = box_is_full(h->box) || r->bytes >= RELAY_BYTES;
-    if (!h->caller || is_full == *paused)
+    if (!h->caller || is_full == h->is_paused)
         return;
-    *paused = is_full;
+    h->is_paused = is_full;
     say_hub(r, h);
     if (is_full)
-        log_event(LOG_WARN, "a leaf is not read: what it said before waits for the hub", F_STR("agent", h->box->agent), F_U64("messages", h->box->n),
-                  F_U64("bytes", h->box->bytes));
+        log_event(LOG_WARN, "a leaf is not read: what it said before waits for the hub", F_STR("agent", h->box->agent),
+                  F_U64("messages", h->box->n), F_U64("bytes", h->box->bytes));
     caller_pause(h->caller, is_full);
 }
 
-/* --- up -------------------------------------------------------------------------------------------------------------------------------------- */
+/* --- up ------------------------------------------------------------------------------------------------------------------------------- */
 
 static bool may_send(struct relay *r) {
     uint64_t now = now_ms(r);
@@ -136,14 +140,17 @@ static void send_up(struct relay *r, const struct held *h, const struct envelope
 }
 
 static void send_note(struct relay *r, const struct held *h, const struct note *t) {
-    const struct envelope_head head = { .kind = t->kind, .msg_id = sv_of(t->msg_id), .re = sv_of(t->re), .ts = sv_of(t->ts), .via = sv_of(t->via) };
+    const struct envelope_head head = {
+        .kind = t->kind, .msg_id = sv_of(t->msg_id), .re = sv_of(t->re), .ts = sv_of(t->ts), .via = sv_of(t->via)
+    };
     send_up(r, h, &head, (struct sv){ t->payload, t->n });
 }
 
 static void send_presence(struct relay *r, struct held *h) {
     char at[25];
     struct buf out = BUF_MAX(512);
-    buf_printf(&out, "{\"agent_id\":\"%s\",\"state\":\"%s\",\"since\":\"%s\",\"peer\":", h->box->agent, presences[h->presence], clock_iso8601(h->since_ms, at));
+    buf_printf(&out, "{\"agent_id\":\"%s\",\"state\":\"%s\",\"since\":\"%s\",\"peer\":", h->box->agent,
+               presences[h->presence], clock_iso8601(h->since_ms, at));
     buf_add_json(&out, sv_of(h->peer));
     buf_add_char(&out, '}');
     if (!out.failed) {
@@ -182,14 +189,15 @@ static void pump(struct relay *r) {
     }
 }
 
-/* --- what a leaf says ------------------------------------------------------------------------------------------------------------------------ */
+/* --- what a leaf says ----------------------------------------------------------------------------------------------------------------- */
 
 enum link_fault relay__join(struct relay *r, struct caller *c, struct sv agent_id) {
     struct held *h = relay__find(r, agent_id);
     if (sv_eq(agent_id, sv_of(r->node_id)))
         return FAULT_IDENTITY;
     if (h && h->caller && now_ms(r) - leaf_heard_ms(caller_leaf(h->caller)) < RELAY_SILENT_MS) {
-        log_event(LOG_WARN, "a second leaf of one name is refused", F_SV("agent", agent_id), F_STR("peer", caller_peer(c)), F_STR("connected", h->peer));
+        log_event(LOG_WARN, "a second leaf of one name is refused", F_SV("agent", agent_id),
+                  F_STR("peer", caller_peer(c)), F_STR("connected", h->peer));
         return FAULT_DUPLICATE_AGENT;
     }
     if (h && h->caller) {
@@ -199,6 +207,7 @@ enum link_fault relay__join(struct relay *r, struct caller *c, struct sv agent_i
     if (!(h = relay__hold(r, agent_id)))
         return FAULT_BUSY;
     h->caller = c;
+    h->is_paused = false;
     h->beat_ms = now_ms(r);
     snprintf(h->peer, sizeof h->peer, "%s", caller_peer(c));
     caller_hold(c, h);
@@ -237,7 +246,8 @@ void relay__written(struct relay *r, const char *agent, int64_t no, const struct
         return;
     l->is_stored = !e;
     if (e) {
-        log_event(LOG_WARN, "a leaf's message was not stored: it is told to send it again", F_STR("agent", agent), F_STR("cause", e->text));
+        log_event(LOG_WARN, "a leaf's message was not stored: it is told to send it again", F_STR("agent", agent),
+                  F_STR("cause", e->text));
         if (h->caller)
             refuse(h, FAULT_INTERNAL, "it could not be stored; send it again later", sv_of(l->note.msg_id), 5000);
         box_unsee(h->box, sv_of(l->note.msg_id));
@@ -269,7 +279,6 @@ void relay__heard(struct relay *r, struct caller *c, struct envelope *m) {
     struct held *h = caller_held(c);
     enum box_slot slot = box_slot_of(m->kind);
     struct note t;
-    bool paused = false;
     if (!note_init(&t, m, r->node_id)) {
         note_deinit(&t);
         refuse(h, FAULT_TOO_LARGE, "with its envelope it is more than the link carries", m->msg_id, 0);
@@ -285,7 +294,6 @@ void relay__heard(struct relay *r, struct caller *c, struct envelope *m) {
             say_queued(h, m->msg_id);
     } else if (link_kind_class(m->kind) == LINK_CLASS_A) {
         take_letter(r, h, &t);
-        look_at_room(r, h, &paused);
     } else {
         pass_now(r, h, &t);
     }
@@ -295,6 +303,7 @@ void relay__heard(struct relay *r, struct caller *c, struct envelope *m) {
     if ((*r->member->house.config)->relay.compat == CONFIG_COMPAT_TEXT_OK)
         leaf_send_text(caller_leaf(c), SV("ok"));
     caller_flush(c);
+    look_at_room(r, h);
     pump(r);
 }
 
@@ -311,14 +320,13 @@ void relay__gone(struct relay *r, struct caller *c) {
     pump(r);
 }
 
-/* --- what the hub says ----------------------------------------------------------------------------------------------------------------------- */
+/* --- what the hub says ---------------------------------------------------------------------------------------------------------------- */
 
 static void remove_letter(struct relay *r, struct held *h, struct letter *l) {
-    bool paused = true;
     rows__drop(r, l->no);
     r->bytes -= l->note.n;
     box_drop(h->box, l);
-    look_at_room(r, h, &paused);
+    look_at_room(r, h);
 }
 
 /* A refusal that time mends is no refusal. */
@@ -333,7 +341,10 @@ static bool is_for_later(struct sv code) {
 static void pass_down(struct held *h, const struct envelope *e, const char *name) {
     struct buf out = BUF_MAX(ENGINE_TEXT_MAX);
     if (h->caller && kind_print(e->kind, e->payload, &out)) {
-        leaf_send(caller_leaf(h->caller), &(struct envelope_head){ .kind = e->kind, .msg_id = e->msg_id, .re = e->re, .ts = e->ts, .name = name }, buf_sv(&out));
+        leaf_send(
+            caller_leaf(h->caller),
+            &(struct envelope_head){ .kind = e->kind, .msg_id = e->msg_id, .re = e->re, .ts = e->ts, .name = name },
+            buf_sv(&out));
         caller_flush(h->caller);
     }
     buf_deinit(&out);
@@ -356,29 +367,38 @@ static void take_error(struct relay *r, struct held *h, const struct envelope *e
         h->is_told = false; /* the hub does not know it on this link */
     if (l && is_for_later(code)) {
         l->sent_ms = 0;
-        l->not_before_ms = now_ms(r) + (retry_ms > 1000 && retry_ms < 3600000 ? (uint64_t)retry_ms : sv_eq(code, SV("rate_limited")) ? 60000 : 1000);
+        l->not_before_ms = now_ms(r) + (retry_ms > 1000 && retry_ms < 3600000 ? (uint64_t)retry_ms
+                                        : sv_eq(code, SV("rate_limited"))     ? 60000
+                                                                              : 1000);
         return;
     }
     pass_down(h, e, NULL);
     if (!l)
         return;
-    log_event(LOG_WARN, "the hub refused a leaf's message", F_STR("agent", h->box->agent), F_STR("kind", link_kind_name(l->note.kind)), F_SV("code", code));
+    log_event(LOG_WARN, "the hub refused a leaf's message", F_STR("agent", h->box->agent),
+              F_STR("kind", link_kind_name(l->note.kind)), F_SV("code", code));
     r->n_dropped++;
     remove_letter(r, h, l);
 }
 
 static void say_offline(struct relay *r, struct sv agent, struct sv re) {
-    wire_send_as(r->member->now->wire, &(struct envelope_head){ .kind = KIND_ERROR, .agent_id = agent, .re = re },
-                 SV("{\"code\":\"agent_offline\",\"message\":\"this agent is not connected to this node\",\"fatal\":false}"));
+    wire_send_as(
+        r->member->now->wire, &(struct envelope_head){ .kind = KIND_ERROR, .agent_id = agent, .re = re },
+        SV("{\"code\":\"agent_offline\",\"message\":\"this agent is not connected to this node\",\"fatal\":false}"));
 }
 
 static void say_forbidden(struct relay *r, const struct held *h, const struct envelope *e, const char *setting) {
     struct buf out = BUF_MAX(2048);
     buf_add(&out, SV("{\"scope\":\"relay\",\"directive_id\":"));
     buf_add_json(&out, json_str(e->payload, "directive_id"));
-    buf_printf(&out, ",\"accepted\":false,\"code\":\"not_allowed\",\"message\":\"the settings of this leaf's node do not allow it: %s\"}", setting);
+    buf_printf(&out,
+               ",\"accepted\":false,\"code\":\"not_allowed\",\"message\":\"the settings of this leaf's node do not "
+               "allow it: %s\"}",
+               setting);
     if (!out.failed)
-        wire_send_as(r->member->now->wire, &(struct envelope_head){ .kind = KIND_ACK, .agent_id = sv_of(h->box->agent), .re = e->msg_id }, buf_sv(&out));
+        wire_send_as(r->member->now->wire,
+                     &(struct envelope_head){ .kind = KIND_ACK, .agent_id = sv_of(h->box->agent), .re = e->msg_id },
+                     buf_sv(&out));
     buf_deinit(&out);
 }
 
@@ -413,7 +433,8 @@ static void audit(struct relay *r, const struct held *h, const struct envelope *
     struct sv id = json_str(e->payload, "directive_id");
     buf_printf(&detail, "%.*s for %s, asked by %.*s", SV_FMT(directive_id_is_good(id) ? id : SV("-")), h->box->agent,
                SV_FMT(hub__clean(json_str(e->payload, "principal"), by)));
-    record_audit(rec, &hub, is_refused ? "hub.leaf_directive_refused" : "hub.leaf_directive", json_str(e->payload, "op"), buf_sv(&detail));
+    record_audit(rec, &hub, is_refused ? "hub.leaf_directive_refused" : "hub.leaf_directive",
+                 json_str(e->payload, "op"), buf_sv(&detail));
     record_submit(r->store, rec, NULL, NULL, NULL);
     buf_deinit(&detail);
 }
@@ -487,7 +508,7 @@ void relay__down(struct member *m) {
     }
 }
 
-/* --- time ------------------------------------------------------------------------------------------------------------------------------------ */
+/* --- time ----------------------------------------------------------------------------------------------------------------------------- */
 
 static void drop_old(struct relay *r, struct held *h, uint64_t wall) {
     uint64_t dropped = 0;
@@ -500,7 +521,8 @@ static void drop_old(struct relay *r, struct held *h, uint64_t wall) {
     }
     r->n_dropped += dropped;
     if (dropped)
-        log_event(LOG_ERROR, "messages of a leaf were dropped: the hub was away for more than a day", F_STR("agent", h->box->agent), F_U64("messages", dropped));
+        log_event(LOG_ERROR, "messages of a leaf were dropped: the hub was away for more than a day",
+                  F_STR("agent", h->box->agent), F_U64("messages", dropped));
 }
 
 static void look_at_beat(struct relay *r, struct held *h) {
@@ -517,12 +539,13 @@ static void on_tick(void *arg) {
         struct held *h = CONTAINER(it, struct held, all);
         drop_old(r, h, wall);
         look_at_beat(r, h);
+        look_at_room(r, h); /* of all boxes, others may have made some */
     }
     pump(r);
     timer_set(r->loop, &r->tick, RELAY_TICK_MS, on_tick, r);
 }
 
-/* --- life ------------------------------------------------------------------------------------------------------------------------------------ */
+/* --- life ----------------------------------------------------------------------------------------------------------------------------- */
 
 struct relay *relay__unref(struct relay *r) {
     if (r && --r->refs == 0)

@@ -24,8 +24,8 @@ struct door_in {
     struct relay *relay;
     struct listener *listener;
     struct http_server *server;
-    struct tls_context *tls;   /* NULL: loopback, plain */
-    struct list shaking;       /* of struct shaking */
+    struct tls_context *tls; /* NULL: loopback, plain */
+    struct list shaking;     /* of struct shaking */
     unsigned n_shaking;
     struct list callers;
     struct access_guard guard;
@@ -45,11 +45,11 @@ struct caller {
     struct door_in *door;
     struct stream *socket;
     struct leaf *leaf;
-    struct held *held;         /* NULL: it has not said who it is */
+    struct held *held; /* NULL: it has not said who it is */
     struct loop_flush flush;
     uint64_t given, went, went_ms, dead_ms; /* bytes handed over, and those of them that went; loop time */
     unsigned code;
-    bool dead, told, closed;   /* told: the relay knows; closed: the socket has ended */
+    bool dead, told, closed; /* told: the relay knows; closed: the socket has ended */
     char why[128];
 };
 
@@ -57,7 +57,7 @@ static uint64_t now_ms(const struct door_in *d) {
     return loop_now_ms(d->relay->loop);
 }
 
-/* --- a caller's socket ----------------------------------------------------------------------------------------------------------------------- */
+/* --- a caller's socket ---------------------------------------------------------------------------------------------------------------- */
 
 struct leaf *caller_leaf(struct caller *c) {
     return c->leaf;
@@ -95,6 +95,10 @@ static void write_out(struct caller *c) {
     struct buf *out = leaf_output(c->leaf);
     if (c->closed || !out->n)
         return;
+    if (stream_queued(c->socket) + out->n > LEAF_OUT_MAX) { /* a little is read now and then, which no deadline ends */
+        leaf_cut(c->leaf, SV("it reads too slowly what it is told"));
+        return;
+    }
     c->given += out->n;
     stream_write1(c->socket, buf_sv(out));
     buf_reset(out);
@@ -103,7 +107,8 @@ static void write_out(struct caller *c) {
 
 static void tell_end(struct caller *c) {
     c->told = true;
-    log_event(LOG_DEBUG, "a leaf's socket has ended", F_SV("agent", leaf_agent(c->leaf)), F_STR("peer", c->socket->peer), F_U64("code", c->code), F_STR("cause", c->why));
+    log_event(LOG_DEBUG, "a leaf's socket has ended", F_SV("agent", leaf_agent(c->leaf)),
+              F_STR("peer", c->socket->peer), F_U64("code", c->code), F_STR("cause", c->why));
     relay__gone(c->door->relay, c);
 }
 
@@ -209,7 +214,7 @@ static void call(struct door_in *d, struct stream *s, struct sv early) {
     caller_flush(c);
 }
 
-/* --- requests -------------------------------------------------------------------------------------------------------------------------------- */
+/* --- requests ------------------------------------------------------------------------------------------------------------------------- */
 
 static void on_body(void *x, struct sv bytes) {
     (void)x;
@@ -228,11 +233,13 @@ static void no(struct http_in *in, int status, const char *code, const char *tex
     struct buf body = BUF_MAX(1024);
     char retry[12];
     snprintf(retry, sizeof retry, "%u", retry_s);
-    const struct http_header more[2] = { { SV("retry-after"), sv_of(retry) }, { SV("sec-websocket-version"), SV("13") } };
+    const struct http_header more[2] = { { SV("retry-after"), sv_of(retry) },
+                                         { SV("sec-websocket-version"), SV("13") } };
     buf_printf(&body, "{\"error\":{\"code\":\"%s\",\"message\":", code);
     buf_add_json(&body, sv_of(text));
     buf_add(&body, SV("}}\n"));
-    http_in_reply(in, status, retry_s ? more : more + 1, retry_s || status == 426, SV("application/json"), buf_sv(&body));
+    http_in_reply(in, status, retry_s ? more : more + 1, retry_s || status == 426, SV("application/json"),
+                  buf_sv(&body));
     buf_deinit(&body);
 }
 
@@ -264,7 +271,10 @@ static bool is_welcome(struct door_in *d, struct http_in *in) {
 static void upgrade(struct door_in *d, struct http_in *in, const char *accept) {
     char head[256];
     struct sv early;
-    int n = snprintf(head, sizeof head, "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: %s\r\n\r\n", accept);
+    int n = snprintf(head, sizeof head,
+                     "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: "
+                     "websocket\r\nsec-websocket-accept: %s\r\n\r\n",
+                     accept);
     struct stream *s = http_in_upgrade(in, &early);
     stream_write1(s, (struct sv){ head, (size_t)n });
     call(d, s, early);
@@ -287,7 +297,8 @@ static void on_request(void *owner, struct http_in *in) {
         return;
     enum ws_handshake shape = ws_check_request(in->head, accept, &e);
     if (shape != WS_HANDSHAKE_OK)
-        no(in, shape == WS_HANDSHAKE_VERSION ? 426 : 400, shape == WS_HANDSHAKE_VERSION ? "upgrade_required" : "bad_request", e.text, 0);
+        no(in, shape == WS_HANDSHAKE_VERSION ? 426 : 400,
+           shape == WS_HANDSHAKE_VERSION ? "upgrade_required" : "bad_request", e.text, 0);
     else if (!d->relay->node_id[0])
         no(in, 503, "unavailable", "this machine is no node of a fleet yet: drover join", 60);
     else if (d->relay->n_callers >= RELAY_LEAVES)
@@ -298,7 +309,7 @@ static void on_request(void *owner, struct http_in *in) {
 
 static const struct http_server_events server_events = { on_request, NULL, NULL };
 
-/* --- connections ----------------------------------------------------------------------------------------------------------------------------- */
+/* --- connections ---------------------------------------------------------------------------------------------------------------------- */
 
 static void shaking_free(struct shaking *k) {
     timer_stop(k->door->relay->loop, &k->deadline);
@@ -352,7 +363,7 @@ static bool can_accept(void *owner) {
 
 static const struct listener_events listener_events = { on_accept, can_accept };
 
-/* --- life ------------------------------------------------------------------------------------------------------------------------------------ */
+/* --- life ----------------------------------------------------------------------------------------------------------------------------- */
 
 static void door_free(struct door_in *d) {
     http_server_free(d->server);
@@ -373,7 +384,17 @@ static bool listen_at(struct door_in *d, const struct config *c, struct err *e) 
 
 bool door_in__open(struct relay *r, struct err *e) {
     const struct config *c = *r->member->house.config;
-    const struct http_server_limits limits = { { 8192, 8192, 16384, 60, 256 }, 0, REQUEST_MS, REQUEST_MS, REQUEST_MS, REQUEST_MS, 60000, 0, 16384, 8, LIMIT_BODY_ADMIN };
+    const struct http_server_limits limits = { { 8192, 8192, 16384, 60, 256 },
+                                               0,
+                                               REQUEST_MS,
+                                               REQUEST_MS,
+                                               REQUEST_MS,
+                                               REQUEST_MS,
+                                               60000,
+                                               0,
+                                               16384,
+                                               8,
+                                               LIMIT_BODY_ADMIN };
     struct door_in *d = mem_new(sizeof *d);
     if (!d)
         return err_no_memory(e);
@@ -385,13 +406,16 @@ bool door_in__open(struct relay *r, struct err *e) {
     d->server = http_server_new(r->loop, &server_events, d, e);
     if (d->server)
         http_server_limits(d->server, &limits);
-    bool ok = d->server && (!c->relay.tls_cert.n || (d->tls = tls_server_context(c->relay.tls_cert.p, c->relay.tls_key.p, e))) && listen_at(d, c, e);
+    bool ok = d->server &&
+              (!c->relay.tls_cert.n || (d->tls = tls_server_context(c->relay.tls_cert.p, c->relay.tls_key.p, e))) &&
+              listen_at(d, c, e);
     if (!ok) {
         door_free(d);
         return false;
     }
     r->door = d;
-    log_event(LOG_INFO, "leaves may come", F_SV("address", c->relay.listen), F_STR("tls", d->tls ? "yes" : "no"), F_STR("token", d->has_token ? "yes" : "no"));
+    log_event(LOG_INFO, "leaves may come", F_SV("address", c->relay.listen), F_STR("tls", d->tls ? "yes" : "no"),
+              F_STR("token", d->has_token ? "yes" : "no"));
     return true;
 }
 

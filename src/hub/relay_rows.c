@@ -29,10 +29,19 @@ bool rows__write(struct relay *r, const struct box *b, const struct letter *l, s
     }
     *w = (struct writing){ .relay = r, .no = l->no };
     memcpy(w->agent, b->agent, sizeof w->agent);
-    const struct store_value v[] = { STORE_TEXT(sv_of(r->node_id)), STORE_I64(l->no), STORE_TEXT(sv_of(b->agent)), STORE_I64((int64_t)l->at_ms),
-                                     STORE_TEXT(sv_of(link_kind_name(t->kind))), STORE_TEXT(sv_of(t->msg_id)), STORE_TEXT(sv_of(t->re)),
-                                     STORE_TEXT(sv_of(t->ts)), STORE_TEXT(sv_of(t->via)), STORE_TEXT(((struct sv){ t->payload, t->n })) };
-    record_add(rec, "INSERT INTO leaf_letter (node_id, no, agent_id, at_ms, kind, msg_id, re, ts, via, payload) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    const struct store_value v[] = { STORE_TEXT(sv_of(r->node_id)),
+                                     STORE_I64(l->no),
+                                     STORE_TEXT(sv_of(b->agent)),
+                                     STORE_I64((int64_t)l->at_ms),
+                                     STORE_TEXT(sv_of(link_kind_name(t->kind))),
+                                     STORE_TEXT(sv_of(t->msg_id)),
+                                     STORE_TEXT(sv_of(t->re)),
+                                     STORE_TEXT(sv_of(t->ts)),
+                                     STORE_TEXT(sv_of(t->via)),
+                                     STORE_TEXT(((struct sv){ t->payload, t->n })) };
+    record_add(rec,
+               "INSERT INTO leaf_letter (node_id, no, agent_id, at_ms, kind, msg_id, re, ts, via, payload) VALUES ($1, "
+               "$2, $3, $4, $5, $6, $7, $8, $9, $10)",
                v, 10);
     r->refs++;
     if (record_submit(r->store, rec, on_written, w, e))
@@ -60,7 +69,7 @@ void rows__forget(struct relay *r) {
     record_submit(r->store, rec, NULL, NULL, NULL);
 }
 
-/* --- at the start --------------------------------------------------------------------------------------------------------------------------- */
+/* --- at the start --------------------------------------------------------------------------------------------------------------------- */
 
 static bool read_kind(struct sv name, enum link_kind *ret) {
     for (unsigned k = 0; k < LINK_KIND_COUNT; k++)
@@ -75,9 +84,10 @@ static bool read_row(struct relay *r, struct store_rows *rows, struct err *e) {
     struct sv payload = store_text(rows, 8);
     struct note t = { 0 };
     struct held *h = relay__hold(r, store_text(rows, 1));
-    bool known = read_kind(store_text(rows, 3), &t.kind) && sv_to_cstr(store_text(rows, 4), t.msg_id, sizeof t.msg_id) &&
-                 sv_to_cstr(store_text(rows, 5), t.re, sizeof t.re) && sv_to_cstr(store_text(rows, 6), t.ts, sizeof t.ts) &&
-                 sv_to_cstr(store_text(rows, 7), t.via, sizeof t.via);
+    bool known =
+        read_kind(store_text(rows, 3), &t.kind) && sv_to_cstr(store_text(rows, 4), t.msg_id, sizeof t.msg_id) &&
+        sv_to_cstr(store_text(rows, 5), t.re, sizeof t.re) && sv_to_cstr(store_text(rows, 6), t.ts, sizeof t.ts) &&
+        sv_to_cstr(store_text(rows, 7), t.via, sizeof t.via);
     if (!h || !known) { /* one more leaf than this version holds, or a row of a newer one: it stays on the disk */
         r->n_dropped++;
         return true;
@@ -97,7 +107,9 @@ static bool read_row(struct relay *r, struct store_rows *rows, struct err *e) {
 
 static bool load(struct store_tx *tx, void *arg, struct err *e) {
     struct relay *r = arg;
-    struct store_rows *rows = STORE_QUERY(tx, e, "SELECT no, agent_id, at_ms, kind, msg_id, re, ts, via, payload FROM leaf_letter WHERE node_id = $1 ORDER BY no",
+    struct store_rows *rows = STORE_QUERY(tx, e,
+                                          "SELECT no, agent_id, at_ms, kind, msg_id, re, ts, via, payload FROM "
+                                          "leaf_letter WHERE node_id = $1 ORDER BY no",
                                           STORE_TEXT(sv_of(r->node_id)));
     enum store_step step = STORE_FAULT;
     while (rows && (step = store_next(rows, e)) == STORE_ROW) {
