@@ -476,7 +476,7 @@ static const struct verb {
     { "requests", "[--key KEY] [--status 5xx] ...", "single requests of the ledger, newest first; -n N, --csv", 0, 0,
       verb_requests },
     { "backup", "FILE | --check", "copy the records while they are in use, or check them", 0, 1, verb_backup },
-    { "env", "[--plain] [--key-file FILE]", "variables that point OpenAI, Anthropic and Ollama clients here", 0, 0,
+    { "env", "[--shell | --plain] ...", "variables that point OpenAI, Anthropic and Ollama clients here", 0, 0,
       verb_env },
     { "launch", "PROGRAM [ARGUMENT...]", "run PROGRAM with those variables set", 0, 0, verb_launch },
     { "completion", "bash | zsh | fish", "print what makes the shell complete drover's verbs", 1, 1, verb_completion },
@@ -562,6 +562,8 @@ int cli_main(int argc, char **argv) {
             c.csv = true;
         else if (strcmp(a, "--check") == 0)
             c.check = true;
+        else if (strcmp(a, "--shell") == 0) /* as it is without a word */
+            c.plain = false;
         else if (strcmp(a, "--plain") == 0)
             c.plain = true;
         else if (strcmp(a, "--passphrase") == 0)
