@@ -372,7 +372,7 @@ static void free_parts(struct worker *w) {
     stop_accepting(w);
     for (struct list *it; (it = list_pop(&w->shaking));)
         shaking_end(CONTAINER(it, struct shaking, all));
-    caller_free(w->caller);
+    caller_close(w->caller);
     gate_free(w->gate);
     berth_free(w->berth);
     link_host_free(w->links);
@@ -383,6 +383,7 @@ static void free_parts(struct worker *w) {
     gateway_free(w->gateway);
     demo_host_free(w->demo);
     loop_deinit(&w->loop);
+    caller_free(w->caller);
     for (size_t i = 0; i < w->n_ports; i++)
         tls_unref(w->ports[i].is.tls);
     config_unref(w->config);

@@ -10,6 +10,7 @@ struct caller {
     struct http_server *server;
     void *tag;
     struct list under_way; /* of struct call */
+    bool is_closed;
 };
 
 struct call *call_new(void) {
@@ -83,6 +84,10 @@ static void on_connected(void *arg, struct stream *s, const struct err *e) {
 static void on_order(struct msg *m) {
     struct call *k = CONTAINER(m, struct call, msg);
     struct err e;
+    if (k->caller->is_closed) { /* a loop that ends still hands out what it holds */
+        call_free(k);
+        return;
+    }
     list_push_back(&k->caller->under_way, &k->under_way);
     k->dial = dialer_dial(k->dialer, k->caller->loop, CONNECT_MS, on_connected, k, &e);
     if (!k->dial)
@@ -103,11 +108,15 @@ static void drop(struct call *k) {
     call_free(k);
 }
 
-void caller_free(struct caller *c) {
+void caller_close(struct caller *c) {
     if (!c)
         return;
+    c->is_closed = true;
     for (struct list *it; (it = list_pop(&c->under_way));)
         drop(CONTAINER(it, struct call, under_way));
+}
+
+void caller_free(struct caller *c) {
     mem_free(c);
 }
 

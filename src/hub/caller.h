@@ -14,7 +14,9 @@ struct caller;
 
 /* Borrows server. tag goes with each request of such a connection, as a listener's does. */
 struct caller *caller_new(struct loop *l, struct http_server *server, void *tag, struct err *e) MUST_CHECK;
-/* Ends what is under way; its callers are not told. NULL is fine. */
+/* Ends what is under way, and what comes from now on; its callers are not told. NULL is fine, below too. */
+void caller_close(struct caller *c);
+/* When its loop is gone: that still hands out what it holds. */
 void caller_free(struct caller *c);
 
 /* An order, and what became of it: one message both ways. */

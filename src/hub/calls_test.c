@@ -95,6 +95,7 @@ static int end(void **state) {
     (void)state;
     hub.closing = true;
     go_on(20); /* orders under way arrive before the caller ends, as a worker's stop comes behind them */
+    caller_close(caller);
     caller_free(caller);
     roster_deinit(&hub.roster);
     authority_free(hub.authority);
