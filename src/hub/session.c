@@ -15,65 +15,9 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/rand.h"
-#include "hub/leaves.h"
 #include "hub/moment.h"
-#include "hub/room.h"
+#include "hub/session_room.h"
 #include "hub/usage.h"
-
-enum {
-    MODELS_MAX = 10000, /* of one node */
-    MODELS_BYTES = 8 << 20,
-    RETIRE_MS = 30000,
-    SILENT_MS = 25000,
-    SILENT_BEATS = 2, /* an old link without a word for so long, whichever is more, gives way to another machine */
-    STALE_BEATS = 3,
-    LOST_BEATS = 6,
-    NEW_LINKS_PER_S = 200,
-    NEW_LINKS_BURST = 500,
-    EXPIRED_S = 3600, /* what runs when a certificate ends has so long; reference on certificates, section 10 (drain_max) */
-    SEEN_EVERY_MS = 600000, /* on the disk; and when a link ends */
-    LANE_TOKEN = 32,
-};
-
-enum session_state { ASKED, GREETING, WELCOMED, UP, RETIRING, ENDED };
-
-struct session {
-    struct list all;
-    struct hub *hub;
-    struct node *node;           /* NULL: it has gone */
-    struct wire *wire;
-    struct way *way;
-    enum session_state state;
-    struct list lanes;           /* of struct lane_of */
-    char instance[65], lane_token[LANE_TOKEN * 2 + 1], link_id[17], peer[STREAM_PEER_TEXT], group[32];
-    bool is_pq;
-    uint64_t epoch, began_ms, up_ms, heard_ms, retire_ms, seen_ms; /* loop time */
-    char hello_id[ENVELOPE_ID];
-    struct mux_limits limits;
-    uint64_t rev;                /* of its capabilities */
-    struct arena arena;          /* of its models */
-    struct map models;           /* of struct fleet_model, by id */
-    char version[65];
-    char beat_state[16], error[160];
-    yyjson_doc *beat;            /* the last heartbeat */
-    yyjson_doc *told;            /* register_agent, without its models */
-    bool has_models, allows;
-    bool is_expired;      /* its certificate has ended; as told to the fleet */
-    bool relays;          /* it may speak for leaves */
-    struct leaves leaves;
-    bool left;            /* RETIRING: it was told that its time is over */
-    int64_t clock_off_ms; /* its clock less ours */
-};
-
-struct lane_of {
-    struct list all;
-    struct session *session;
-    struct wire *wire;
-};
-
-static uint64_t now_ms(const struct hub *h) {
-    return loop_now_ms(h->loop);
-}
 
 /* --- the fleet ---------------------------------------------------------------------------------------------------------------------------- */
 
@@ -82,7 +26,7 @@ static int64_t expired_s(const struct session *s) {
     return s->node->not_after_s ? (int64_t)(clock_wall_ms() / 1000) - s->node->not_after_s : -1;
 }
 
-static enum fleet_state state_of(const struct session *s, struct sv *ret_why) {
+enum fleet_state session__state(const struct session *s, struct sv *ret_why) {
     uint64_t beat = (*s->hub->house->config)->hub.heartbeat_ms;
     *ret_why = SV("");
     if (s->node->drained)
@@ -91,7 +35,7 @@ static enum fleet_state state_of(const struct session *s, struct sv *ret_why) {
         return *ret_why = SV("it says that it is draining: no new work is sent there (drover node order NODE undrain)"), FLEET_DOWN;
     if (expired_s(s) >= 0)
         return *ret_why = SV("its certificate has ended: no new work is sent there until it is renewed"), FLEET_DOWN;
-    if (now_ms(s->hub) - s->heard_ms >= STALE_BEATS * beat)
+    if (session__now_ms(s->hub) - s->heard_ms >= STALE_BEATS * beat)
         return *ret_why = SV("its heartbeats are missing: no new work is sent there"), FLEET_DOWN;
     if (strcmp(s->beat_state, "maintenance") == 0 || strcmp(s->beat_state, "stopping") == 0 || strcmp(s->beat_state, "error") == 0)
         return *ret_why = s->error[0] ? sv_of(s->error) : sv_of(s->beat_state), FLEET_DOWN;
@@ -119,7 +63,7 @@ static void feed(struct session *s, bool with_models) {
         return; /* the next capabilities or heartbeat try again */
     for (struct map_entry *m; list && (m = map_next(&s->models, &at));)
         list[fed.n_models++] = *(const struct fleet_model *)m->value;
-    fed.state = state_of(s, &fed.reason);
+    fed.state = session__state(s, &fed.reason);
     fed.has_models = with_models;
     fed.models = list;
     if (!s->allows) {
@@ -158,7 +102,7 @@ static void free_lane(struct lane_of *l, unsigned code, const char *why) {
     mem_free(l);
 }
 
-static void session_free(struct session *s, unsigned code, const char *why) {
+void session__free(struct session *s, unsigned code, const char *why) {
     for (struct list *it; (it = s->lanes.next) != &s->lanes;)
         free_lane(CONTAINER(it, struct lane_of, all), code, why);
     wire_free(s->wire, code, sv_of(why));
@@ -177,7 +121,7 @@ static void session_free(struct session *s, unsigned code, const char *why) {
 /* When it was heard last, on the disk. */
 static void write_seen(struct session *s) {
     struct record *r = record_new(s->hub->loop);
-    s->seen_ms = now_ms(s->hub);
+    s->seen_ms = session__now_ms(s->hub);
     if (!r)
         return;
     const struct store_value v[] = { STORE_TEXT(sv_of(s->node->id)), STORE_I64((int64_t)s->node->seen_ms) };
@@ -225,7 +169,7 @@ static void leave(struct session *s, const char *why) {
 static void end_session(struct session *s, unsigned code, const char *why) {
     leave(s, why);
     s->state = ENDED;
-    session_free(s, code, why);
+    session__free(s, code, why);
 }
 
 void hub__cut(struct hub *h, struct node *n, unsigned code, const char *why) {
@@ -265,64 +209,8 @@ void session__free_all(struct hub *h) {
     while (!list_empty(&h->sessions)) {
         struct session *s = CONTAINER(h->sessions.next, struct session, all);
         s->node->session = s->node->retiring = NULL;
-        session_free(s, 1001, "the hub is stopping");
+        session__free(s, 1001, "the hub is stopping");
     }
-}
-
-/* --- what it has --------------------------------------------------------------------------------------------------------------------------- */
-
-static unsigned can_of(yyjson_val *entry) {
-    static const struct { const char *word; unsigned can; } features[] = { { "tools", LLM_CAN_TOOLS }, { "vision", LLM_CAN_VISION }, { "reasoning", LLM_CAN_THINKING } };
-    static const struct { const char *word; unsigned can; } types[] = { { "chat", LLM_CAN_CHAT }, { "completion", LLM_CAN_CHAT }, { "embedding", LLM_CAN_EMBED } };
-    unsigned can = 0;
-    yyjson_arr_iter it;
-    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
-        can |= sv_eq(json_str(entry, "type"), sv_of(types[i].word)) ? types[i].can : 0;
-    if (!yyjson_arr_iter_init(yyjson_obj_get(entry, "features"), &it))
-        return can;
-    for (yyjson_val *v; (v = yyjson_arr_iter_next(&it));)
-        for (size_t i = 0; i < sizeof features / sizeof features[0]; i++)
-            can |= sv_eq(json_sv(v), sv_of(features[i].word)) ? features[i].can : 0;
-    return can;
-}
-
-static bool take_model(struct session *s, yyjson_val *entry) {
-    struct sv key = json_str(entry, "key"), state = json_str(entry, "state");
-    struct fleet_model *m = map_get(&s->models, key);
-    bool is_new = !m;
-    if (is_new && s->models.n >= MODELS_MAX)
-        return false;
-    m = is_new ? ARENA_NEW(&s->arena, struct fleet_model) : m;
-    if (!m)
-        return false;
-    *m = (struct fleet_model){ .id = is_new ? arena_sv(&s->arena, key) : m->id, .family = arena_sv(&s->arena, json_str(entry, "family")),
-                               .params = arena_sv(&s->arena, json_str(entry, "params")), .quant = arena_sv(&s->arena, json_str(entry, "quant")),
-                               .context = (uint64_t)json_i64(entry, "context_loaded", 0), .context_max = (uint64_t)json_i64(entry, "context_max", 0),
-                               .size_bytes = (uint64_t)json_i64(entry, "size_bytes", 0), .vram_bytes = (uint64_t)json_i64(entry, "vram_bytes", 0),
-                               .can = can_of(entry) };
-    m->can_known = yyjson_obj_get(entry, "type") != NULL && m->can != 0;
-    m->context = m->context ? m->context : m->context_max;
-    m->loaded = sv_eq(state, SV("loaded")) ? FLEET_LOADED_YES : state.n ? FLEET_LOADED_NO : FLEET_LOADED_UNKNOWN;
-    int64_t slots = json_i64(entry, "max_concurrent", 0);
-    m->slots = slots > 0 && slots < 1 << 20 ? (uint32_t)slots : 0;
-    return m->id.p && (!is_new || map_put(&s->models, m->id, m));
-}
-
-static bool take_models(struct session *s, yyjson_val *list) {
-    yyjson_arr_iter it;
-    bool ok = true;
-    if (!yyjson_arr_iter_init(list, &it))
-        return true;
-    for (yyjson_val *v; ok && (v = yyjson_arr_iter_next(&it));)
-        ok = take_model(s, v);
-    return ok;
-}
-
-static void forget_models(struct session *s) {
-    map_deinit(&s->models);
-    map_init(&s->models);
-    arena_deinit(&s->arena);
-    arena_init(&s->arena, MODELS_BYTES, NULL);
 }
 
 /* --- saying --------------------------------------------------------------------------------------------------------------------------------- */
@@ -444,13 +332,13 @@ static void retire(struct session *s) {
     s->hub->n_sessions--;
     s->node->retiring = s;
     s->state = RETIRING;
-    s->retire_ms = now_ms(s->hub) + RETIRE_MS;
+    s->retire_ms = session__now_ms(s->hub) + RETIRE_MS;
 }
 
 /* The newer one is up. */
 static void let_go(struct session *s) {
     s->left = true;
-    s->retire_ms = now_ms(s->hub) + RETIRE_MS;
+    s->retire_ms = session__now_ms(s->hub) + RETIRE_MS;
     goaway(s, 0, "a newer link took over");
 }
 
@@ -501,7 +389,7 @@ static void write_epoch(struct session *s) {
 
 static bool is_silent(const struct session *s) {
     uint64_t beats = SILENT_BEATS * (*s->hub->house->config)->hub.heartbeat_ms;
-    return now_ms(s->hub) - s->heard_ms >= (beats > SILENT_MS ? beats : SILENT_MS);
+    return session__now_ms(s->hub) - s->heard_ms >= (beats > SILENT_MS ? beats : SILENT_MS);
 }
 
 static bool has_feature(yyjson_val *payload, struct sv name) {
@@ -553,7 +441,7 @@ static yyjson_doc *keep_without_models(yyjson_val *payload) {
 
 static void on_registered_up(struct session *s) {
     s->state = UP;
-    s->up_ms = s->seen_ms = now_ms(s->hub);
+    s->up_ms = s->seen_ms = session__now_ms(s->hub);
     s->hub->n_sessions++;
     s->hub->n_new_links++;
     s->node->last_error[0] = '\0';
@@ -567,8 +455,8 @@ static void take_register(struct session *s, const struct envelope *m) {
     struct buf p = BUF_MAX(1024);
     bool first = s->state != UP;
     yyjson_doc *told = keep_without_models(m->payload);
-    forget_models(s);
-    if (!told || !take_models(s, yyjson_obj_get(m->payload, "models"))) {
+    session__forget_models(s);
+    if (!told || !session__take_models(s, yyjson_obj_get(m->payload, "models"))) {
         yyjson_doc_free(told);
         buf_add(&p, SV("{\"accepted\":false,\"code\":\"too_large\",\"message\":\"more models than a hub keeps of one node\"}"));
         wire_send(s->wire, KIND_REGISTERED, buf_sv(&p), m->msg_id);
@@ -606,7 +494,7 @@ static void take_capabilities(struct session *s, const struct envelope *m) {
     if (yyjson_arr_iter_init(yyjson_obj_get(m->payload, "models_remove"), &it))
         for (yyjson_val *v; (v = yyjson_arr_iter_next(&it));)
             (void)map_del(&s->models, json_sv(v));
-    if (!take_models(s, yyjson_obj_get(m->payload, "models_upsert"))) { /* the arena holds what was replaced, too: a fresh registration empties it */
+    if (!session__take_models(s, yyjson_obj_get(m->payload, "models_upsert"))) { /* the arena holds what was replaced, too: a fresh registration empties it */
         say_error(s, FAULT_GAP, "too many changes at once: register anew", m->msg_id);
         return;
     }
@@ -616,11 +504,11 @@ static void take_capabilities(struct session *s, const struct envelope *m) {
 
 static void take_heartbeat(struct session *s, struct envelope *m) {
     char was[sizeof s->beat_state];
-    bool was_stale = now_ms(s->hub) - s->heard_ms >= STALE_BEATS * (*s->hub->house->config)->hub.heartbeat_ms;
+    bool was_stale = session__now_ms(s->hub) - s->heard_ms >= STALE_BEATS * (*s->hub->house->config)->hub.heartbeat_ms;
     memcpy(was, s->beat_state, sizeof was);
     (void)sv_to_cstr(json_str(m->payload, "state"), s->beat_state, sizeof s->beat_state);
     (void)sv_to_cstr(sv_first(json_str(m->payload, "error_message"), sizeof s->error - 1), s->error, sizeof s->error);
-    s->heard_ms = now_ms(s->hub);
+    s->heard_ms = session__now_ms(s->hub);
     if (strcmp(was, s->beat_state) != 0 || was_stale)
         feed(s, false);
     yyjson_doc_free(s->beat);
@@ -709,7 +597,7 @@ static void on_control(void *owner, struct envelope *m) {
         say_error(s, FAULT_IDENTITY, "site_id is another node's", m->msg_id);
         return;
     }
-    s->heard_ms = m->kind == KIND_HEARTBEAT ? s->heard_ms : now_ms(s->hub);
+    s->heard_ms = m->kind == KIND_HEARTBEAT ? s->heard_ms : session__now_ms(s->hub);
     if (session__leaf_of(s->node, m).n) {
         take_for_leaf(s, m);
         return;
@@ -732,7 +620,7 @@ static void on_end(void *owner, int status, unsigned code, struct sv why, uint32
     end_session(s, 1000, text);
 }
 
-static const struct wire_events wire_on = { on_control, on_up, on_end };
+const struct wire_events session__events = { on_control, on_up, on_end };
 
 /* --- lanes ---------------------------------------------------------------------------------------------------------------------------------- */
 
@@ -748,172 +636,12 @@ static void on_lane_end(void *owner, int status, unsigned code, struct sv why, u
     free_lane(owner, code ? 1000 : 1001, "ended");
 }
 
-static const struct wire_events lane_on = { on_lane_control, on_up, on_lane_end };
-
-/* --- asking at the gate --------------------------------------------------------------------------------------------------------------------------- */
-
-static void answer(struct gate_ask *a, int status, const char *text, uint32_t retry_s) {
-    a->status = status;
-    a->retry_after_s = retry_s;
-    snprintf(a->text, sizeof a->text, "%s", text);
-}
-
-/* Who it is, by its certificate or its token; both have to be right where both are there. */
-static struct node *authenticate(struct hub *h, struct gate_ask *a, const char **ret_why) {
-    static const unsigned char none[PKI_TOKEN];
-    struct pki_identity id;
-    char spki[65];
-    bool has_cert = a->is_tls && a->tls.has_cert;
-    struct node *n = NULL;
-    *ret_why = "no credentials";
-    if (has_cert && (!pki_identity_read(sv_of(a->tls.uri), &id) || id.role != PKI_NODE || strcmp(id.fleet, authority_fleet(h->authority)) != 0))
-        return *ret_why = "a certificate of no node of this fleet", NULL;
-    n = roster_find(&h->roster, has_cert ? sv_of(id.id) : sv_of(a->node));
-    unsigned char both[2][PKI_TOKEN];
-    memcpy(both[0], n ? n->bearer : none, PKI_TOKEN);
-    memcpy(both[1], n ? n->old_bearer : none, PKI_TOKEN);
-    unsigned which = a->bearer[0] ? pki_token_matches(PKI_TOKEN_BEARER, sv_of(a->bearer), both, 2) : 0;
-    bool token = which != 0;
-    sodium_memzero(both, sizeof both);
-    if (!n)
-        return *ret_why = "unknown node", NULL;
-    if (has_cert) {
-        sodium_bin2hex(spki, sizeof spki, a->tls.spki, sizeof a->tls.spki);
-        if (strcmp(spki, n->spki) != 0 && strcmp(spki, n->old_spki) != 0)
-            return *ret_why = "a certificate that is not the node's present one", NULL;
-    }
-    if (a->bearer[0] ? !token : !has_cert)
-        return *ret_why = "wrong token", NULL;
-    if (n->state != NODE_APPROVED)
-        return *ret_why = node_state_name(n->state), NULL;
-    a->is_last = has_cert ? strcmp(a->tls.serial, n->serial) == 0 : which & 1;
-    return n;
-}
-
-static void refuse_stranger(struct hub *h, struct gate_ask *a, const char *why) {
-    struct err e;
-    const struct access_actor who = { SV("nobody"), sv_of(a->peer) };
-    err_set(&e, ERR_AUTH, "this machine is not a node of this fleet, or its credentials are not the ones the hub knows");
-    access_guard_count(&h->guard, sv_of(a->peer), loop_now_us(h->loop), &e);
-    answer(a, e.code == ERR_LIMIT ? 429 : 401, e.text, e.retry_after_s);
-    struct record *r = e.code == ERR_LIMIT ? NULL : record_new(h->loop); /* who tries on and on does not fill the log */
-    if (!r)
-        return;
-    record_audit(r, &who, "node.link_refused", sv_of(a->node[0] ? a->node : "-"), sv_of(why)); /* the true reason stays here */
-    record_submit(h->house->store, r, NULL, NULL, NULL);
-}
-
-static bool may_begin(struct hub *h) {
-    uint64_t now = now_ms(h);
-    h->allowance += (double)(now - h->allowance_at_ms) * NEW_LINKS_PER_S / 1000;
-    h->allowance_at_ms = now;
-    h->allowance = h->allowance > NEW_LINKS_BURST ? NEW_LINKS_BURST : h->allowance;
-    if (h->allowance < 1)
-        return false;
-    h->allowance--;
-    return true;
-}
-
-static struct session *session_new(struct hub *h, struct node *n, const struct gate_ask *a, struct err *e) {
-    struct session *s = mem_new(sizeof *s);
-    if (!s)
-        return err_no_memory(e), NULL;
-    s->hub = hub__ref(h);
-    s->node = n;
-    list_init(&s->all);
-    list_init(&s->lanes);
-    leaves__init(&s->leaves);
-    map_init(&s->models);
-    arena_init(&s->arena, MODELS_BYTES, NULL);
-    rand_text(s->link_id, sizeof s->link_id - 1);
-    rand_text(s->lane_token, sizeof s->lane_token - 1);
-    memcpy(s->peer, a->peer, sizeof s->peer);
-    snprintf(s->group, sizeof s->group, "%s", a->is_tls && a->tls.group ? a->tls.group : "");
-    s->is_pq = a->tls.is_pq;
-    s->began_ms = s->heard_ms = now_ms(h);
-    s->wire = wire_new(h->loop, &wire_on, s, e);
-    s->way = n->way ? way_ref(n->way) : way_new(sv_of(n->id), e);
-    if (!s->wire || !s->way) {
-        session_free(s, 1011, "out of memory");
-        return NULL;
-    }
-    if (!n->way)
-        n->way = way_ref(s->way);
-    list_push_back(&h->sessions, &s->all);
-    return s;
-}
-
-static void ask_lane(struct session *s, struct gate_ask *a) {
-    struct err e;
-    struct lane_of *l = mem_new(sizeof *l);
-    if (l)
-        l->wire = wire_new(s->hub->loop, &lane_on, l, &e);
-    if (!l || !l->wire) {
-        mem_free(l);
-        answer(a, 503, "out of memory", 5);
-        return;
-    }
-    l->session = s;
-    list_init(&l->all);
-    list_push_back(&s->lanes, &l->all);
-    a->is_lane = true;
-    a->limits = s->limits;
-    a->wire = wire_ref(l->wire);
-    a->way = way_ref(s->way);
-    snprintf(a->site, sizeof a->site, "%s", s->node->id);
-    a->status = 101;
-}
-
-static bool is_lane_of(const struct session *s, const struct gate_ask *a) {
-    size_t n = strlen(s->lane_token);
-    return s->state == UP && strlen(a->lane) == n && sodium_memcmp(s->lane_token, a->lane, n) == 0;
-}
-
-void session__ask(struct hub *h, struct gate_ask *a) {
-    const char *why;
-    struct err e;
-    bool ends = h->closing || h->draining;
-    struct node *n = ends ? NULL : authenticate(h, a, &why);
-    sodium_memzero(a->bearer, sizeof a->bearer);
-    if (ends) {
-        answer(a, 503, "the hub is stopping", 5);
-        return;
-    }
-    if (!n) {
-        refuse_stranger(h, a, why);
-        return;
-    }
-    if (!may_begin(h)) {
-        answer(a, 503, "many nodes link at this moment; try again", 1 + rand_below(30));
-        return;
-    }
-    unsigned n_lanes = 0;
-    LIST_FOR(it, n->session ? &n->session->lanes : &h->invites)
-        n_lanes += n->session != NULL;
-    if (a->lane[0] && (!n->session || !is_lane_of(n->session, a) || n_lanes >= 7)) {
-        answer(a, 401, "the link this lane belongs to is gone, or has enough lanes", 0);
-        return;
-    }
-    if (a->lane[0]) {
-        ask_lane(n->session, a);
-        return;
-    }
-    certs__shown(h, n, a->is_last);
-    struct session *s = session_new(h, n, a, &e);
-    if (!s) {
-        answer(a, 503, "out of memory", 5);
-        return;
-    }
-    a->status = 101;
-    a->wire = wire_ref(s->wire);
-    a->way = way_ref(s->way);
-    snprintf(a->site, sizeof a->site, "%s", n->id);
-}
+const struct wire_events session__lane_events = { on_lane_control, on_up, on_lane_end };
 
 /* --- time ------------------------------------------------------------------------------------------------------------------------------------- */
 
 static void tick_up(struct session *s) {
-    uint64_t beat = (*s->hub->house->config)->hub.heartbeat_ms, silent = now_ms(s->hub) - s->heard_ms;
+    uint64_t beat = (*s->hub->house->config)->hub.heartbeat_ms, silent = session__now_ms(s->hub) - s->heard_ms;
     if (silent >= LOST_BEATS * beat) {
         end_session(s, CLOSE_HEARTBEATS, "its heartbeats are missing, though its connection lives: the node's control loop may be stuck");
         return;
@@ -928,7 +656,7 @@ static void tick_up(struct session *s) {
     s->is_expired = expired;
     if (silent < 1500)
         s->node->seen_ms = clock_wall_ms();
-    if (now_ms(s->hub) - s->seen_ms >= SEEN_EVERY_MS)
+    if (session__now_ms(s->hub) - s->seen_ms >= SEEN_EVERY_MS)
         write_seen(s);
 }
 
@@ -938,74 +666,9 @@ void session__tick(struct hub *h) {
         next = it->next;
         if (s->state == UP)
             tick_up(s);
-        else if (s->state == RETIRING && now_ms(h) >= s->retire_ms)
+        else if (s->state == RETIRING && session__now_ms(h) >= s->retire_ms)
             end_session(s, CLOSE_REPLACED, "a newer link took over");
-        else if (s->state < UP && now_ms(h) - s->began_ms >= ENGINE_HELLO_MS + ENGINE_REGISTER_MS + 5000)
+        else if (s->state < UP && session__now_ms(h) - s->began_ms >= ENGINE_HELLO_MS + ENGINE_REGISTER_MS + 5000)
             end_session(s, CLOSE_HANDSHAKE, "the handshake took too long");
     }
-}
-
-/* --- telling ---------------------------------------------------------------------------------------------------------------------------------- */
-
-static void put_doc(struct buf *out, const char *name, yyjson_val *v) {
-    size_t n;
-    char *text = v ? yyjson_val_write_opts(v, 0, &json_heap, &n, NULL) : NULL;
-    if (text) {
-        buf_printf(out, ",\"%s\":", name);
-        buf_add(out, (struct sv){ text, n });
-    }
-    mem_free(text);
-}
-
-void session__facts(const struct session *s, struct session_facts *ret) {
-    yyjson_val *beat = s->beat ? yyjson_obj_get(yyjson_doc_get_root(s->beat), "payload") : NULL;
-    *ret = (struct session_facts){ .is_up = s->state == UP,
-                                   .has_models = s->has_models,
-                                   .allows = s->allows,
-                                   .is_pq = s->is_pq,
-                                   .n_models = s->models.n,
-                                   .silent_ms = now_ms(s->hub) - s->heard_ms,
-                                   .clock_off_ms = s->clock_off_ms,
-                                   .endpoints = json_i64(beat, "total_endpoints", -1),
-                                   .endpoints_well = json_i64(beat, "healthy_endpoints", -1),
-                                   .version = sv_of(s->version),
-                                   .console = json_str(json_get(yyjson_doc_get_root(s->told), "allow"), "console") };
-}
-
-void session__print(const struct session *s, struct buf *out) {
-    struct engine_facts f;
-    struct sv why;
-    unsigned lanes = 1;
-    uint64_t streams, in, out_bytes;
-    wire_facts(s->wire, &f);
-    streams = f.streams.n_streams;
-    in = f.bytes_in;
-    out_bytes = f.bytes_out;
-    LIST_FOR(it, &s->lanes) {
-        struct engine_facts l;
-        wire_facts(CONTAINER(it, struct lane_of, all)->wire, &l);
-        streams += l.streams.n_streams;
-        in += l.bytes_in;
-        out_bytes += l.bytes_out;
-        lanes++;
-    }
-    if (s->state == UP) {
-        enum fleet_state st = state_of(s, &why);
-        buf_printf(out, ",\"health\":\"%s\",\"reason\":", fleet_state_name(st));
-        buf_add_json(out, why);
-    }
-    buf_printf(out, ",\"link\":{\"up_ms\":%llu,\"peer\":", (unsigned long long)(s->up_ms ? now_ms(s->hub) - s->up_ms : 0));
-    buf_add_json(out, sv_of(s->peer));
-    buf_add(out, SV(",\"group\":"));
-    buf_add_json(out, sv_of(s->group));
-    buf_printf(out,
-               ",\"post_quantum\":%s,\"rtt_us\":%llu,\"lanes\":%u,\"streams\":%llu,\"bytes_in\":%llu,\"bytes_out\":%"
-               "llu,\"silent_ms\":%llu,\"clock_off_ms\":%lld}",
-               s->is_pq ? "true" : "false", (unsigned long long)f.rtt_us, lanes, (unsigned long long)streams,
-               (unsigned long long)in, (unsigned long long)out_bytes,
-               (unsigned long long)(now_ms(s->hub) - s->heard_ms), (long long)s->clock_off_ms);
-    buf_printf(out, ",\"models\":%zu", s->models.n);
-    leaves__print(&s->leaves, now_ms(s->hub), out);
-    put_doc(out, "registration", yyjson_doc_get_root(s->told));
-    put_doc(out, "heartbeat", s->beat ? yyjson_obj_get(yyjson_doc_get_root(s->beat), "payload") : NULL);
 }
