@@ -91,8 +91,11 @@ test('by keyboard alone: sign in, make a key, stop a request, find a log line, r
     await page.keyboard.press('j');
     await page.keyboard.press('Enter');
     await button(page, 'Stop request').waitFor();
-    await page.keyboard.press('s');
     const dialog = page.getByRole('dialog');
+    await until('the question', async () => { /* a page heard of the key a moment after it shows the button */
+      if (!(await dialog.isVisible())) await page.keyboard.press('s');
+      return dialog.isVisible();
+    }, 15000, 250);
     await dialog.getByText('Asked by laptop').waitFor();
     assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Cancel', 'the safe choice has the focus');
     await press(page, dialog.getByRole('button', { name: 'Stop request' }));
