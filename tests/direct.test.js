@@ -2,7 +2,7 @@
 // not this node's, come to its port in between.
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -111,6 +111,20 @@ test('join.mode alone turns a node to reverse and back', async () => {
   assert.equal((await turn('direct')).url, `https://127.0.0.1:${port}`);
   const refused = await node.cli('join', 'drover://join/1/x', '--mode', 'reverse');
   assert.notEqual(refused.code, 0);
+});
+
+test('a node that does not know what its hub was told tells it again', async () => {
+  const was = await linked('attic'), file = path.join(node.dir, 'data/join/member.json');
+  await again(node, () => { /* as a power cut leaves it between the telling and the answer */
+    const state = JSON.parse(readFileSync(file, 'utf8'));
+    assert.equal(state.called_at, `https://127.0.0.1:${port}`);
+    writeFileSync(file, JSON.stringify({ ...state, called_at: '?' }));
+  });
+  await until('another certificate, and a link with it', async () => {
+    const n = await show('attic');
+    return n.fingerprint !== was.fingerprint && n.linked && n.health;
+  }, 40000);
+  assert.equal(JSON.parse(readFileSync(file, 'utf8')).called_at, `https://127.0.0.1:${port}`);
 });
 
 test('another certificate is a link of its own', async () => {

@@ -596,6 +596,15 @@ static void on_renewed(struct asking *a, const struct err *fault) {
     asking_free(a);
 }
 
+/* The hub may take what it is told and its answer be lost: until that has come nobody here knows what the hub knows, which is on the disk first. */
+static bool note_telling(struct asking *a, struct err *e) {
+    struct member_state *s = &a->m->state;
+    if (strcmp(s->called_at, a->called_at) == 0 || strcmp(s->called_at, MEMBER_CALLED_UNKNOWN) == 0)
+        return true;
+    snprintf(s->called_at, sizeof s->called_at, "%s", MEMBER_CALLED_UNKNOWN);
+    return member_state_note(a->m->dir, s, e);
+}
+
 void member__renew(struct member *m) {
     struct buf csr = BUF_MAX(PKI_CSR_MAX);
     struct err e;
@@ -618,6 +627,7 @@ void member__renew(struct member *m) {
         buf_add_char(&a->body, '}');
     }
     buf_deinit(&csr);
+    ok = ok && note_telling(a, &e);
     if (ok && post(a, url, "/drover/v1/enrol/renew", !member__cert_has_ended(m), &e)) {
         m->renewing = a;
         return;

@@ -32,12 +32,15 @@ struct member_wish {
     struct buf key;                 /* PEM */
 };
 
+#define MEMBER_CALLED_UNKNOWN "?"
+
 struct member_state {
     char fleet[PKI_FLEET_MAX + 1], hub_id[PKI_ID_MAX + 1], node_id[PKI_ID_MAX + 1], name[2 * MEMBER_NAME_MAX + 1];
     struct member_urls urls;
     bool by_system; /* the system's roots say who the hub is, not the fleet's: behind a proxy that ends TLS */
     char mode[8];                       /* as it joined: "reverse", "direct", or empty; the settings go before it */
-    char called_at[MEMBER_CALLED_MAX + 1]; /* where the hub knows to call this machine; empty: it knows that this machine dials */
+    char called_at[MEMBER_CALLED_MAX + 1]; /* where the hub knows to call this machine; empty: it knows that this machine dials;
+                                            * MEMBER_CALLED_UNKNOWN: it was told, and its answer is not there yet */
     uint64_t boot_count, last_epoch; /* last_epoch 0: there was no link yet */
     int64_t renew_grace_s;
     char token[PKI_TOKEN_TEXT + 1];
