@@ -50,7 +50,8 @@ test('testssl.sh finds nothing in the protocols, and no known weakness', { timeo
     assert.match(told('TLS1_2') ?? '', name === 'nodes' ? /not offered/ : /^offered/);
     for (const id of ['SSLv2', 'SSLv3', 'TLS1', 'TLS1_1']) assert.match(told(id) ?? '', /^not offered/, id);
     assert.ok(all.length > 15, text);
-    assert.deepEqual(all.filter((f) => !['OK', 'INFO', 'DEBUG'].includes(f.severity)), []);
+    /* optimal_proto: whether its openssl ends before the alert comes that says a certificate is wanted */
+    assert.deepEqual(all.filter((f) => !['OK', 'INFO', 'DEBUG'].includes(f.severity) && f.id !== 'optimal_proto'), []);
   }
 });
 
